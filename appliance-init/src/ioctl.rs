@@ -3,7 +3,7 @@
 
 use std::ffi::c_int;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 /// `BLKROSET` of `linux/fs.h`: `_IO(0x12, 93)`.
 const BLKROSET: rustix::ioctl::Opcode = rustix::ioctl::opcode::none(0x12, 93);
@@ -58,6 +58,86 @@ pub(crate) fn resize_partition(disk: impl AsFd, number: u32, start: u64, size: u
     let set = unsafe { rustix::ioctl::Setter::<BLKPG, BlkpgArgument>::new(argument) };
     // SAFETY: as above; other kinds of file answer ENOTTY.
     unsafe { rustix::ioctl::ioctl(disk, set) }.map_err(Into::into)
+}
+
+/// `LOOP_CTL_GET_FREE` of `linux/loop.h`.
+const LOOP_CTL_GET_FREE: rustix::ioctl::Opcode = 0x4C82;
+
+/// The number of a loop device that nobody uses; `control` is `/dev/loop-control`.
+pub(crate) fn free_loop(control: impl AsFd) -> io::Result<c_int> {
+    // SAFETY: the request takes no argument, and its result is the number.
+    unsafe { rustix::ioctl::ioctl(control, FreeLoop) }.map_err(Into::into)
+}
+
+struct FreeLoop;
+
+// SAFETY: `LOOP_CTL_GET_FREE` has no argument: the kernel does not look at the pointer, and returns a number.
+unsafe impl rustix::ioctl::Ioctl for FreeLoop {
+    type Output = c_int;
+    const IS_MUTATING: bool = false;
+
+    fn opcode(&self) -> rustix::ioctl::Opcode {
+        LOOP_CTL_GET_FREE
+    }
+
+    fn as_ptr(&mut self) -> *mut std::ffi::c_void {
+        std::ptr::null_mut()
+    }
+
+    unsafe fn output_from_ptr(
+        output: rustix::ioctl::IoctlOutput,
+        _: *mut std::ffi::c_void,
+    ) -> rustix::io::Result<Self::Output> {
+        Ok(output)
+    }
+}
+
+/// `LOOP_CONFIGURE` of `linux/loop.h`.
+const LOOP_CONFIGURE: rustix::ioctl::Opcode = 0x4C0A;
+
+/// `struct loop_config`, with `struct loop_info64` in it.
+#[repr(C)]
+struct LoopConfig {
+    file: u32,
+    block_size: u32,
+    device: u64,
+    inode: u64,
+    special_device: u64,
+    offset: u64,
+    size_limit: u64,
+    number: u32,
+    encryption: [u32; 2],
+    flags: u32,
+    names: [u8; 160],
+    init: [u64; 2],
+    reserved: [u64; 8],
+}
+
+const _: () = assert!(size_of::<LoopConfig>() == 304);
+
+/// Makes a loop device a read-only disk over a file that is not read through the page cache. `sector` is in bytes.
+pub(crate) fn configure_loop(device: impl AsFd, file: impl AsFd, sector: u32) -> io::Result<()> {
+    /// `LO_FLAGS_READ_ONLY` and `LO_FLAGS_DIRECT_IO`.
+    const FLAGS: u32 = 1 | 16;
+    let config = LoopConfig {
+        file: file.as_fd().as_raw_fd().cast_unsigned(),
+        block_size: sector,
+        device: 0,
+        inode: 0,
+        special_device: 0,
+        offset: 0,
+        size_limit: 0,
+        number: 0,
+        encryption: [0; 2],
+        flags: FLAGS,
+        names: [0; 160],
+        init: [0; 2],
+        reserved: [0; 8],
+    };
+    // SAFETY: `LOOP_CONFIGURE` reads one `LoopConfig` through the pointer that Setter passes, and keeps nothing of it.
+    let set = unsafe { rustix::ioctl::Setter::<LOOP_CONFIGURE, LoopConfig>::new(config) };
+    // SAFETY: as above; other kinds of file answer ENOTTY.
+    unsafe { rustix::ioctl::ioctl(device, set) }.map_err(Into::into)
 }
 
 /// `WDIOC_SETTIMEOUT` of `linux/watchdog.h`: `_IOWR('W', 6, int)`.

@@ -125,15 +125,24 @@ impl System for Linux {
         !matches!(wait(WaitOptions::NOHANG), Err(Errno::CHILD))
     }
 
+    fn has_others(&mut self, spared: i32) -> bool {
+        processes().any(|pid| pid != 1 && pid != spared)
+    }
+
     fn signal(&mut self, to: Recipients, signal: i32) -> io::Result<()> {
         let signal = Signal::from_named_raw(signal).ok_or(Errno::INVAL)?;
         match to {
             Recipients::Process(pid) => Ok(kill_process(Pid::from_raw(pid).ok_or(Errno::SRCH)?, signal)?),
-            // kill(2) with -1 spares PID 1.
-            Recipients::Everyone => match signal_everyone(signal.as_raw()) {
-                Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => Ok(()),
-                other => other,
-            },
+            Recipients::Everyone => everyone(signal),
+            Recipients::EveryoneBut(spared) => {
+                // Stopped processes make no new ones, which would be missed.
+                everyone(Signal::STOP)?;
+                for pid in processes().filter(|pid| *pid != 1 && *pid != spared) {
+                    // It has just ended.
+                    let _ = Pid::from_raw(pid).map(|pid| kill_process(pid, signal));
+                }
+                everyone(Signal::CONT)
+            }
         }
     }
 
@@ -160,6 +169,26 @@ impl System for Linux {
     fn sleep(&mut self, time: Duration) {
         thread::sleep(time);
     }
+}
+
+/// Signals all processes but PID 1, which is not an error if there are none.
+fn everyone(signal: Signal) -> io::Result<()> {
+    // kill(2) with -1 spares PID 1.
+    match signal_everyone(signal.as_raw()) {
+        Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => Ok(()),
+        other => other,
+    }
+}
+
+/// The process ids of all processes but the kernel's own, and those that have ended (proc(5)).
+fn processes() -> impl Iterator<Item = i32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        // The kernel's own and ended ones have no command line.
+        let has_command = std::fs::read(entry.path().join("cmdline")).is_ok_and(|words| !words.is_empty());
+        has_command.then_some(pid)
+    })
 }
 
 /// A restart first tells every driver to shut down its device, and one whose GPU hangs may never return. Then the

@@ -16,6 +16,7 @@ use crate::events::Event;
 use crate::fatal::Fatal;
 use crate::linux::Linux;
 use crate::netroot;
+use crate::netroot::on_demand::RootServer;
 use crate::online::Online;
 use crate::screen::Screen;
 use crate::supervisor::Supervisor;
@@ -93,12 +94,15 @@ pub fn run(system: &mut dyn System, console: &mut Console) -> Result<Infallible,
     for problem in problems {
         supervisor.state.problem(problem.in_one_line());
     }
+    let root_server = RootServer::find();
+    let spared = root_server.as_ref().map(|server| server.pid);
+    supervisor.root_server = root_server;
     let how = follow(&mut supervisor, &events, &sender, &settings, network.as_ref())?;
     drop(supervisor);
     if let Some(network) = network {
         network.stop();
     }
-    match shutdown::end(how, std::fs::read_to_string("/proc/self/mounts"), system, console) {
+    match shutdown::end(how, std::fs::read_to_string("/proc/self/mounts"), spared, system, console) {
         Ok(()) => Err(Fatal::new("the kernel came back from ending the machine", "switch the machine off")),
         Err(error) => Err(Fatal::new(format!("ending the machine: {error}"), "switch the machine off")),
     }

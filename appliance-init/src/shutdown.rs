@@ -37,8 +37,16 @@ const VIRTUAL: [&str; 13] = [
 
 /// Ends everything, then the machine. `mounts` is the text of `/proc/self/mounts`; if it cannot be read, what PID 1 has
 /// mounted itself is unmounted. Returns only if the kernel refuses.
-pub fn end(how: Ending, mounts: io::Result<String>, system: &mut dyn System, console: &mut Console) -> io::Result<()> {
-    end_processes(system, console);
+///
+/// `spared` is a process that the root is read through: it is the last to end, with the machine.
+pub fn end(
+    how: Ending,
+    mounts: io::Result<String>,
+    spared: Option<i32>,
+    system: &mut dyn System,
+    console: &mut Console,
+) -> io::Result<()> {
+    end_processes(spared, system, console);
     let mounts = match mounts {
         Ok(text) => real_mounts(&text),
         Err(error) => {
@@ -60,16 +68,21 @@ pub fn end(how: Ending, mounts: io::Result<String>, system: &mut dyn System, con
     system.end(how)
 }
 
-fn end_processes(system: &mut dyn System, console: &mut Console) {
+fn end_processes(spared: Option<i32>, system: &mut dyn System, console: &mut Console) {
+    let all = spared.map_or(Recipients::Everyone, Recipients::EveryoneBut);
     for (signal, patience) in PATIENCE {
-        if let Err(error) = system.signal(Recipients::Everyone, signal) {
+        if let Err(error) = system.signal(all, signal) {
             console.say(&format!("sending signal {signal} to every process: {error}"));
         }
         let mut waited = Duration::ZERO;
         while waited < patience {
             // Their exit statuses do not matter any more.
             let _ = system.reap();
-            if !system.has_children() {
+            let some_are_left = match spared {
+                Some(spared) => system.has_others(spared),
+                None => system.has_children(),
+            };
+            if !some_are_left {
                 return;
             }
             system.sleep(STEP);
@@ -108,7 +121,7 @@ mod tests {
     #[test]
     fn first_processes_then_mounts_then_power() {
         let mut system = Recording { ends: vec![Ended { pid: 7, code: Some(0) }], ..Recording::default() };
-        end(Ending::PowerOff, Ok(MOUNTS.to_owned()), &mut system, &mut Console::nowhere()).unwrap();
+        end(Ending::PowerOff, Ok(MOUNTS.to_owned()), None, &mut system, &mut Console::nowhere()).unwrap();
         assert_eq!(
             system.calls,
             [
@@ -126,7 +139,7 @@ mod tests {
     fn without_a_list_of_mounts_our_own_are_unmounted() {
         let mut system = Recording { ends: vec![Ended { pid: 7, code: Some(0) }], ..Recording::default() };
         let unreadable = Err(io::Error::from(io::ErrorKind::OutOfMemory));
-        end(Ending::PowerOff, unreadable, &mut system, &mut Console::nowhere()).unwrap();
+        end(Ending::PowerOff, unreadable, None, &mut system, &mut Console::nowhere()).unwrap();
         let unmounted = ["unmount /var/lib/rocbed", "unmount /run/rocbed/root"];
         assert!(unmounted.iter().all(|call| system.calls.iter().any(|made| made == call)), "{:?}", system.calls);
     }
@@ -135,7 +148,7 @@ mod tests {
     fn who_does_not_listen_is_killed_and_who_cannot_be_killed_is_left() {
         let ends = vec![Ended { pid: 7, code: None }; 1000];
         let mut system = Recording { ends, ..Recording::default() };
-        end(Ending::Restart, Ok(String::new()), &mut system, &mut Console::nowhere()).unwrap();
+        end(Ending::Restart, Ok(String::new()), None, &mut system, &mut Console::nowhere()).unwrap();
         let other: Vec<_> = system.calls.iter().filter(|call| !call.starts_with("sleep")).collect();
         assert_eq!(other, ["signal 15 Everyone", "signal 9 Everyone", "end Restart"]);
     }
@@ -143,7 +156,14 @@ mod tests {
     #[test]
     fn a_mount_that_stays_does_not_keep_the_machine_on() {
         let mut system = Recording { fails: vec!["unmount", "read-only"], ..Recording::default() };
-        end(Ending::PowerOff, Ok(MOUNTS.to_owned()), &mut system, &mut Console::nowhere()).unwrap();
+        end(Ending::PowerOff, Ok(MOUNTS.to_owned()), None, &mut system, &mut Console::nowhere()).unwrap();
         assert_eq!(system.calls.last().map(String::as_str), Some("end PowerOff"));
+    }
+
+    #[test]
+    fn the_process_that_the_root_is_read_through_is_spared() {
+        let mut system = Recording { ends: vec![Ended { pid: 7, code: Some(0) }], ..Recording::default() };
+        end(Ending::PowerOff, Ok(String::new()), Some(71), &mut system, &mut Console::nowhere()).unwrap();
+        assert_eq!(system.calls, ["signal 15 EveryoneBut(71)", "end PowerOff"]);
     }
 }

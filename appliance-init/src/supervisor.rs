@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::console::Console;
 use crate::events::Event;
 use crate::fatal;
+use crate::netroot::on_demand::RootServer;
 use crate::screen::Screen;
 use crate::state::State;
 use crate::system::{Ended, Ending, Recipients, System};
@@ -48,6 +49,8 @@ pub struct Supervisor<'a> {
     agent: Agent,
     failures: u32,
     ending: Option<(Ending, Duration)>,
+    /// The process that serves the root, if it is read over the network.
+    pub root_server: Option<RootServer>,
     /// The state that people at the machine are shown.
     pub state: State,
 }
@@ -61,7 +64,18 @@ impl<'a> Supervisor<'a> {
         start_agent: &'a mut dyn StartAgent,
     ) -> Self {
         let (agent, state) = (Agent::NotYet, State::default());
-        Self { system, console, screen, start_agent, watchdog: None, agent, failures: 0, ending: None, state }
+        Self {
+            system,
+            console,
+            screen,
+            start_agent,
+            watchdog: None,
+            agent,
+            failures: 0,
+            ending: None,
+            root_server: None,
+            state,
+        }
     }
 
     /// Feeds this watchdog at every [`Self::tick`] from now on.
@@ -81,6 +95,10 @@ impl<'a> Supervisor<'a> {
             Event::PowerButton => return self.begin_end(Ending::PowerOff, "the power button was pressed"),
             Event::ChildEnded => {
                 for child in self.system.reap() {
+                    if self.root_server.as_ref().is_some_and(|server| server.pid == child.pid) {
+                        self.root_server = None;
+                        return self.begin_end(Ending::Restart, "the process that serves the root has ended");
+                    }
                     self.child_ended(child);
                 }
             }
@@ -123,6 +141,10 @@ impl<'a> Supervisor<'a> {
             && self.ending.is_none()
         {
             self.begin_agent();
+        }
+        if let Some(change) = self.root_server.as_mut().and_then(RootServer::change) {
+            let (text, bad) = change.condition();
+            self.state.report(&Report::Condition { of: "root".into(), text, bad });
         }
         let more_to_draw = self.screen.draw(&self.state, now);
         let overdue = self.ending.filter(|(_, since)| now.saturating_sub(*since) >= AGENT_PATIENCE);

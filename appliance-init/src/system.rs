@@ -30,6 +30,8 @@ pub enum Recipients {
     Process(i32),
     /// All processes except PID 1 and the kernel's own.
     Everyone,
+    /// The same, except one that the end of the machine needs.
+    EveryoneBut(i32),
 }
 
 /// The flags of a mount(2) call.
@@ -83,6 +85,8 @@ pub trait System {
     fn reap(&mut self) -> Vec<Ended>;
     /// Whether there are children left, ended or not.
     fn has_children(&mut self) -> bool;
+    /// Whether other processes run than PID 1, the kernel's own and this one.
+    fn has_others(&mut self, spared: i32) -> bool;
     /// Sends a signal to a process and those of its session, or to every process but this one.
     fn signal(&mut self, to: Recipients, signal: i32) -> io::Result<()>;
     /// Removes a mount, as soon as it is not used any more: `MNT_DETACH`.
@@ -198,6 +202,10 @@ pub(crate) mod recording {
         }
 
         fn has_children(&mut self) -> bool {
+            !self.ends.is_empty()
+        }
+
+        fn has_others(&mut self, _spared: i32) -> bool {
             !self.ends.is_empty()
         }
 

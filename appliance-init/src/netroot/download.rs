@@ -33,6 +33,23 @@ impl Default for DownloadOptions {
     }
 }
 
+impl DownloadOptions {
+    /// An HTTP client with these timeouts.
+    pub(super) fn agent(&self) -> Agent {
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .accept_encoding("identity")
+            .user_agent(concat!("rocbed-init/", env!("CARGO_PKG_VERSION")))
+            .timeout_connect(Some(self.timeout))
+            .timeout_recv_response(Some(self.timeout))
+            .timeout_per_read(Some(self.timeout))
+            // An initramfs has no certificate authorities, and the clock of a machine without a battery is years off.
+            // The digest on the kernel command line is what is trusted.
+            .tls_config(tls::unverified());
+        config.build().into()
+    }
+}
+
 /// The reason why a download ended before the file did.
 #[derive(Debug, thiserror::Error)]
 pub enum DownloadError {
@@ -97,20 +114,10 @@ impl<'a> Download<'a> {
     /// # Errors
     /// See [`DownloadError`]; a server that cannot be reached is asked again.
     pub fn open(url: &str, options: &DownloadOptions, say: &'a mut dyn FnMut(&str)) -> Result<Self, DownloadError> {
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .accept_encoding("identity")
-            .user_agent(concat!("rocbed-init/", env!("CARGO_PKG_VERSION")))
-            .timeout_connect(Some(options.timeout))
-            .timeout_recv_response(Some(options.timeout))
-            .timeout_per_read(Some(options.timeout))
-            // An initramfs has no certificate authorities, and the clock of a machine without a battery is years off.
-            // The digest on the kernel command line is what is trusted.
-            .tls_config(tls::unverified());
         let mut download = Self {
             url: url.to_owned(),
             options: options.clone(),
-            agent: config.build().into(),
+            agent: options.agent(),
             say,
             version: None,
             body: None,

@@ -2,14 +2,15 @@
 
 use std::io::{self, BufReader, Read};
 
+use chunked::Header;
 use sha256::{Digest, Hasher};
 use zstd::zstd_safe::get_frame_content_size;
 
 /// The magic number of a Zstandard frame (RFC 8878, section 3.1.1).
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
-/// The longest header of a frame, with its magic number, in bytes.
-const FRAME_HEADER: usize = 18;
+/// Bytes that tell the size: the header of a frame has 18 at most, that of a chunk file more.
+const FRAME_HEADER: usize = Header::LENGTH;
 
 /// Size of a block in bytes.
 pub const BLOCK: usize = 1 << 20;
@@ -81,12 +82,16 @@ impl<R: Read> Incoming<R> {
 
     /// Whether it is compressed with Zstandard.
     pub fn is_compressed(&self) -> bool {
-        self.start.starts_with(&ZSTD)
+        self.start.starts_with(&ZSTD) || Header::parse(&self.start).is_some()
     }
 
     /// The root's size in bytes, if it is known.
     pub fn size(&self) -> Option<u64> {
-        if self.is_compressed() { get_frame_content_size(&self.start).ok().flatten() } else { self.length }
+        match Header::parse(&self.start) {
+            Some(header) => Some(header.size),
+            None if self.is_compressed() => get_frame_content_size(&self.start).ok().flatten(),
+            None => self.length,
+        }
     }
 
     /// Reads the rest, and passes the root on. Succeeds only if it has this SHA-256. Returns its size in bytes.

@@ -33,11 +33,16 @@ pub fn algorithm(size: u64, available: u64) -> Option<&'static str> {
 /// If the file cannot be read or has no such line.
 pub fn available(meminfo: &Path) -> io::Result<u64> {
     let text = std::fs::read_to_string(meminfo)?;
-    let kibibytes = text.lines().find_map(|line| {
+    available_in(&text).ok_or_else(|| io::Error::other("no MemAvailable in it"))
+}
+
+/// The same from the text of the file.
+pub(super) fn available_in(meminfo: &str) -> Option<u64> {
+    let kibibytes = meminfo.lines().find_map(|line| {
         let value = line.strip_prefix("MemAvailable:")?.trim().strip_suffix("kB")?;
         value.trim().parse::<u64>().ok()
     });
-    kibibytes.map(|count| count.saturating_mul(1024)).ok_or_else(|| io::Error::other("no MemAvailable in it"))
+    kibibytes.map(|count| count.saturating_mul(1024))
 }
 
 /// Formats bytes for people: `1.1 GiB`, `361 MiB`.

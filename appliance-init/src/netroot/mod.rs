@@ -2,7 +2,8 @@
 //! then finds it there as it would on a disk.
 //!
 //! `rocbed.root-url=` says where it is and `rocbed.root-sha256=` what it is: the SHA-256 of `root.img`, whether it is
-//! sent as it is or compressed with Zstandard. Nothing of it is used before the digest is known to be right.
+//! sent as it is or compressed with Zstandard. Nothing of it is used before the digest is known to be right. With
+//! `rocbed.root-index-sha256=` it is not fetched but read when needed ([`on_demand`]).
 
 pub mod addresses;
 pub mod boot_report;
@@ -11,6 +12,7 @@ pub mod image;
 mod links;
 pub mod memory;
 mod meter;
+pub mod on_demand;
 pub mod zram;
 
 pub use links::settings as network_settings;
@@ -38,6 +40,8 @@ pub struct Source {
     pub url: String,
     /// `rocbed.root-sha256=`: the digest of the uncompressed `root.img`.
     pub sha256: Digest,
+    /// `rocbed.root-index-sha256=`: the digest of `root.index`, to read the root when needed.
+    pub index_sha256: Option<Digest>,
 }
 
 impl Source {
@@ -60,7 +64,13 @@ impl Source {
             let what = format!("rocbed.root-sha256={digest} is not a SHA-256 digest");
             Fatal::new(what, "give the 64 hexadecimal digits that SHA256SUMS has for root.img")
         })?;
-        Ok(Some(Self { url: url.clone(), sha256 }))
+        let index_sha256 = line.root_index_sha256.as_ref().map(|digest| {
+            digest.parse().map_err(|_| {
+                let what = format!("rocbed.root-index-sha256={digest} is not a SHA-256 digest");
+                Fatal::new(what, "give the 64 hexadecimal digits of the digest of root.index, or leave the word out")
+            })
+        });
+        Ok(Some(Self { url: url.clone(), sha256, index_sha256: index_sha256.transpose()? }))
     }
 }
 
@@ -77,25 +87,30 @@ pub(crate) fn reach(
     let network = links::bring_up(line, search, events)?;
     // The machine's own disks are not ours, whatever the root is on.
     search.insist(None)?;
-    for module in ["zram", "ext4"] {
-        search.load(module);
-    }
-    fetch(source, line, search)?;
+    search.load("ext4");
+    let options = DownloadOptions { patience: line.network_timeout, ..DownloadOptions::default() };
+    let device = match on_demand::start(source, &options, search)? {
+        Some(device) => device,
+        None => {
+            search.load("zram");
+            fetch(source, &options, search)?;
+            zram::NAME.to_owned()
+        }
+    };
     // The second stage takes over: interfaces and addresses stay.
     let kept = addresses::of(&network.status());
     drop(network);
     if let Err(error) = addresses::write(Path::new(paths::NETROOT_ADDRESSES), &kept) {
         search.console.say(&format!("{error}; the addresses will be asked for anew"));
     }
-    found(line, search)
+    found(&device, line, search)
 }
 
 /// Downloads the root into memory.
-fn fetch(source: &Source, line: &CommandLine, search: &mut Search) -> Result<(), Fatal> {
-    let options = DownloadOptions { patience: line.network_timeout, ..DownloadOptions::default() };
+fn fetch(source: &Source, options: &DownloadOptions, search: &mut Search) -> Result<(), Fatal> {
     let console = std::cell::RefCell::new(&mut *search.console);
     let mut say = |text: &str| console.borrow_mut().say(&format!("root: {text}"));
-    let download = Download::open(&source.url, &options, &mut say).map_err(|error| failed_download(&error))?;
+    let download = Download::open(&source.url, options, &mut say).map_err(|error| failed_download(&error))?;
     let length = download.length();
     let mut meter = Meter::new(length);
     let mut count = |bytes: usize| {
@@ -174,16 +189,16 @@ fn failed_image(error: ImageError, available: u64) -> Fatal {
 }
 
 /// The device with the root; the image's UUID has to be the one on the command line, as on a disk.
-fn found(line: &CommandLine, search: &mut Search) -> Result<(BlockDevice, String), Fatal> {
-    let class = search.paths.sys.join("class/block").join(zram::NAME);
-    let gone = || Fatal::new("the root's memory is not there", "report this as a bug of rocbed, with this text");
+fn found(device: &str, line: &CommandLine, search: &mut Search) -> Result<(BlockDevice, String), Fatal> {
+    let class = search.paths.sys.join("class/block").join(device);
+    let gone = || Fatal::new("the root's device is not there", "report this as a bug of rocbed, with this text");
     let root = block::read(&class).ok_or_else(gone)?;
     let Some(superblock) = search.superblocks.of(&search.paths.dev, &root) else {
         let what = "the root from the network holds no ext4, erofs or squashfs file system";
         return Err(Fatal::new(what, "name a root.img, or one compressed with zstd, in rocbed.root-url="));
     };
     check_identity(line.root.as_ref(), &superblock)?;
-    let path = search.paths.dev.join(zram::NAME);
+    let path = search.paths.dev.join(device);
     if let Err(error) = search.system.set_read_only(&path, true) {
         search.console.say(&format!("setting {} read-only: {error}", path.display()));
     }
@@ -230,10 +245,18 @@ mod tests {
         assert_eq!(source("root=UUID=1"), Ok(None));
         let found = source(&format!("rocbed.root-url=http://a/root.img rocbed.root-sha256={digest}")).unwrap().unwrap();
         assert_eq!((found.url.as_str(), found.sha256.to_string()), ("http://a/root.img", digest.clone()));
+        assert_eq!(found.index_sha256, None);
+        let both =
+            format!("rocbed.root-url=http://a/root.img rocbed.root-sha256={digest} rocbed.root-index-sha256={digest}");
+        assert_eq!(source(&both).unwrap().unwrap().index_sha256, Some(found.sha256));
         for (line, says) in [
             ("rocbed.root-url=http://a/root.img".to_owned(), "no rocbed.root-sha256="),
             ("rocbed.root-url=http://a/root.img rocbed.root-sha256=abc".to_owned(), "is not a SHA-256"),
             (format!("rocbed.root-url=http://a/root.img rocbed.root-sha256=+{}", &digest[1..]), "is not a SHA-256"),
+            (
+                format!("rocbed.root-url=http://a/x rocbed.root-sha256={digest} rocbed.root-index-sha256=x"),
+                "rocbed.root-index-sha256=x is not a SHA-256",
+            ),
             (format!("rocbed.root-url=tftp://a/root.img rocbed.root-sha256={digest}"), "is not the address"),
         ] {
             let error = source(&line).unwrap_err();

@@ -37,6 +37,9 @@ pub struct Netboot {
     /// A setting of the appliance, as on the kernel command line without rocbed.: name=gpu7
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = setting)]
     pub settings: Vec<String>,
+    /// Have machines fetch the whole root before they start, instead of parts of it when they are read
+    #[arg(long)]
+    pub whole: bool,
     /// More words for the kernel command line
     #[arg(long, value_name = "WORDS")]
     pub append: Option<String>,

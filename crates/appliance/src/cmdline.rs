@@ -53,6 +53,8 @@ pub struct CommandLine {
     pub root_url: Option<String>,
     /// SHA-256 of the fetched root, in hexadecimal: `rocbed.root-sha256=`.
     pub root_sha256: Option<String>,
+    /// SHA-256 of the index of a root that is read when needed, in hexadecimal: `rocbed.root-index-sha256=`.
+    pub root_index_sha256: Option<String>,
     /// How long to wait for the network, and for a byte of a fetched root: as [`Self::root_timeout`], but 600 s if
     /// nothing is given, because servers may be restarting.
     pub network_timeout: Option<Duration>,
@@ -80,6 +82,7 @@ impl Default for CommandLine {
             root_timeout: Some(Duration::from_secs(60)),
             root_url: None,
             root_sha256: None,
+            root_index_sha256: None,
             network_timeout: Some(Duration::from_secs(600)),
             boot_report: None,
             blacklist: Vec::new(),
@@ -149,6 +152,9 @@ impl CommandLine {
             Ok(Key::RootTimeout) => self.wait("rocbed.root-timeout", value),
             Ok(Key::RootUrl) => self.root_url = Some(value.to_owned()),
             Ok(Key::RootSha256) => self.root_sha256 = Some(value.to_owned()),
+            Ok(Key::RootIndexSha256) => {
+                self.root_index_sha256 = Some(value.to_owned()).filter(|value| !value.is_empty())
+            }
             Ok(Key::BootReport) => self.boot_report = Some(value.to_owned()),
             Ok(Key::Blacklist) => self.blacklist.extend(settings::list(value).map(str::to_owned)),
             Ok(Key::PanicTimeout) => {

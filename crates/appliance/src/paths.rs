@@ -37,6 +37,12 @@ pub const DATA_IS_KEPT: &str = "/run/rocbed/data";
 /// The IP addresses with which a root from the network was fetched, for the second stage.
 pub const NETROOT_ADDRESSES: &str = "/run/rocbed/addresses";
 
+/// The directory of the process that serves a root that is read over the network, and its root directory.
+pub const ROOT_SERVER: &str = "/run/rocbed/root-server";
+
+/// The root as a file, as that process serves it.
+pub const ROOT_FILE: &str = "/run/rocbed/root.img";
+
 /// The certificate authority of the hub, if the settings name one.
 pub const HUB_CA: &str = "/run/rocbed/hub-ca.pem";
 

@@ -295,6 +295,7 @@ impl Settings {
             | Key::RootTimeout
             | Key::RootUrl
             | Key::RootSha256
+            | Key::RootIndexSha256
             | Key::BootReport
             | Key::Blacklist
             | Key::PanicTimeout => {}

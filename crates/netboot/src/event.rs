@@ -34,6 +34,8 @@ pub enum Step {
     Kernel,
     /// It downloads the initramfs.
     Initramfs,
+    /// It downloads the index of the root, to read the root when it is needed.
+    RootIndex,
     /// It downloads the root.
     Root {
         /// How much of it has been sent, in percent.
@@ -65,6 +67,7 @@ impl fmt::Display for NetbootEvent {
             Step::Script => f.write_str("iPXE asks what to do"),
             Step::Kernel => f.write_str("kernel"),
             Step::Initramfs => f.write_str("initramfs"),
+            Step::RootIndex => f.write_str("index of the root, which is read when needed"),
             Step::Root { percent } => write!(f, "root {percent} %"),
             Step::Resumed { percent } => write!(f, "root goes on at {percent} %"),
             Step::Ready { text } => f.write_str(text),

@@ -1,21 +1,23 @@
 //! Opens an image directory and compresses its root.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use sha256::{Digest, Hasher, sums};
+use chunked::{Header, Index, WriteError};
+use sha256::{Digest, sums};
 
 use crate::error::NetbootError;
 
 /// The compressed root's name, in the image directory and on the server.
 pub const ROOT: &str = "root.img.zst";
 
-/// The compression level: most of the gain for a tenth of the time.
-const LEVEL: i32 = 6;
+/// The name of the root's index, in the same places.
+pub const INDEX: &str = "root.index";
 
-/// A skippable frame (RFC 8878, section 3.1.2), which holds the digest of the uncompressed content.
-const MARK: [u8; 8] = [0x5a, 0x2a, 0x4d, 0x18, 32, 0, 0, 0];
+/// Bytes of the root that are compressed together: with more, a start fetches more that it does not read; with fewer, it
+/// asks more often and compresses less.
+const CHUNK: u32 = 128 << 10;
 
 /// An image that can be served.
 #[derive(Debug, Clone)]
@@ -26,8 +28,10 @@ pub struct Image {
     pub cmdline: String,
     /// SHA-256 of the uncompressed root.
     pub sha256: Digest,
-    /// Path of the compressed root.
+    /// Path of the compressed root, a chunk file (crate `chunked`).
     pub root: PathBuf,
+    /// The index of its chunks, as a file.
+    pub index: Vec<u8>,
 }
 
 impl Image {
@@ -53,17 +57,25 @@ impl Image {
             cmdline: read("cmdline")?.trim().to_owned(),
             sha256,
             root: directory.join(ROOT),
+            index: Vec::new(),
         };
-        if !image.is_compressed() {
-            match image.compress(progress) {
-                Err(NetbootError::Io { action: "writing", .. }) => {
-                    image.root = spare.join(ROOT);
-                    image.compress(progress)?;
-                }
-                other => other?,
-            }
+        if let Some(index) = image.present() {
+            image.index = index;
+            return Ok(image);
         }
+        image.index = match image.compress(progress) {
+            Err(NetbootError::Io { action: "writing", .. }) => {
+                image.root = spare.join(ROOT);
+                image.compress(progress)?
+            }
+            other => other?,
+        };
         Ok(image)
+    }
+
+    /// SHA-256 of the index.
+    pub fn index_sha256(&self) -> Digest {
+        Digest::of(&self.index)
     }
 
     /// Both archives of the initramfs, concatenated, as the kernel accepts them.
@@ -79,55 +91,44 @@ impl Image {
         Ok(bytes)
     }
 
-    /// Whether the compressed root exists and belongs to this root.
-    fn is_compressed(&self) -> bool {
-        let end = || -> io::Result<[u8; 40]> {
-            let mut file = File::open(&self.root)?;
-            file.seek(SeekFrom::End(-40))?;
-            let mut end = [0; 40];
-            file.read_exact(&mut end)?;
-            Ok(end)
-        };
-        end().is_ok_and(|end| end[..8] == MARK && end[8..] == *self.sha256.as_bytes())
+    /// The index of the compressed root, if both exist and belong to this root.
+    fn present(&self) -> Option<Vec<u8>> {
+        let bytes = fs::read(self.root.with_file_name(INDEX)).ok()?;
+        let index = Index::parse(&bytes).ok()?;
+        let mut file = File::open(&self.root).ok()?;
+        let mut start = [0; Header::LENGTH];
+        file.read_exact(&mut start).ok()?;
+        let header = Header { size: index.size(), sha256: self.sha256 };
+        let belongs = index.sha256() == &self.sha256 && Header::parse(&start) == Some(header);
+        (belongs && file.metadata().ok()?.len() == index.file_length()).then_some(bytes)
     }
 
-    fn compress(&self, progress: &mut dyn FnMut(u64)) -> Result<(), NetbootError> {
+    /// Compresses the root, in chunks; returns the index.
+    fn compress(&self, progress: &mut dyn FnMut(u64)) -> Result<Vec<u8>, NetbootError> {
         let source = self.directory.join("root.img");
         let mut input = File::open(&source).map_err(NetbootError::io("opening", &source))?;
-        let length = input.metadata().map_err(NetbootError::io("examining", &source))?.len();
         let directory = self.root.parent().unwrap_or(Path::new("."));
         let writing = || NetbootError::io("writing", &self.root);
-        let mut output = tempfile::Builder::new().prefix(".part-").tempfile_in(directory).map_err(writing())?;
-        let mut encoder = zstd::Encoder::new(output.as_file_mut(), LEVEL).map_err(writing())?;
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let prepared = encoder
-            .set_pledged_src_size(Some(length))
-            .and_then(|()| encoder.include_contentsize(true))
-            .and_then(|()| encoder.include_checksum(true))
-            .and_then(|()| encoder.multithread(u32::try_from(threads).unwrap_or(1)));
-        prepared.map_err(writing())?;
-        let (mut hash, mut buffer) = (Hasher::new(), vec![0; 1 << 20]);
-        loop {
-            let count = input.read(&mut buffer).map_err(NetbootError::io("reading", &source))?;
-            let bytes = buffer.get(..count).unwrap_or_default();
-            if bytes.is_empty() {
-                break;
-            }
-            hash.update(bytes);
-            encoder.write_all(bytes).map_err(writing())?;
-            progress(count as u64);
-        }
-        encoder.finish().map_err(writing())?;
-        let digest = hash.finish();
-        if digest != self.sha256 {
+        let temporary = || tempfile::Builder::new().prefix(".part-").tempfile_in(directory).map_err(writing());
+        let (mut output, mut index_file) = (temporary()?, temporary()?);
+        let index = chunked::write(&mut input, output.as_file_mut(), CHUNK, progress).map_err(|error| match error {
+            WriteError::Read(error) => NetbootError::io("reading", &source)(error),
+            WriteError::Write(error) | WriteError::Compress(error) => writing()(error),
+            WriteError::Index(error) => writing()(io::Error::other(error)),
+        })?;
+        if index.sha256() != &self.sha256 {
             return Err(NetbootError::Changed { path: source });
         }
-        output.write_all(&[&MARK[..], digest.as_bytes()].concat()).map_err(writing())?;
-        // Any user who may read the image may read this, which is also served to every client.
-        let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-        output.as_file().set_permissions(readable).map_err(writing())?;
-        output.persist(&self.root).map_err(|error| writing()(error.error))?;
-        Ok(())
+        let index = index.to_bytes();
+        index_file.write_all(&index).map_err(writing())?;
+        // The root last: an index without its root counts for nothing.
+        for (file, name) in [(index_file, INDEX), (output, ROOT)] {
+            // Any user who may read the image may read this, which is also served to every client.
+            let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+            file.as_file().set_permissions(readable).map_err(writing())?;
+            file.persist(self.root.with_file_name(name)).map_err(|error| writing()(error.error))?;
+        }
+        Ok(index)
     }
 }
 
@@ -156,12 +157,20 @@ pub(crate) mod tests {
         let mut done = 0;
         let image = Image::open(directory.path(), directory.path(), &mut |count| done += count)?;
         assert_eq!(done, root.len() as u64);
-        assert!(zstd::decode_all(File::open(&image.root)?)? == root, "decoders pass over the mark");
+        assert!(zstd::decode_all(File::open(&image.root)?)? == root, "decoders pass over the header");
+        assert_eq!(Index::parse(&image.index)?.size(), root.len() as u64);
         assert_eq!(image.initramfs()?, b"onetwo");
-        Image::open(directory.path(), directory.path(), &mut |_| panic!("compressed again"))?;
+        let again = Image::open(directory.path(), directory.path(), &mut |_| panic!("compressed again"))?;
+        assert_eq!(again.index, image.index);
+        // Cut, as by a full disk.
+        File::options().write(true).open(&image.root)?.set_len(100)?;
+        let image = Image::open(directory.path(), directory.path(), &mut |_| {})?;
+        assert!(zstd::decode_all(File::open(&image.root)?)? == root);
         // Another root with the old one's compressed file.
         let other = tests::directory(b"other")?;
-        fs::copy(&image.root, other.path().join(ROOT))?;
+        for name in [ROOT, INDEX] {
+            fs::copy(directory.path().join(name), other.path().join(name))?;
+        }
         let image = Image::open(other.path(), other.path(), &mut |_| {})?;
         assert_eq!(zstd::decode_all(File::open(&image.root)?)?, b"other");
         Ok(())

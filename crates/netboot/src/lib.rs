@@ -12,4 +12,4 @@ pub mod server;
 
 pub use error::NetbootError;
 pub use event::{NetbootEvent, Step};
-pub use image::{Image, ROOT};
+pub use image::{INDEX, Image, ROOT};

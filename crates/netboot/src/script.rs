@@ -12,14 +12,31 @@ pub const INITRAMFS: &str = "initrd.img";
 /// Path to which machines report the result of their start.
 pub const REPORT: &str = "report";
 
+/// How machines get the root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RootTransfer {
+    /// In parts, when they are read.
+    OnDemand,
+    /// All of it before they start.
+    Whole,
+}
+
 /// The kernel's command line for an image that is served at `base` (`http://192.0.2.1:8470`), with further words.
 ///
 /// # Errors
 /// [`NetbootError::Word`].
-pub fn command_line(image: &Image, base: &str, report: bool, words: &[String]) -> Result<String, NetbootError> {
+pub fn command_line(
+    image: &Image,
+    base: &str,
+    transfer: RootTransfer,
+    report: bool,
+    words: &[String],
+) -> Result<String, NetbootError> {
     let mut line = image.cmdline.clone();
-    let digest = image.sha256;
-    line.push_str(&format!(" rocbed.root-url={base}/{ROOT} rocbed.root-sha256={digest}"));
+    line.push_str(&format!(" rocbed.root-url={base}/{ROOT} rocbed.root-sha256={}", image.sha256));
+    if transfer == RootTransfer::OnDemand {
+        line.push_str(&format!(" rocbed.root-index-sha256={}", image.index_sha256()));
+    }
     if report {
         line.push_str(&format!(" rocbed.boot-report={base}/{REPORT}"));
     }
@@ -61,13 +78,14 @@ mod tests {
             cmdline: "root=UUID=1-2 quiet".into(),
             sha256: [0xab; 32].into(),
             root: "images/smoke/root.img.zst".into(),
+            index: b"index".to_vec(),
         }
     }
 
     #[test]
     fn the_root_is_named_with_its_digest() {
         let words = ["rocbed.hub=http://hub".to_owned()];
-        let line = command_line(&image(), "http://192.0.2.1:8470", false, &words).unwrap();
+        let line = command_line(&image(), "http://192.0.2.1:8470", RootTransfer::Whole, false, &words).unwrap();
         let digest = "ab".repeat(32);
         assert_eq!(
             line,
@@ -81,9 +99,18 @@ mod tests {
     }
 
     #[test]
+    fn the_index_is_named_with_its_digest() {
+        let line = command_line(&image(), "http://a", RootTransfer::OnDemand, false, &[]).unwrap();
+        // printf index | sha256sum
+        let digest = "1bc04b5291c26a46d918139138b992d2de976d6851d0893b0476b85bfbdfc6e6";
+        assert!(line.ends_with(&format!(" rocbed.root-index-sha256={digest}")), "{line}");
+    }
+
+    #[test]
     fn words_that_would_be_others_are_refused() {
         for word in ["a b", "a\nboot", "a=\"b", ""] {
-            assert!(command_line(&image(), "http://a", true, &[word.to_owned()]).is_err(), "{word:?}");
+            let words = [word.to_owned()];
+            assert!(command_line(&image(), "http://a", RootTransfer::Whole, true, &words).is_err(), "{word:?}");
         }
     }
 }

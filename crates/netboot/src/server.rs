@@ -17,7 +17,7 @@ use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 use crate::event::{NetbootEvent, Step};
-use crate::image::ROOT;
+use crate::image::{INDEX, ROOT};
 use crate::script::{INITRAMFS, KERNEL, REPORT, SCRIPT};
 use transfer::range::{ContentRange, RequestedRange};
 
@@ -39,8 +39,17 @@ struct Shared {
     files: BTreeMap<String, Bytes>,
     root: PathBuf,
     events: Mutex<Sender<NetbootEvent>>,
-    /// The last reported tenth of the root, for each machine.
-    told: Mutex<BTreeMap<String, u64>>,
+    /// How much of the root each machine got.
+    sent: Mutex<BTreeMap<String, Sent>>,
+}
+
+/// How much of the root a machine got.
+#[derive(Debug, Default)]
+struct Sent {
+    /// The last reported tenth.
+    told: Option<u64>,
+    /// Bytes of single parts.
+    parts: u64,
 }
 
 /// A running server, on threads of its own. It ends when it is dropped.
@@ -61,7 +70,7 @@ impl Server {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let files = content.files.into_iter().map(|(name, bytes)| (name, Bytes::from(bytes))).collect();
         let (root, events) = (content.root, Mutex::new(events));
-        let shared = Arc::new(Shared { files, root, events, told: Mutex::default() });
+        let shared = Arc::new(Shared { files, root, events, sent: Mutex::default() });
         let app = Router::new()
             .route(&format!("/{REPORT}"), post(report))
             .fallback(file)
@@ -95,12 +104,26 @@ impl Shared {
 
     /// Reports each tenth once.
     fn sent(&self, host: &str, percent: u64) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
         let tenth = percent / 10;
-        if told.insert(host.to_owned(), tenth) != Some(tenth) {
-            drop(told);
+        if sent.entry(host.to_owned()).or_default().told.replace(tenth) != Some(tenth) {
+            drop(sent);
             self.tell(host, Step::Root { percent: tenth * 10 });
         }
+    }
+
+    /// Counts a part of the root that a machine reads; returns how much of it the machine has got, in percent.
+    fn part(&self, host: &str, bytes: u64, length: u64) -> u64 {
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        let parts = &mut sent.entry(host.to_owned()).or_default().parts;
+        *parts = parts.saturating_add(bytes);
+        // Parts that came damaged are sent again.
+        percent(*parts, length).min(100)
+    }
+
+    /// A machine starts anew.
+    fn begins(&self, host: &str) {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner).remove(host);
     }
 }
 
@@ -133,12 +156,16 @@ async fn file(
     }
     let Some(bytes) = shared.files.get(name) else { return plain(StatusCode::NOT_FOUND) };
     if !only_head {
+        if name == INDEX {
+            shared.begins(&host);
+        }
         shared.tell(
             &host,
             match name {
                 SCRIPT => Step::Script,
                 KERNEL => Step::Kernel,
                 INITRAMFS => Step::Initramfs,
+                INDEX => Step::RootIndex,
                 other => Step::Loader { file: other.to_owned() },
             },
         );
@@ -180,11 +207,17 @@ async fn root(shared: Arc<Shared>, host: String, headers: &HeaderMap, only_head:
     if only_head {
         return response.body(Body::empty()).map_err(io::Error::other);
     }
-    if range.start > 0 {
-        shared.tell(&host, Step::Resumed { percent: percent(range.start, length) });
-        file.seek(SeekFrom::Start(range.start)).await?;
+    file.seek(SeekFrom::Start(range.start)).await?;
+    // One that goes on asks for all that follows.
+    let is_part = range.end < length;
+    if is_part {
+        shared.sent(&host, shared.part(&host, range.end - range.start, length));
+    } else {
+        if range.start > 0 {
+            shared.tell(&host, Step::Resumed { percent: percent(range.start, length) });
+        }
+        shared.sent(&host, percent(range.start, length));
     }
-    shared.sent(&host, percent(range.start, length));
     let chunks = stream::try_unfold((file, range.start), move |(mut file, at)| {
         let (shared, host) = (Arc::clone(&shared), host.clone());
         async move {
@@ -193,7 +226,9 @@ async fn root(shared: Arc<Shared>, host: String, headers: &HeaderMap, only_head:
             let count = file.read(&mut buffer).await?;
             buffer.truncate(count);
             let at = at.saturating_add(count as u64);
-            shared.sent(&host, percent(at, length));
+            if !is_part {
+                shared.sent(&host, percent(at, length));
+            }
             let next = (count > 0).then(|| (Bytes::from(buffer), (file, at)));
             io::Result::Ok(next)
         }

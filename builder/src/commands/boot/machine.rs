@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use advice::Advice;
 use anyhow::{Context, Result, bail, ensure};
+use netboot::script::RootTransfer;
 use netboot::server::Server;
 use netboot::{Image, script};
 use tempfile::TempDir;
@@ -99,7 +100,7 @@ pub fn attach_network(machine: Machine, options: &Boot, words: &[String]) -> Res
     let words: Vec<_> = words.iter().cloned().chain(append).collect();
     // The events are not needed: the console shows what the machine does.
     let (events, _) = channel();
-    let server = start_server(&image, socket, &base, &words, None, events)?;
+    let server = start_server(&image, socket, &base, RootTransfer::OnDemand, &words, None, events)?;
     let machine = machine.boot(Start::Network { file: format!("{base}/{}", script::SCRIPT) });
     Ok((machine, Served { _server: server, _spare: spare }))
 }

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use netboot::dnsmasq::{BIOS_LOADER, Mode, UEFI_LOADER, configuration};
-use netboot::{Image, ROOT, script};
+use netboot::{INDEX, Image, ROOT, script};
 
-use super::{loaders, words};
+use super::{loaders, transfer, words};
 use crate::cmdline::Netboot;
 use crate::context::Context;
 
@@ -15,7 +15,7 @@ use crate::context::Context;
 pub fn write(context: &Context, options: &Netboot, image: &Image, directory: &Path) -> Result<()> {
     fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
     let base = options.url.trim_end_matches('/');
-    let line = script::command_line(image, base, false, &words(options))?;
+    let line = script::command_line(image, base, transfer(options), false, &words(options))?;
     let put = |name: &str, bytes: &[u8]| {
         let path = directory.join(name);
         fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))
@@ -23,6 +23,7 @@ pub fn write(context: &Context, options: &Netboot, image: &Image, directory: &Pa
     put(script::SCRIPT, script::ipxe(base, &line).as_bytes())?;
     put("cmdline", format!("{line}\n").as_bytes())?;
     put(script::INITRAMFS, &image.initramfs()?)?;
+    put(INDEX, &image.index)?;
     for (from, name) in [(image.directory.join("vmlinuz"), script::KERNEL), (image.root.clone(), ROOT)] {
         let to = directory.join(name);
         fs::copy(&from, &to).with_context(|| format!("copying {} to {}", from.display(), to.display()))?;
@@ -40,8 +41,8 @@ fn readme(base: &str) -> String {
         "# rocbed over the network\n\n\
          | file | what it is | served by |\n|---|---|---|\n\
          | `{SCRIPT}` | what iPXE does; names all others under `{base}` | HTTP |\n\
-         | `{KERNEL}`, `{INITRAMFS}` | the kernel, and an initramfs that fetches the root | HTTP |\n\
-         | `{ROOT}` | the root; checked against the digest in `{SCRIPT}` | HTTP |\n\
+         | `{KERNEL}`, `{INITRAMFS}` | the kernel, and an initramfs that reads the root | HTTP |\n\
+         | `{ROOT}`, `{INDEX}` | the root, and where its parts are; checked against the digests in `{SCRIPT}` | HTTP |\n\
          | `{UEFI_LOADER}`, `{BIOS_LOADER}` | iPXE for UEFI and for BIOS | TFTP; for UEFI's HTTP boot HTTP |\n\
          | `cmdline` | the kernel command line alone, for other loaders | nobody |\n\
          | `dnsmasq.conf` | an example for DHCP (beside another server) and TFTP | dnsmasq |\n\n\
@@ -50,8 +51,8 @@ fn readme(base: &str) -> String {
             writes everything with it.\n\
          2. In `dnsmasq.conf`: `interface=`, the network in `dhcp-range=`, this server's address (192.0.2.1), and `tftp-root=`.\n\
          3. Settings of the appliance are words of the line `kernel` in `{SCRIPT}`: `rocbed.hub=http://hub:8420`.\n\n\
-         All files belong together: after a new build, write them all anew. The HTTP server should know `Range`; one that\n\
-         does not makes interrupted downloads start over.\n",
+         All files belong together: after a new build, write them all anew. The HTTP server should know `Range`: from one\n\
+         that does not, machines fetch the whole root before they start.\n",
         SCRIPT = script::SCRIPT,
         KERNEL = script::KERNEL,
         INITRAMFS = script::INITRAMFS,

@@ -16,8 +16,9 @@ use std::time::Duration;
 use advice::{Advice, WithHelp as _};
 use anyhow::{Context as _, Result, ensure};
 use netboot::dnsmasq::{BIOS_LOADER, Dnsmasq, Mode, UEFI_LOADER};
+use netboot::script::RootTransfer;
 use netboot::server::{Content, Server};
-use netboot::{Image, NetbootEvent, script};
+use netboot::{INDEX, Image, NetbootEvent, script};
 use progress::{Progress as _, Unit};
 
 use super::print;
@@ -52,6 +53,11 @@ pub fn open(context: &Context, directory: &Path, scratch: &Path) -> Result<Image
     Ok(Image::open(directory, scratch, &mut progress)?)
 }
 
+/// How machines get the root, from the options.
+fn transfer(options: &Netboot) -> RootTransfer {
+    if options.whole { RootTransfer::Whole } else { RootTransfer::OnDemand }
+}
+
 /// Words for the kernel command line, from the options.
 fn words(options: &Netboot) -> Vec<String> {
     let hub = options.hub.iter().map(|hub| format!("rocbed.hub={hub}"));
@@ -66,16 +72,18 @@ pub fn start_server(
     image: &Image,
     socket: TcpListener,
     base: &str,
+    transfer: RootTransfer,
     words: &[String],
     loaders: Option<Loaders>,
     events: Sender<NetbootEvent>,
 ) -> Result<Server> {
-    let line = script::command_line(image, base, true, words)?;
+    let line = script::command_line(image, base, transfer, true, words)?;
     let kernel = image.directory.join("vmlinuz");
     let mut files = BTreeMap::from([
         (script::SCRIPT.to_owned(), script::ipxe(base, &line).into_bytes()),
         (script::KERNEL.to_owned(), fs::read(&kernel).with_context(|| format!("reading {}", kernel.display()))?),
         (script::INITRAMFS.to_owned(), image.initramfs()?),
+        (INDEX.to_owned(), image.index.clone()),
     ]);
     if let Some(loaders) = loaders {
         files.insert(UEFI_LOADER.to_owned(), loaders.uefi);
@@ -105,7 +113,7 @@ fn serve(context: &Context, options: &Netboot, image: &Image, scratch: &Path) ->
     if let Some(loaders) = &loaders {
         loaders.write(&directory)?;
     }
-    let _server = start_server(image, socket, &base, &words(options), loaders, sender.clone())?;
+    let _server = start_server(image, socket, &base, transfer(options), &words(options), loaders, sender.clone())?;
     let dnsmasq = match mode {
         Some(mode) => {
             let text = netboot::dnsmasq::configuration(

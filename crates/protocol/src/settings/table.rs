@@ -140,6 +140,9 @@ settings! {
     RootSha256 "root-sha256" ValueKind::Sha256, Scope::CommandLine,
         "none; `root-url` needs it",
         "SHA-256 of the root that is fetched.";
+    RootIndexSha256 "root-index-sha256" ValueKind::Sha256, Scope::CommandLine,
+        "the root is fetched whole",
+        "SHA-256 of the index of the root, `root.index` in the directory of `root-url`. With it the root is not fetched before the start but read when it is needed. `rocbed netboot` writes it.";
     BootReport "boot-report" ValueKind::Url, Scope::CommandLine,
         "nobody is told",
         "Where to tell how the start went. `rocbed netboot` writes it.";

@@ -1,0 +1,92 @@
+//! Parts of a file on a server (`Range`; RFC 9110, section 14).
+
+use std::io::Read;
+use std::time::Duration;
+
+use transfer::Backoff;
+use transfer::range::ContentRange;
+use ureq::Agent;
+use ureq::http::StatusCode;
+
+use crate::netroot::download::DownloadOptions;
+
+/// A file, read in parts. Connections are kept and shared between threads.
+#[derive(Debug, Clone)]
+pub(super) struct Ranges {
+    url: String,
+    /// The length that the file must have, in bytes.
+    length: u64,
+    agent: Agent,
+    backoff: Backoff,
+}
+
+/// The reason why a part did not come.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RangesError {
+    /// The server answers with the whole file: it knows no ranges.
+    #[error("the server sends whole files only")]
+    Unknown,
+    /// The next attempt may succeed.
+    #[error("{0}")]
+    Again(String),
+}
+
+impl Ranges {
+    /// The file at a URL, which must have this length in bytes.
+    pub(super) fn new(url: &str, length: u64, options: &DownloadOptions) -> Self {
+        Self {
+            url: url.to_owned(),
+            length,
+            agent: options.agent(),
+            backoff: Backoff::new(options.first_pause, options.longest_pause),
+        }
+    }
+
+    /// Requests a part once.
+    pub(super) fn try_get(&self, offset: u64, length: u64) -> Result<Vec<u8>, RangesError> {
+        let again = |error: &dyn std::fmt::Display| RangesError::Again(error.to_string());
+        let last = offset.saturating_add(length).saturating_sub(1);
+        let request = self.agent.get(&self.url).header("range", format!("bytes={offset}-{last}"));
+        let response = request.call().map_err(|error| again(&error))?;
+        match response.status() {
+            StatusCode::PARTIAL_CONTENT => {}
+            StatusCode::OK => return Err(RangesError::Unknown),
+            status => return Err(again(&format!("status {status}"))),
+        }
+        let range =
+            response.headers().get("content-range").and_then(|value| ContentRange::parse(value.as_bytes()).ok());
+        let is_it = range.is_some_and(|range| {
+            range.bytes == Some((offset, last)) && range.total.is_none_or(|total| total == self.length)
+        });
+        if !is_it {
+            return Err(RangesError::Again("the server has another file there".into()));
+        }
+        let mut bytes = Vec::new();
+        response.into_body().into_reader().take(length).read_to_end(&mut bytes).map_err(|error| again(&error))?;
+        if bytes.len() as u64 == length { Ok(bytes) } else { Err(RangesError::Again("the connection was cut".into())) }
+    }
+
+    /// Requests a part until it comes and `accept` takes it. `failed` gets the reason of each attempt that failed, and the
+    /// pause that follows.
+    pub(super) fn get(
+        &self,
+        offset: u64,
+        length: u64,
+        accept: impl Fn(&[u8]) -> Result<(), String>,
+        failed: impl Fn(&str, Duration),
+    ) -> Vec<u8> {
+        let mut backoff = self.backoff.clone();
+        loop {
+            let reason = match self.try_get(offset, length) {
+                Ok(bytes) => match accept(&bytes) {
+                    Ok(()) => return bytes,
+                    Err(reason) => reason,
+                },
+                Err(error) => error.to_string(),
+            };
+            let pause = backoff.next_pause();
+            failed(&reason, pause);
+            std::thread::sleep(pause);
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! A store over a real HTTP server that can be told to misbehave.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use chunked::{Header, Index};
+
+use super::*;
+use crate::netroot::download::DownloadOptions;
+use crate::netroot::on_demand::ranges::Ranges;
+
+const CHUNK: u32 = 64 << 10;
+
+/// What the server does with a request.
+#[derive(Clone, Copy)]
+enum Fault {
+    /// Status 503.
+    Overloaded,
+    /// Closes the connection after half of the answer.
+    Half,
+    /// Closes the connection at once.
+    Away,
+    /// One bit of the answer is another one.
+    Bit,
+    /// Sends the whole file.
+    Whole,
+    /// Another part of the file, with its own range.
+    Elsewhere,
+    /// Says that the file has another length.
+    Longer,
+    /// Not there.
+    Missing,
+    /// Sends the answer in pieces with pauses.
+    Slow,
+}
+
+const FAULTS: [Fault; 9] = [
+    Fault::Overloaded,
+    Fault::Half,
+    Fault::Away,
+    Fault::Bit,
+    Fault::Whole,
+    Fault::Elsewhere,
+    Fault::Longer,
+    Fault::Missing,
+    Fault::Slow,
+];
+
+/// A server with a chunk file; the next requests meet these faults.
+struct Server {
+    url: String,
+    faults: Arc<Mutex<VecDeque<Fault>>>,
+    requests: Arc<Mutex<Vec<(usize, usize)>>>,
+}
+
+impl Server {
+    fn start(file: Vec<u8>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}/root.img.zst", listener.local_addr().expect("an address"));
+        let (faults, requests) = (Arc::<Mutex<VecDeque<Fault>>>::default(), Arc::<Mutex<Vec<_>>>::default());
+        let (file, next, seen) = (Arc::new(file), Arc::clone(&faults), Arc::clone(&requests));
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                let (file, next, seen) = (Arc::clone(&file), Arc::clone(&next), Arc::clone(&seen));
+                thread::spawn(move || serve(stream, &file, &next, &seen));
+            }
+        });
+        Self { url, faults, requests }
+    }
+}
+
+fn serve(
+    mut stream: TcpStream,
+    file: &[u8],
+    faults: &Mutex<VecDeque<Fault>>,
+    seen: &Mutex<Vec<(usize, usize)>>,
+) -> Option<()> {
+    let mut lines = BufReader::new(stream.try_clone().ok()?);
+    loop {
+        let mut range = None;
+        loop {
+            let mut line = String::new();
+            if lines.read_line(&mut line).ok()? == 0 {
+                return None;
+            }
+            if let Some((first, last)) =
+                line.trim().strip_prefix("range: bytes=").and_then(|range| range.split_once('-'))
+            {
+                range = Some((first.parse::<usize>().ok()?, last.parse::<usize>().ok()?));
+            }
+            if line.trim().is_empty() {
+                break;
+            }
+        }
+        let (mut first, mut last) = range?;
+        seen.lock().ok()?.push((first, last));
+        let fault = faults.lock().ok()?.pop_front();
+        let mut total = file.len();
+        match fault {
+            Some(Fault::Away) => return None,
+            Some(Fault::Overloaded | Fault::Missing) => {
+                let status = if matches!(fault, Some(Fault::Missing)) { 404 } else { 503 };
+                write!(stream, "HTTP/1.1 {status} No\r\ncontent-length: 0\r\n\r\n").ok()?;
+                continue;
+            }
+            Some(Fault::Whole) => {
+                write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", file.len()).ok()?;
+                stream.write_all(file).ok()?;
+                continue;
+            }
+            Some(Fault::Elsewhere) => (first, last) = (first - 1, last - 1),
+            Some(Fault::Longer) => total += 1,
+            _ => {}
+        }
+        let mut body = file.get(first..=last)?.to_vec();
+        if matches!(fault, Some(Fault::Bit)) {
+            let middle = body.len() / 2;
+            body[middle] ^= 1;
+        }
+        let length = body.len();
+        write!(
+            stream,
+            "HTTP/1.1 206 Partial\r\ncontent-length: {length}\r\ncontent-range: bytes {first}-{last}/{total}\r\n\r\n"
+        )
+        .ok()?;
+        match fault {
+            Some(Fault::Half) => {
+                stream.write_all(&body[..length / 2]).ok()?;
+                return None;
+            }
+            Some(Fault::Slow) => {
+                for piece in body.chunks(length.div_ceil(4)) {
+                    stream.write_all(piece).ok()?;
+                    thread::sleep(Duration::from_millis(5));
+                }
+            }
+            _ => stream.write_all(&body).ok()?,
+        }
+    }
+}
+
+/// Notes what it is told.
+#[derive(Default)]
+struct Notes {
+    reasons: Mutex<Vec<String>>,
+    is_complete: AtomicBool,
+}
+
+impl Observer for Arc<Notes> {
+    fn waiting(&self, reason: &str, _pause: Duration) {
+        self.reasons.lock().expect("notes").push(reason.to_owned());
+    }
+
+    fn arrived(&self) {}
+
+    fn complete(&self, _bytes: u64) {
+        self.is_complete.store(true, Ordering::Relaxed);
+    }
+}
+
+fn whole() -> Vec<u8> {
+    (0..10 * CHUNK as usize + 777).map(|at| (at / 3 % 249) as u8).collect()
+}
+
+/// A store over a server, and what it is told.
+fn store() -> (Server, Store<Arc<Notes>>, Arc<Notes>) {
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    let index = chunked::write(&mut whole().as_slice(), file.as_file_mut(), CHUNK, &mut |_| {}).expect("chunks");
+    let index = Index::parse(&index.to_bytes()).expect("an index");
+    let server = Server::start(fs::read(file.path()).expect("the chunks"));
+    let options = DownloadOptions {
+        first_pause: Duration::from_millis(1),
+        longest_pause: Duration::from_millis(2),
+        timeout: Duration::from_secs(5),
+        ..DownloadOptions::default()
+    };
+    let ranges = Ranges::new(&server.url, index.file_length(), &options);
+    let notes = Arc::new(Notes::default());
+    let store = Store::new(index, ranges, Meminfo::open().expect("/proc/meminfo"), Arc::clone(&notes));
+    (server, store, notes)
+}
+
+fn read(store: &Store<Arc<Notes>>, offset: usize, length: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    store.read(offset as u64, length, &mut bytes).expect("the bytes");
+    bytes
+}
+
+#[test]
+fn any_part_is_read_and_each_chunk_fetched_once() {
+    let (server, store, _) = store();
+    let whole = whole();
+    let chunk = CHUNK as usize;
+    for (offset, length) in [(0, 1), (5, 3 * chunk), (chunk - 1, 2), (10 * chunk, 777), (0, whole.len())] {
+        assert!(read(&store, offset, length) == whole[offset..offset + length], "{offset} {length}");
+    }
+    let mut requests = server.requests.lock().expect("requests").clone();
+    let all = requests.len();
+    requests.sort_unstable();
+    requests.dedup();
+    assert_eq!((requests.len(), all), (11, 11));
+    assert!(requests.iter().all(|(first, _)| *first >= Header::LENGTH));
+}
+
+#[test]
+fn whatever_the_server_does_the_bytes_are_right_or_waited_for() {
+    for (number, fault) in FAULTS.into_iter().enumerate() {
+        let (server, store, notes) = store();
+        server.faults.lock().expect("faults").extend([fault; 3]);
+        assert!(read(&store, 3, 100_000) == whole()[3..100_003], "fault {number}");
+        let reasons = notes.reasons.lock().expect("notes").clone();
+        assert_eq!(reasons.is_empty(), matches!(fault, Fault::Slow), "fault {number}: {reasons:?}");
+    }
+}
+
+#[test]
+fn reasons_say_what_the_server_did() {
+    for (fault, says) in [
+        (Fault::Overloaded, "status 503"),
+        (Fault::Missing, "status 404"),
+        (Fault::Whole, "whole files only"),
+        (Fault::Elsewhere, "another file there"),
+        (Fault::Longer, "another file there"),
+        (Fault::Bit, "chunk 0 is not the one that the index names"),
+    ] {
+        let (server, store, notes) = store();
+        server.faults.lock().expect("faults").push_back(fault);
+        read(&store, 0, 10);
+        let reasons = notes.reasons.lock().expect("notes").clone();
+        assert!(reasons.len() == 1 && reasons[0].contains(says), "{reasons:?}");
+    }
+}
+
+#[test]
+fn many_readers_at_once_get_right_bytes_from_few_requests() {
+    let (server, store, _) = store();
+    server.faults.lock().expect("faults").extend(FAULTS);
+    let whole = whole();
+    thread::scope(|scope| {
+        for reader in 0..16_usize {
+            let (store, whole) = (&store, &whole);
+            scope.spawn(move || {
+                for step in 0..40 {
+                    let offset = (reader * 7919 + step * 65_551) % (whole.len() - 5000);
+                    assert!(read(store, offset, 5000) == whole[offset..offset + 5000]);
+                }
+            });
+        }
+    });
+    // Each of eleven chunks once, and again for each fault.
+    assert!(server.requests.lock().expect("requests").len() <= 11 + FAULTS.len());
+}
+
+#[test]
+fn the_rest_comes_in_the_background_and_then_no_server_is_needed() {
+    let (server, store, notes) = store();
+    read(&store, 5 * CHUNK as usize, 10);
+    store.fetch_rest();
+    assert!(notes.is_complete.load(Ordering::Relaxed));
+    let requests = server.requests.lock().expect("requests").len();
+    assert!(requests < 6, "several chunks in one request: {requests}");
+    assert!(read(&store, 0, whole().len()) == whole());
+    assert_eq!(server.requests.lock().expect("requests").len(), requests);
+}
+
+#[test]
+fn frames_that_were_not_used_for_longest_go_first() {
+    let mut kept =
+        Kept { frames: vec![None; 4], bytes: 0, clock: 0, fetching: HashSet::new(), decompressed: VecDeque::new() };
+    for number in 0..4 {
+        kept.keep(number, vec![0; 100].into());
+    }
+    kept.frame(0);
+    kept.shrink_to(250);
+    let there: Vec<bool> = kept.frames.iter().map(Option::is_some).collect();
+    assert_eq!((there, kept.bytes), (vec![true, false, false, true], 200));
+    kept.shrink_to(0);
+    assert_eq!(kept.bytes, 100, "the last one used stays");
+}
