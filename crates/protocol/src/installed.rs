@@ -48,6 +48,21 @@ pub struct InstalledLists {
     pub format: u32,
     /// The lists, each after its base.
     pub lists: Vec<InstalledList>,
+    /// Package files that were given to the tests, besides the archive.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub local: Vec<LocalPackage>,
+}
+
+/// A package file from outside the archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct LocalPackage {
+    /// Name of the file: `rocfft_7.2.4-2_amd64.deb`.
+    pub file: String,
+    /// Length in bytes.
+    pub size: u64,
+    /// SHA-256, in hexadecimal digits.
+    pub sha256: String,
 }
 
 /// A package list, complete or as a difference.
@@ -226,14 +241,14 @@ impl PackageList {
 
 impl Default for InstalledLists {
     fn default() -> Self {
-        Self { format: INSTALLED_FORMAT, lists: Vec::new() }
+        Self { format: INSTALLED_FORMAT, lists: Vec::new(), local: Vec::new() }
     }
 }
 
 impl InstalledLists {
-    /// Whether there are no lists.
+    /// Whether there are neither lists nor package files.
     pub fn is_empty(&self) -> bool {
-        self.lists.is_empty()
+        self.lists.is_empty() && self.local.is_empty()
     }
 
     /// Adds a list, and returns its digest; `None` if there are too many already. One that is there is not added

@@ -29,8 +29,8 @@ mod virtio_channel;
 
 pub use error::{ResultError, SpanError, UnknownWord};
 pub use installed::{
-    INSTALLED_FORMAT, InstalledError, InstalledList, InstalledLists, InstalledPackage, MOST_LISTS, MOST_PACKAGES,
-    PackageList, SourceChange,
+    INSTALLED_FORMAT, InstalledError, InstalledList, InstalledLists, InstalledPackage, LocalPackage, MOST_LISTS,
+    MOST_PACKAGES, PackageList, SourceChange,
 };
 pub use job::{Job, RunAs, Source};
 pub use list::{JobList, ListError};

@@ -3,16 +3,20 @@
 //! The records come from testbeds, whose root may have written anything into dpkg's status.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::io::Read;
 use std::path::Path;
 
 use bundle::regular;
 use debian::deb822::{Comments, Paragraph, Paragraphs};
-use protocol::{ArchiveState, InstalledLists, InstalledPackage, MOST_PACKAGES, PackageList, TestResult};
+use protocol::{ArchiveState, InstalledLists, InstalledPackage, LocalPackage, MOST_PACKAGES, PackageList, TestResult};
+use sha2::{Digest as _, Sha256};
 
 /// Largest record, in bytes.
 const LARGEST: u64 = 8 << 20;
+/// Most package files that are listed.
+const MOST_LOCAL: usize = 100;
 /// Most archives of a record.
 const MOST_ARCHIVES: usize = 32;
 /// Longest value that is kept, in bytes.
@@ -73,6 +77,30 @@ impl PackageRecords {
         }
         seen
     }
+}
+
+/// The package files among the options for autopkgtest, by digest: their versions may be those of the archive.
+pub(crate) fn local_packages(options: &[OsString]) -> Vec<LocalPackage> {
+    let files = options.iter().map(Path::new).filter(|path| path.extension().is_some_and(|end| end == "deb"));
+    files.take(MOST_LOCAL).filter_map(local_package).collect()
+}
+
+/// A file that cannot be read is left out: autopkgtest has refused it.
+fn local_package(path: &Path) -> Option<LocalPackage> {
+    let mut file = regular::open(path).ok()?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    let mut size = 0_u64;
+    loop {
+        let length = file.read(&mut buffer).ok()?;
+        if length == 0 {
+            break;
+        }
+        size += length as u64;
+        hasher.update(buffer.get(..length)?);
+    }
+    let file = path.file_name()?.to_string_lossy().chars().filter(|char| !char.is_control()).collect();
+    Some(LocalPackage { file, size, sha256: hex::encode(hasher.finalize()) })
 }
 
 fn small_file(path: &Path) -> String {
@@ -196,6 +224,17 @@ Version: 1
             first.text(),
             "gzip amd64 1.14-1+local1\nlibc6 amd64 2.41-12 glibc\nzlib1g amd64 1:1.3.dfsg-3+b1 zlib 1:1.3.dfsg-3\n"
         );
+    }
+
+    #[test]
+    fn package_files_among_the_options_are_listed_by_digest() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("gzip_1.14-1+local1_amd64.deb");
+        fs::write(&path, "abc").unwrap();
+        let options = ["--debug".into(), path.into_os_string(), "gone.deb".into()];
+        let found = local_packages(&options);
+        assert_eq!((found.len(), found[0].file.as_str(), found[0].size), (1, "gzip_1.14-1+local1_amd64.deb", 3));
+        assert!(found[0].sha256.starts_with("ba7816bf"), "{found:?}");
     }
 
     #[test]

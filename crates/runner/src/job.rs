@@ -325,7 +325,10 @@ impl State<'_, '_> {
             warnings: std::mem::take(&mut self.warnings),
             problem: (!self.problems.is_empty()).then(|| self.problems.join("; ")),
             kernel_log: std::mem::take(&mut self.kernel.lines),
-            installed: std::mem::take(&mut self.installed),
+            installed: InstalledLists {
+                local: installed::local_packages(&self.setup.options),
+                ..std::mem::take(&mut self.installed)
+            },
         }
     }
 }

@@ -8,8 +8,7 @@ const DAY: i64 = 24 * 3600 * 1000;
 /// repeat the run before them. Every run has an environment of its own.
 fn days(text: &str) -> Vec<Observation> {
     let mut first = 0;
-    let observe = |(index, letter): (usize, char)| {
-        let run = index as i64 + 1;
+    let observe = |(run, letter): (i64, char)| {
         let of = letter.is_lowercase().then_some(first);
         if of.is_none() {
             first = run;
@@ -23,7 +22,7 @@ fn days(text: &str) -> Vec<Observation> {
         };
         Observation { run, at: run * DAY, of, seen, environment: Some(run) }
     };
-    text.chars().enumerate().map(observe).collect()
+    (1..).zip(text.chars()).map(observe).collect()
 }
 
 fn state(text: &str) -> TestState {
@@ -159,8 +158,8 @@ fn a_chain_of_repetitions_without_end_is_cut() {
 fn changes_are_told_once_each() {
     let found = transitions(&days("PPFFPI"), false);
     let states: Vec<_> = found.iter().map(|change| (change.run, change.to)).collect();
-    use TestState::{Fixed, NewFailure, Ok, Regression};
-    assert_eq!(states, [(1, Ok), (3, NewFailure), (4, Regression), (5, Fixed)]);
+    let expected = [(1, TestState::Ok), (3, TestState::NewFailure), (4, TestState::Regression), (5, TestState::Fixed)];
+    assert_eq!(states, expected);
 }
 
 #[test]
@@ -183,11 +182,11 @@ fn changes_of_a_long_history_are_those_of_all_its_beginnings() {
 fn observations() -> impl Strategy<Value = Vec<Observation>> {
     let one = (0..40_i64, 0..5_usize, prop::option::of(0..6_i64), prop::option::of(0..30_i64));
     prop::collection::vec(one, 0..40).prop_map(|all| {
-        let of = |(index, (day, seen, environment, of)): (usize, (i64, usize, Option<i64>, Option<i64>))| {
+        let of = |(run, (day, seen, environment, of)): (i64, (i64, usize, Option<i64>, Option<i64>))| {
             let seen = [Seen::Pass, Seen::Fail, Seen::Skip, Seen::TimedOut, Seen::Nothing][seen];
-            Observation { run: index as i64, at: day * DAY, of, seen, environment }
+            Observation { run, at: day * DAY, of, seen, environment }
         };
-        all.into_iter().enumerate().map(of).collect()
+        (0..).zip(all).map(of).collect()
     })
 }
 
@@ -208,8 +207,8 @@ proptest! {
         seen.iter_mut().for_each(|seen| seen.of = None);
         let before = evaluate(&seen, false);
         let mut with = seen.clone();
-        with.extend(days.iter().enumerate().map(|(index, day)| Observation {
-            run: 1000 + index as i64, at: day * DAY, of: None, seen: Seen::Nothing, environment: None,
+        with.extend((1000..).zip(&days).map(|(run, day)| Observation {
+            run, at: day * DAY, of: None, seen: Seen::Nothing, environment: None,
         }));
         let after = evaluate(&with, false);
         if before.last.is_some() {

@@ -6,7 +6,7 @@ use history::differences;
 use protocol::api::{Compared, ComparedTest, Comparison, TestRun};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::history::environments::environment;
+use crate::history::environments::Environments;
 use crate::history::queries::one;
 use crate::history::record::Code;
 
@@ -34,13 +34,14 @@ pub(crate) fn compare_jobs(db: &Connection, before: &str, after: &str) -> rusqli
         }
     }
     let mut comparison = Comparison::default();
+    let mut environments = Environments::new(db);
     let keys: std::collections::BTreeSet<&Key> = first.keys().chain(second.keys()).collect();
     for key in keys {
         let (old, new) = (first.get(key), second.get(key));
         comparison.tests.extend(compared(db, key, old, new)?);
         if comparison.changed.is_empty()
             && let (Some(old), Some(new)) = (old, new)
-            && let (Some(old), Some(new)) = (environment(db, old.cell, old.run)?, environment(db, new.cell, new.run)?)
+            && let (Some(old), Some(new)) = (environments.of(old.cell, old.run)?, environments.of(new.cell, new.run)?)
         {
             comparison.changed = differences(&old, &new);
         }

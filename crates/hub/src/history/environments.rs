@@ -1,6 +1,6 @@
 //! Environments of runs, and lists of installed packages.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use history::Environment;
 use protocol::api::{JobPackages, TestPackages};
@@ -95,33 +95,56 @@ pub(super) fn load_list(db: &Connection, number: i64) -> rusqlite::Result<Option
     Ok(text.and_then(|text| PackageList::parse(&String::from_utf8_lossy(&text)).ok()))
 }
 
-/// The environment of a test in a run.
-pub(super) fn environment(db: &Connection, cell: i64, run: i64) -> rusqlite::Result<Option<Environment>> {
-    let found = db
-        .prepare_cached(
-            "SELECT e.description, ifnull(n.name, r.worker), r.gpu, o.packages
-             FROM history_outcomes o JOIN history_runs r ON r.id = o.run
-             JOIN history_environments e ON e.id = r.environment LEFT JOIN names n ON n.worker = r.worker
-             WHERE o.cell = ?1 AND o.run = ?2",
-        )?
-        .query_row([cell, run], |row| {
-            let Json(stored): Json<Stored> = row.get(0)?;
-            Ok((stored, row.get::<_, String>(1)?, row.get::<_, String>(2)?, row.get::<_, Option<i64>>(3)?))
-        })
-        .optional()?;
-    let Some((stored, worker, gpu, packages)) = found else { return Ok(None) };
-    let list = packages.map(|number| load_list(db, number)).transpose()?.flatten();
-    let owned = |list: PackageList| {
-        list.sources().into_iter().map(|(source, version)| (source.to_owned(), version)).collect::<BTreeMap<_, _>>()
-    };
-    Ok(Some(Environment {
-        kernel: stored.kernel,
-        firmware: stored.firmware,
-        image: stored.image,
-        command_line: stored.command_line,
-        machine: format!("{worker} {gpu}").trim().to_owned(),
-        packages: list.map(owned),
-    }))
+/// Loads environments; a package list is read once.
+pub(super) struct Environments<'a> {
+    db: &'a Connection,
+    sources: HashMap<i64, Option<BTreeMap<String, String>>>,
+}
+
+impl<'a> Environments<'a> {
+    pub(super) fn new(db: &'a Connection) -> Self {
+        Self { db, sources: HashMap::new() }
+    }
+
+    /// The environment of a test in a run.
+    pub(super) fn of(&mut self, cell: i64, run: i64) -> rusqlite::Result<Option<Environment>> {
+        let found = self
+            .db
+            .prepare_cached(
+                "SELECT e.description, ifnull(n.name, r.worker), r.gpu, o.packages
+                 FROM history_outcomes o JOIN history_runs r ON r.id = o.run
+                 JOIN history_environments e ON e.id = r.environment LEFT JOIN names n ON n.worker = r.worker
+                 WHERE o.cell = ?1 AND o.run = ?2",
+            )?
+            .query_row([cell, run], |row| {
+                let Json(stored): Json<Stored> = row.get(0)?;
+                Ok((stored, row.get::<_, String>(1)?, row.get::<_, String>(2)?, row.get::<_, Option<i64>>(3)?))
+            })
+            .optional()?;
+        let Some((stored, worker, gpu, packages)) = found else { return Ok(None) };
+        let packages = packages.map(|number| self.sources(number)).transpose()?.flatten();
+        Ok(Some(Environment {
+            kernel: stored.kernel,
+            firmware: stored.firmware,
+            image: stored.image,
+            command_line: stored.command_line,
+            machine: format!("{worker} {gpu}").trim().to_owned(),
+            packages,
+        }))
+    }
+
+    /// The source packages of a list.
+    fn sources(&mut self, number: i64) -> rusqlite::Result<Option<BTreeMap<String, String>>> {
+        if let Some(known) = self.sources.get(&number) {
+            return Ok(known.clone());
+        }
+        let owned = |list: PackageList| {
+            list.sources().into_iter().map(|(source, version)| (source.to_owned(), version)).collect()
+        };
+        let sources: Option<BTreeMap<String, String>> = load_list(self.db, number)?.map(owned);
+        self.sources.insert(number, sources.clone());
+        Ok(sources)
+    }
 }
 
 /// The packages that were installed while the tests of a job ran; `None` if there is no such result.

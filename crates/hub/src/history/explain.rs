@@ -6,7 +6,7 @@ use history::{clear, differences};
 use protocol::api::{Difference, Explanation, TestState};
 use rusqlite::{Connection, params};
 
-use crate::history::environments::environment;
+use crate::history::environments::Environments;
 use crate::history::queries::{HistoryFilter, TestRow, rows};
 use crate::history::record::Code;
 
@@ -20,27 +20,28 @@ const TOGETHER: i64 = 2 * 24 * 3600 * 1000;
 /// Explains all tests of the filter that do not pass.
 pub(crate) fn explain(db: &Connection, filter: &HistoryFilter, now: i64) -> rusqlite::Result<Vec<Explanation>> {
     let found = rows(db, filter, now)?;
+    let mut environments = Environments::new(db);
     let failing = found.into_iter().filter(|row| is_wrong(row.history.state));
-    failing.map(|row| one(db, row, now)).collect()
+    failing.map(|row| one(db, row, now, &mut environments)).collect()
 }
 
 fn is_wrong(state: TestState) -> bool {
     state.is_failing() || matches!(state, TestState::Flaky | TestState::Known | TestState::Stopped)
 }
 
-fn one(db: &Connection, row: TestRow, now: i64) -> rusqlite::Result<Explanation> {
+fn one(db: &Connection, row: TestRow, now: i64, environments: &mut Environments) -> rusqlite::Result<Explanation> {
     let (mut changed, mut packages_known) = (Vec::new(), false);
     if let (Some(good), Some(bad)) = (row.last_good, row.first_bad)
-        && let (Some(good), Some(bad)) = (environment(db, row.cell, good)?, environment(db, row.cell, bad)?)
+        && let (Some(good), Some(bad)) = (environments.of(row.cell, good)?, environments.of(row.cell, bad)?)
     {
         changed = differences(&good, &bad);
         packages_known = good.packages.is_some() && bad.packages.is_some();
-        clear_by_passes(db, row.cell, &mut changed)?;
+        clear_by_passes(db, row.cell, &mut changed, environments)?;
     }
     let others = others(db, &row, now)?;
     for other in others.iter().filter(|other| matches!(other.history.state, TestState::Ok | TestState::Fixed)) {
         let Some(last) = other.last else { continue };
-        if let Some(passed) = environment(db, other.cell, last)? {
+        if let Some(passed) = environments.of(other.cell, last)? {
             let label = label(&row, other);
             clear(&mut changed, &passed, "", Some(&label));
         }
@@ -71,18 +72,24 @@ fn one(db: &Connection, row: TestRow, now: i64) -> rusqlite::Result<Explanation>
 }
 
 /// A passing run of the same test on the same target clears what it had.
-fn clear_by_passes(db: &Connection, cell: i64, changed: &mut [Difference]) -> rusqlite::Result<()> {
+fn clear_by_passes(
+    db: &Connection,
+    cell: i64,
+    changed: &mut [Difference],
+    environments: &mut Environments,
+) -> rusqlite::Result<()> {
     let mut statement = db.prepare_cached(
-        "SELECT max(o.run), (SELECT j.id FROM jobs j JOIN history_runs m ON m.job = j.number WHERE m.id = max(o.run))
-         FROM history_outcomes o JOIN history_runs r ON r.id = o.run
-         WHERE o.cell = ?1 AND o.seen = ?2 GROUP BY r.environment, r.worker, o.packages ORDER BY 1 DESC LIMIT ?3",
+        "SELECT m.run, j.id FROM (
+             SELECT max(o.run) AS run FROM history_outcomes o JOIN history_runs r ON r.id = o.run
+             WHERE o.cell = ?1 AND o.seen = ?2 GROUP BY r.environment, r.worker, o.packages ORDER BY 1 DESC LIMIT ?3
+         ) m JOIN history_runs h ON h.id = m.run JOIN jobs j ON j.number = h.job ORDER BY m.run DESC",
     )?;
     let passes = statement.query_map(params![cell, Code::of(history::Seen::Pass), MOST_PASSES], |row| {
         Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
     })?;
     for pass in passes {
         let (run, job) = pass?;
-        if let Some(passed) = environment(db, cell, run)? {
+        if let Some(passed) = environments.of(cell, run)? {
             clear(changed, &passed, &job, None);
         }
     }

@@ -251,7 +251,7 @@ impl Code {
     const ORDER: [Seen; 5] = [Seen::Pass, Seen::Fail, Seen::Skip, Seen::TimedOut, Seen::Nothing];
 
     pub(super) fn of(seen: Seen) -> i64 {
-        Self::ORDER.iter().position(|other| *other == seen).map_or(4, |at| at as i64)
+        (0..).zip(Self::ORDER).find(|(_, other)| *other == seen).map_or(4, |(code, _)| code)
     }
 
     pub(super) fn seen(code: i64) -> Seen {
