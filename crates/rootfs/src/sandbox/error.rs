@@ -60,6 +60,9 @@ pub enum SandboxError {
     /// Root without the right to create namespaces.
     #[error("this root may not make namespaces: CAP_SYS_ADMIN is missing, or a seccomp profile forbids it")]
     NoNamespaces,
+    /// The host name cannot be set, and is another one.
+    #[error("the host name cannot be set to localhost in the sandbox, as a seccomp profile forbids it: {0}")]
+    HostName(io::Error),
     /// A step of the setup failed.
     #[error("sandbox: {step}: {source}")]
     Step {
@@ -109,6 +112,7 @@ impl Advise for SandboxError {
             }
             Self::NoProc => "mount -t proc proc /proc; containers have one, unless it is hidden".into(),
             Self::NoNamespaces => FOR_CONTAINERS.into(),
+            Self::HostName(_) => "Podman: start the container with --hostname localhost".into(),
             Self::Step { .. } | Self::Start { .. } => Help::none(),
         }
     }

@@ -149,6 +149,7 @@ impl Sandbox {
             {
                 SandboxError::NoNamespaces
             }
+            Some((Step::HostName, _)) => SandboxError::HostName(source),
             Some((_, step)) => SandboxError::Step { step, source },
             None => SandboxError::Start { program: command.program.clone(), source },
         })?;
@@ -190,7 +191,7 @@ impl Inside {
         process::become_first_process().map_err(Step::FirstProcess.failed())?;
         process::die_with_parent().map_err(Step::FirstProcess.failed())?;
         let foreign_proc = self.mounts.enter()?;
-        rustix::system::sethostname(HOSTNAME.as_bytes()).map_err(Step::HostName.failed())?;
+        name_host().map_err(Step::HostName.failed())?;
         if let Some(namespace) = &self.namespace {
             shift::join(namespace).map_err(Step::Ids.failed())?;
         }
@@ -199,6 +200,14 @@ impl Inside {
         drop_rights().map_err(Step::Rights.failed())?;
         self.filters.apply().map_err(Step::Filter.failed())?;
         Ok(foreign_proc)
+    }
+}
+
+/// Gives the sandbox its host name. Podman's seccomp profile forbids that; a container may have been given the same name.
+fn name_host() -> Result<(), rustix::io::Errno> {
+    match rustix::system::sethostname(HOSTNAME.as_bytes()) {
+        Err(_) if rustix::system::uname().nodename().to_bytes() == HOSTNAME.as_bytes() => Ok(()),
+        other => other,
     }
 }
 
