@@ -48,6 +48,9 @@ const CONTAINERS: [Container; 2] = [
     },
 ];
 
+/// End of the names of images.
+const SUFFIX: &str = "-x86_64.oci.tar";
+
 /// What to make.
 #[derive(Args)]
 pub(crate) struct Options {
@@ -77,10 +80,35 @@ pub(crate) fn run_oci(options: &Options) -> Result<()> {
         quick: options.quick,
     };
     let own = target_directory().join("oci");
+    // Documentation says `rocbed-hub-*.oci.tar`. Elsewhere, earlier images are the user's.
+    if options.output.is_none() {
+        remove_images(&own)?;
+    }
     for path in images.write(scratch.path(), options.output.as_ref().unwrap_or(&own))? {
         println!("{}", path.display());
     }
     Ok(())
+}
+
+/// Removes the images that earlier commits had.
+fn remove_images(directory: &Path) -> Result<()> {
+    if !directory.exists() {
+        return Ok(());
+    }
+    let listing = || format!("listing {}", directory.display());
+    for entry in fs::read_dir(directory).with_context(listing)? {
+        let path = entry.with_context(listing)?.path();
+        if is_image(&path) {
+            fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a file has the name of an image of ours.
+fn is_image(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()?.strip_suffix(SUFFIX));
+    name.is_some_and(|name| CONTAINERS.iter().any(|container| name.starts_with(&format!("rocbed-{}-", container.name))))
 }
 
 /// How the images are made.
@@ -112,7 +140,7 @@ impl Images<'_> {
         }
         copy(&workspace().join("debian/copyright"), &files.join("usr/share/doc/rocbed/copyright"), 0o644)?;
         let upstream = self.version.upstream();
-        let path = directory.join(format!("rocbed-{name}-{upstream}-x86_64.oci.tar"));
+        let path = directory.join(format!("rocbed-{name}-{upstream}{SUFFIX}"));
         let own = workspace().join("oci");
         let mut rocbed = Command::new(self.rocbed);
         rocbed.current_dir(workspace()).env("SOURCE_DATE_EPOCH", &self.version.epoch).arg("oci");
@@ -146,6 +174,14 @@ fn tag(version: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_images_of_ours_are_removed() {
+        assert!(is_image(Path::new("target/oci/rocbed-hub-0.1.0~git20261129.150301.6312b35-x86_64.oci.tar")));
+        for other in ["rocbed-hub.oci.tar", "debian-x86_64.oci.tar", "rocbed-0.1.0-x86_64.tar.xz"] {
+            assert!(!is_image(Path::new(other)), "{other}");
+        }
+    }
 
     #[test]
     fn versions_become_tags() {
