@@ -2,24 +2,24 @@
 
 use std::io::{self, Write};
 
-use sha2::{Digest as _, Sha256};
+use sha256::Hasher;
 
 use crate::Digest;
 
 pub(crate) struct Hashed<W> {
     inner: W,
-    hash: Sha256,
+    hash: Hasher,
     length: u64,
 }
 
 impl<W: Write> Hashed<W> {
     pub(crate) fn new(inner: W) -> Self {
-        Self { inner, hash: Sha256::new(), length: 0 }
+        Self { inner, hash: Hasher::new(), length: 0 }
     }
 
     /// The writer below, the digest, and the length in bytes.
     pub(crate) fn finish(self) -> (W, Digest, u64) {
-        (self.inner, Digest::from_sha256(self.hash.finalize().as_slice()), self.length)
+        (self.inner, Digest(self.hash.finish()), self.length)
     }
 }
 

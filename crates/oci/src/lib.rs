@@ -21,29 +21,29 @@ pub use flate2::Compression;
 pub use layer::Layer;
 
 /// A digest as the specification writes it: `sha256:` and 64 hexadecimal digits.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-#[serde(transparent)]
-pub struct Digest(String);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Digest(sha256::Digest);
 
 impl Digest {
     /// The digest of these bytes.
     fn of(bytes: &[u8]) -> Self {
-        use sha2::Digest as _;
-        Self::from_sha256(sha2::Sha256::digest(bytes).as_slice())
-    }
-
-    fn from_sha256(digest: &[u8]) -> Self {
-        Self(format!("sha256:{}", hex::encode(digest)))
+        Self(sha256::Digest::of(bytes))
     }
 
     /// The hexadecimal digits: the name of a blob.
-    pub fn hex(&self) -> &str {
-        self.0.strip_prefix("sha256:").unwrap_or(&self.0)
+    pub fn hex(&self) -> String {
+        self.0.to_string()
+    }
+}
+
+impl serde::Serialize for Digest {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
 impl std::fmt::Display for Digest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
+        write!(f, "sha256:{}", self.0)
     }
 }

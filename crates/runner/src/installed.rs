@@ -11,7 +11,7 @@ use std::path::Path;
 use bundle::regular;
 use debian::deb822::{Comments, Paragraph, Paragraphs};
 use protocol::{ArchiveState, InstalledLists, InstalledPackage, LocalPackage, MOST_PACKAGES, PackageList, TestResult};
-use sha2::{Digest as _, Sha256};
+use sha256::Hasher;
 
 /// Largest record, in bytes.
 const LARGEST: u64 = 8 << 20;
@@ -88,7 +88,7 @@ pub(crate) fn local_packages(options: &[OsString]) -> Vec<LocalPackage> {
 /// A file that cannot be read is left out: autopkgtest has refused it.
 fn local_package(path: &Path) -> Option<LocalPackage> {
     let mut file = regular::open(path).ok()?;
-    let mut hasher = Sha256::new();
+    let mut hasher = Hasher::new();
     let mut buffer = vec![0; 1 << 16];
     let mut size = 0_u64;
     loop {
@@ -100,7 +100,7 @@ fn local_package(path: &Path) -> Option<LocalPackage> {
         hasher.update(buffer.get(..length)?);
     }
     let file = path.file_name()?.to_string_lossy().chars().filter(|char| !char.is_control()).collect();
-    Some(LocalPackage { file, size, sha256: hex::encode(hasher.finalize()) })
+    Some(LocalPackage { file, size, sha256: hasher.finish().to_string() })
 }
 
 fn small_file(path: &Path) -> String {
