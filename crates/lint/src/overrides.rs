@@ -35,7 +35,7 @@ pub(crate) fn apply(tree: &dyn Tree, findings: &mut Vec<Finding>) {
         let range = start..start + body.len();
         match parse(body) {
             Ok((rule, place, reason)) => overrides.push(Override { rule, place, reason, range, used: false }),
-            Err(message) => wrong.push(Finding::new(&OVERRIDE, OVERRIDES, message).at(text, range)),
+            Err(message) => wrong.push(Finding::new(&OVERRIDE, OVERRIDES, message).at(range)),
         }
     }
     for finding in findings.iter_mut() {
@@ -52,7 +52,7 @@ pub(crate) fn apply(tree: &dyn Tree, findings: &mut Vec<Finding>) {
     for one in overrides.into_iter().filter(|one| !one.used) {
         let place = if one.place.is_empty() { String::new() } else { format!(" about {}", one.place) };
         let message = format!("there is no finding of {}{place}: remove the line", one.rule);
-        findings.push(Finding::new(&OVERRIDE_UNUSED, OVERRIDES, message).at(text, one.range));
+        findings.push(Finding::new(&OVERRIDE_UNUSED, OVERRIDES, message).at(one.range));
     }
 }
 

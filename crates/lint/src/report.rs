@@ -45,11 +45,18 @@ impl Finding {
         }
     }
 
-    /// Says where in the file's text it is.
-    pub(crate) fn at(mut self, text: &str, range: Range<usize>) -> Self {
-        (self.start, self.end) = (place(text, range.start), place(text, range.end));
+    /// Says which bytes of the file it is about.
+    pub(crate) fn at(mut self, range: Range<usize>) -> Self {
         self.range = Some(range);
         self
+    }
+
+    /// Finds the lines and columns of its bytes in the file's text. That takes reading the file up to them, so it is done
+    /// only for findings that are told.
+    pub(crate) fn locate(&mut self, text: &str) {
+        if let Some(range) = &self.range {
+            (self.start, self.end) = (place(text, range.start), place(text, range.end));
+        }
     }
 
     pub(crate) fn test(mut self, name: impl AsRef<str>) -> Self {

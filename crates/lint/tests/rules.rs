@@ -220,6 +220,7 @@ fn fixes_mend_what_is_mechanical_and_keep_the_rest() -> Result<(), Box<dyn std::
     Ok(())
 }
 
+// Three seconds without optimisation: it is about the limits of what is looked through.
 #[test]
 fn a_control_file_that_names_a_large_script_a_hundred_thousand_times_is_checked_within_limits() {
     let stanza = format!("Tests: {}\n\n", "smoke ".repeat(100));

@@ -21,7 +21,7 @@ pub(super) fn check(context: &mut Context<'_>, subject: &Subject<'_>) {
         for line in &script.lines {
             for (rule, message) in line.commands.iter().flat_map(|command| about(command, built)) {
                 let finding = Finding::new(rule, &script.path, message);
-                findings.push(finding.at(&script.text, line.range.clone()).test(test));
+                findings.push(finding.at(line.range.clone()).test(test));
             }
         }
     }

@@ -47,7 +47,7 @@ fn syntax(context: &mut Context<'_>, subject: &Subject<'_>) {
                 Err(error) => error.to_string(),
             };
             let finding = Finding::new(&DEPENDS_SYNTAX, CONTROL, message);
-            context.add(finding.at(subject.stanza.text, item.range.clone()).test(&subject.stanza.name));
+            context.add(finding.at(item.range.clone()).test(&subject.stanza.name));
         }
     }
 }
@@ -114,7 +114,7 @@ fn programs(context: &mut Context<'_>, subject: &Subject<'_>) {
             for (program, package) in line.commands.iter().filter_map(lacking) {
                 if !told.contains(&program) {
                     let finding = Finding::new(&UNDECLARED_COMMAND, &script.path, message(&program, package));
-                    findings.push(finding.at(&script.text, line.range.clone()).test(test));
+                    findings.push(finding.at(line.range.clone()).test(test));
                     told.push(program);
                 }
             }

@@ -29,7 +29,7 @@ pub(super) fn whole(context: &mut Context<'_>, control: &Control<'_>) {
 }
 
 fn at(rule: &'static Rule, stanza: &Stanza<'_>, word: &Word, message: impl AsRef<str>) -> Finding {
-    Finding::new(rule, CONTROL, message).at(stanza.text, word.range.clone()).test(&stanza.name)
+    Finding::new(rule, CONTROL, message).at(word.range.clone()).test(&stanza.name)
 }
 
 pub(super) fn check(context: &mut Context<'_>, subject: &Subject<'_>) {
@@ -57,7 +57,7 @@ fn known_fields(context: &mut Context<'_>, stanza: &Stanza<'_>) {
         let range = stanza.name_range(field);
         let edit = meant.map(|name| Edit::Replace { range: range.clone(), text: (*name).to_owned() });
         let message = format!("autopkgtest skips a stanza with the field {}{hint}", field.name);
-        let finding = Finding::new(&UNKNOWN_FIELD, CONTROL, message).at(stanza.text, range).test(&stanza.name);
+        let finding = Finding::new(&UNKNOWN_FIELD, CONTROL, message).at(range).test(&stanza.name);
         context.add(finding.edit(edit));
     }
 }
@@ -190,7 +190,7 @@ fn hashes(context: &mut Context<'_>, stanza: &Stanza<'_>) {
                 let message =
                     format!("autopkgtest takes the rest of the line from # on for a comment in {}", field.name);
                 let finding = Finding::new(&HASH_IN_VALUE, CONTROL, message);
-                context.add(finding.at(stanza.text, start..start + 1 + after.len()).test(&stanza.name));
+                context.add(finding.at(start..start + 1 + after.len()).test(&stanza.name));
             }
         }
     }

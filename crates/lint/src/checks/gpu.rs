@@ -41,7 +41,7 @@ fn classes(context: &mut Context<'_>, subject: &Subject<'_>) {
             let hint = if right { format!("write {lower}") } else { "it is passed over".to_owned() };
             let edit = right.then(|| Edit::Replace { range: word.range.clone(), text: lower });
             let message = format!("{} is not a GPU: {hint}", word.text);
-            let finding = Finding::new(&CLASS, CONTROL, message).at(stanza.text, word.range.clone());
+            let finding = Finding::new(&CLASS, CONTROL, message).at(word.range.clone());
             context.add(finding.test(&stanza.name).edit(edit));
         }
     }
@@ -80,7 +80,7 @@ fn started(context: &mut Context<'_>, subject: &Subject<'_>) {
         let message = format!("the program is not started by {LAUNCHER}, so without a GPU it does not skip");
         let finding = Finding::new(&LAUNCHER_MISSING, &script.path, message).test(test);
         context.add(match line {
-            Some(line) => finding.at(&script.text, line.range.clone()),
+            Some(line) => finding.at(line.range.clone()),
             None => finding,
         });
     }
@@ -102,7 +102,7 @@ fn restrictions(context: &mut Context<'_>, subject: &Subject<'_>) {
             }
             _ => continue,
         };
-        let finding = Finding::new(rule, CONTROL, message).at(stanza.text, word.range.clone());
+        let finding = Finding::new(rule, CONTROL, message).at(word.range.clone());
         context.add(finding.test(&stanza.name));
     }
 }

@@ -46,7 +46,7 @@ fn install_file(context: &mut Context<'_>, package: &str, path: &str, text: &str
         if elsewhere && !outside {
             outside = true;
             let message = format!("{target} is not /usr/libexec/rocm/{package}");
-            context.add(Finding::new(&INSTALL_PATH, path, message).at(text, start..start + line.len()));
+            context.add(Finding::new(&INSTALL_PATH, path, message).at(start..start + line.len()));
         }
         if base(source) == "run-tests"
             && source.starts_with("debian/")
@@ -74,8 +74,7 @@ fn gpu_field(context: &mut Context<'_>) {
             let range = start..start + name.len();
             let edit = Edit::Replace { range: range.clone(), text: format!("XB-{GPU_FIELD}") };
             let message = format!("{name} stays out of the package: write XB-{GPU_FIELD}");
-            findings
-                .push(Finding::new(&GPU_ARCHITECTURE_FIELD, DEBIAN_CONTROL, message).at(&text, range).edit(Some(edit)));
+            findings.push(Finding::new(&GPU_ARCHITECTURE_FIELD, DEBIAN_CONTROL, message).at(range).edit(Some(edit)));
         }
     }
     // Two of them in one stanza would become a field that is there twice.

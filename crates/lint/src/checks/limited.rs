@@ -13,7 +13,7 @@ const READ: usize = 16 << 20;
 /// Most bytes of different scripts that are parsed; their commands take a multiple of that.
 const PARSED: usize = 4 << 20;
 /// Most bytes of scripts that are looked through, each counted for every stanza that has it.
-const LOOKED_THROUGH: usize = 16 << 20;
+const LOOKED_THROUGH: usize = 8 << 20;
 
 /// A tree of which each file is read once, and no more than 16 MiB in all.
 pub(super) struct Limited<'a> {
@@ -138,7 +138,7 @@ mod tests {
         let first = scripts.get(&tree, "large").expect("a script");
         assert!(Arc::ptr_eq(&first, &scripts.get(&tree, "large").expect("a script")));
         let more = (0..1000).filter(|_| scripts.get(&tree, "large").is_some()).count();
-        assert_eq!((more, scripts.cut), (14, true), "16 MiB of a script of a million bytes");
+        assert_eq!((more, scripts.cut), (6, true), "8 MiB of a script of a million bytes");
         assert!(scripts.get(&tree, "small").is_some());
     }
 }

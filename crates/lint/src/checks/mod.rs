@@ -125,7 +125,7 @@ impl<'a> Subject<'a> {
             Some(found) => self.stanza.value(field).whole().unwrap_or_else(|| self.stanza.name_range(found)),
             None => self.stanza.range(),
         };
-        Finding::new(rule, CONTROL, message).at(self.stanza.text, range).test(&self.stanza.name)
+        Finding::new(rule, CONTROL, message).at(range).test(&self.stanza.name)
     }
 }
 
@@ -170,11 +170,17 @@ pub fn check(tree: &dyn Tree) -> Report {
     }
     let (mut findings, cut) = (context.findings, context.cut);
     overrides::apply(tree, &mut findings);
-    let key = |finding: &Finding| (finding.file.clone(), finding.start, finding.rule.id);
+    let start = |finding: &Finding| finding.range.as_ref().map_or(0, |range| range.start);
+    let key = |finding: &Finding| (finding.file.clone(), start(finding), finding.rule.id);
     findings.sort_by_cached_key(key);
     findings.dedup_by(|one, other| one == other);
     let cut = cut || findings.len() > MOST_FINDINGS;
     findings.truncate(MOST_FINDINGS);
+    for finding in &mut findings {
+        if let Some(text) = tree.entry(&finding.file).text() {
+            finding.locate(text);
+        }
+    }
     Report { package: package.source.as_deref().map(safetext::printable), findings, cut }
 }
 
@@ -207,5 +213,5 @@ fn syntax(path: &str, text: &str, error: &debian::deb822::Error) -> Finding {
     let length = text.get(start..).and_then(|rest| rest.lines().next()).map_or(0, str::len);
     let message = error.to_string();
     let message = message.split_once(": ").map_or(message.as_str(), |(_, message)| message);
-    Finding::new(&CONTROL_SYNTAX, path, message).at(text, start..start + length)
+    Finding::new(&CONTROL_SYNTAX, path, message).at(start..start + length)
 }

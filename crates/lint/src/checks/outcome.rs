@@ -38,7 +38,7 @@ fn command(context: &mut Context<'_>, subject: &Subject<'_>) {
 }
 
 fn script(context: &mut Context<'_>, test: &str, script: &Script) {
-    let at = |finding: Finding, line: &Line| finding.at(&script.text, line.range.clone()).test(test);
+    let at = |finding: Finding, line: &Line| finding.at(line.range.clone()).test(test);
     let pipefail = script.has("pipefail");
     for line in &script.lines {
         let runs_test = line.commands.iter().any(Simple::is_test_program);

@@ -66,7 +66,7 @@ fn places(context: &mut Context<'_>, test: Option<&str>, script: &Script) {
     for line in &script.lines {
         let Some(path) = elsewhere(&line.code) else { continue };
         let message = format!("reports go to {path}, which is gone after the test");
-        let finding = Finding::new(&REPORTS_ELSEWHERE, &script.path, message).at(&script.text, line.range.clone());
+        let finding = Finding::new(&REPORTS_ELSEWHERE, &script.path, message).at(line.range.clone());
         context.add(match test {
             Some(test) => finding.test(test),
             None => finding,

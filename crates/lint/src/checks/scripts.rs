@@ -65,12 +65,12 @@ fn missing(context: &mut Context<'_>, subject: &Subject<'_>, word: &Word, path: 
         return;
     }
     let finding = Finding::new(&MISSING_TEST, CONTROL, format!("there is no {path}"));
-    context.add(finding.at(subject.stanza.text, word.range.clone()).test(&word.text));
+    context.add(finding.at(word.range.clone()).test(&word.text));
 }
 
 fn first_line(context: &mut Context<'_>, test: &str, path: &str, text: &str) {
     let line = text.split('\n').next().unwrap_or_default();
-    let about = |rule, message: &str| Finding::new(rule, path, message).at(text, 0..line.trim_end().len()).test(test);
+    let about = |rule, message: &str| Finding::new(rule, path, message).at(0..line.trim_end().len()).test(test);
     if let Some(interpreter) = line.strip_prefix("#!") {
         if line.ends_with('\r') {
             let without: String = text.replace("\r\n", "\n");
@@ -91,7 +91,7 @@ fn first_line(context: &mut Context<'_>, test: &str, path: &str, text: &str) {
 }
 
 fn commands(context: &mut Context<'_>, test: &str, script: &Script, line: &Line, online: bool) {
-    let at = |finding: Finding| finding.at(&script.text, line.range.clone()).test(test);
+    let at = |finding: Finding| finding.at(line.range.clone()).test(test);
     for command in &line.commands {
         if let Some(message) = downloads(command).filter(|_| !online) {
             context.add(at(Finding::new(&DOWNLOADS, &script.path, message)));
