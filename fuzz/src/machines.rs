@@ -62,7 +62,7 @@ pub fn settings(data: &[u8]) {
     for origin in [Origin::Image, Origin::Stick, Origin::HandOver] {
         let mut settings = Settings::default();
         let problems = settings.set_all(&text, origin);
-        assert!(problems.iter().all(|problem| problem.starts_with(&origin.to_string())), "{problems:?}");
+        assert!(problems.iter().all(|problem| problem.what.starts_with(&origin.to_string())), "{problems:?}");
         if text.parse::<toml::Table>().is_err() {
             assert!(problems.len() == 1 && settings == Settings::default(), "{problems:?}");
         }
