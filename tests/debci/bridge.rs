@@ -56,7 +56,7 @@ fn in_queue(debci: &Debci) -> String {
 fn a_hub_serves_debcis_queue_with_workers_that_know_no_broker() {
     let debci = Debci::start();
     let first = hub(&debci, "127.0.0.1:0", None);
-    let worker = MadeUpWorker::register(&first, "lab-1", "gfx1030");
+    let worker = MadeUpWorker::register_real(&first, "lab-1", "gfx1030");
     ready(&worker);
 
     // As debci's own worker would, with the priority that it has asked for.
@@ -105,7 +105,7 @@ fn a_hub_serves_debcis_queue_with_workers_that_know_no_broker() {
 
     // Two hubs share the queue, and no job is run by both.
     let second = hub(&debci, "127.0.0.1:0", None);
-    let others = MadeUpWorker::register(&second, "lab-2", "gfx1030");
+    let others = MadeUpWorker::register_real(&second, "lab-2", "gfx1030");
     ready(&others);
     let names: Vec<String> = (0..20).map(|number| format!("many{number}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();

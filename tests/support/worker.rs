@@ -11,15 +11,27 @@ use sha256::Digest;
 
 use crate::Hub;
 
-/// A worker with a simulated GPU. It runs nothing, and delivers the results that a test chooses.
+/// A worker that runs nothing, and delivers the results that a test chooses.
 pub struct MadeUpWorker {
     client: Client,
     machine: Machine,
 }
 
 impl MadeUpWorker {
-    /// Registers a worker with a hub.
+    /// Registers a worker with simulated GPUs with a hub.
     pub fn register(hub: &Hub, id: &str, gpu: &str) -> Self {
+        Self::register_with(hub, id, gpu::simulate(gpu).expect("a target"))
+    }
+
+    /// As `register`; the worker says that its GPUs are real. Results of simulated ones are neutral to debci.
+    pub fn register_real(hub: &Hub, id: &str, gpu: &str) -> Self {
+        let mut inventory = gpu::simulate(gpu).expect("a target");
+        inventory.simulated = false;
+        inventory.gpus.iter_mut().for_each(|gpu| gpu.simulated = false);
+        Self::register_with(hub, id, inventory)
+    }
+
+    fn register_with(hub: &Hub, id: &str, gpus: gpu::Inventory) -> Self {
         let path = hub.started()["join-token-path"].as_str().expect("a path");
         let token = fs::read_to_string(path).expect("a join token");
         // A hub that is being started again is waited for.
@@ -31,7 +43,7 @@ impl MadeUpWorker {
             processors: 2,
             memory: 1000,
             rocbed: "0".into(),
-            gpus: gpu::simulate(gpu).expect("a target"),
+            gpus,
             ..Machine::default()
         };
         let request = Register {
@@ -74,7 +86,7 @@ impl MadeUpWorker {
     /// As `deliver`, with so many bytes of noise.
     pub fn deliver_with(&self, claimed: &Claimed, verdict: Verdict, size: usize) -> (Digest, bool) {
         let result: JobResult = serde_json::from_value(json!({
-            "version": 1, "job": claimed.job, "verdict": verdict, "simulated": true,
+            "version": 1, "job": claimed.job, "verdict": verdict, "simulated": self.machine.gpus.simulated,
             "started": "2026-10-30T10:00:00Z", "finished": "2026-10-30T10:01:00Z",
             "gpus": [self.machine.gpus.gpus[0].id], "machine": self.machine,
             "runs": [{

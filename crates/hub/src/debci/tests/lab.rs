@@ -92,7 +92,11 @@ impl Lab {
     }
 
     pub(super) fn worker(&self, id: &str, gpus: &str) -> Outcome<Worker> {
-        let machine = Machine { name: id.into(), gpus: gpu::simulate(gpus)?, memory: 1000, ..Machine::default() };
+        let mut gpus = gpu::simulate(gpus)?;
+        // Results of simulated GPUs are neutral to debci.
+        gpus.simulated = false;
+        gpus.gpus.iter_mut().for_each(|gpu| gpu.simulated = false);
+        let machine = Machine { name: id.into(), gpus, memory: 1000, ..Machine::default() };
         let register = Register {
             version: protocol::VERSION,
             id: id.into(),
@@ -157,7 +161,7 @@ impl Worker {
     pub(super) fn complete_with(&self, claimed: &Claimed, verdict: Verdict, artifact: usize) -> Outcome {
         let status = if verdict == Verdict::Pass { 0 } else { 4 };
         let result = serde_json::json!({
-            "version": 1, "job": claimed.job, "verdict": verdict, "simulated": true,
+            "version": 1, "job": claimed.job, "verdict": verdict, "simulated": false,
             "started": "2026-10-30T10:00:00Z", "finished": "2026-10-30T10:01:00Z", "machine": self.machine,
             "gpus": [self.machine.gpus.gpus.first().map(|gpu| gpu.id.clone())],
             "runs": [{ "as": "user", "verdict": verdict, "exit-status": status, "seconds": 60.0, "directory": "user",
