@@ -80,7 +80,9 @@ impl Advise for Error {
             }
             Self::Tls(error) => error.help(),
             Self::NotABroker(_) => {
-                "an encrypted port wants amqps:// and a plain one amqp://; 5671 and 5672 are the usual ports".into()
+                "an encrypted port wants amqps:// and a plain one amqp://; 5671 and 5672 are the usual ports. A broker that is \
+                 being started, and a proxy without one, end connections too"
+                    .into()
             }
             Self::Login(_) => {
                 "check user and password in the address; `guest` is taken from the broker's own host only \

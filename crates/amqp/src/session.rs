@@ -15,7 +15,7 @@ use crate::error::{Error, unexpected};
 use crate::frame::{Frame, Kind, LARGEST, OVERHEAD};
 use crate::method::{self, Method};
 use crate::timing::Timing;
-use crate::transport::{Transport, lost};
+use crate::transport::{Transport, ended, lost};
 
 const CONNECTION: u16 = 0;
 const TAKING: u16 = 1;
@@ -404,10 +404,7 @@ impl Session {
             let left = until.saturating_duration_since(Instant::now());
             self.transport.set_read_timeout(left.min(self.heartbeat / 3))?;
             match self.transport.read(&mut buffer) {
-                Ok(0) => {
-                    let ended = io::Error::new(io::ErrorKind::UnexpectedEof, "the broker has ended the connection");
-                    return Err(Error::Lost(ended));
-                }
+                Ok(0) => return Err(Error::Lost(ended())),
                 Ok(length) => {
                     self.heard = Instant::now();
                     self.input.extend_from_slice(buffer.get(..length).unwrap_or_default());

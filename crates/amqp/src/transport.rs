@@ -1,6 +1,6 @@
 //! The byte stream to a broker: TCP, with or without TLS.
 
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,16 +87,26 @@ fn handshake(
 /// An error of TLS as such, instead of as one of input and output.
 fn explain(error: &io::Error, address: &Address) -> Error {
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    match tls {
-        Some(tls) => Error::Tls(TlsError::of(tls, &address.host)),
-        None => Error::NotABroker(format!("it has ended the handshake of TLS: {error}")),
+    match (tls, error.kind()) {
+        (Some(tls), _) => Error::Tls(TlsError::of(tls, &address.host)),
+        (None, ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => {
+            Error::NotABroker("it has ended the connection at once".into())
+        }
+        (None, _) => Error::NotABroker(format!("it has ended the handshake of TLS: {error}")),
     }
+}
+
+/// The other side has ended the connection.
+pub(crate) fn ended() -> io::Error {
+    io::Error::new(ErrorKind::UnexpectedEof, "the broker has ended the connection")
 }
 
 /// An error of reading or writing, which may be one of TLS: a broker refuses a certificate after the handshake.
 pub(crate) fn lost(error: io::Error, host: &str) -> Error {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
         Some(tls) => Error::Tls(TlsError::of(tls, host)),
+        // rustls tells those who write programs about a missing `close_notify`.
+        None if error.kind() == ErrorKind::UnexpectedEof => Error::Lost(ended()),
         None => Error::Lost(error),
     }
 }

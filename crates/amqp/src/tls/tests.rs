@@ -16,21 +16,25 @@ fn connect(
     identity: Option<&Pair>,
 ) -> Result<Option<(String, String)>> {
     let tls = TlsOptions { authorities: Some(authorities.to_owned()), identity: identity.map(Pair::identity) };
-    let client = Broker::new(Options {
-        address: Address { port: broker.address().port, ..address },
-        tls,
-        name: "lab1".into(),
-        queues: Vec::new(),
-        others: Vec::new(),
-        largest: 1000,
-        timeout: std::time::Duration::from_secs(10),
-    })?;
+    let client = Broker::new(Options { tls, ..options(Address { port: broker.address().port, ..address }) })?;
     let error = client.take().err();
     let told = error.map(|error| {
         assert!(matches!(error, Error::Tls(_) | Error::NotABroker(_)), "{error:?}");
         (error.to_string(), error.help().to_string())
     });
     Ok(told)
+}
+
+fn options(address: Address) -> Options {
+    Options {
+        address,
+        tls: TlsOptions::default(),
+        name: "lab1".into(),
+        queues: Vec::new(),
+        others: Vec::new(),
+        largest: 1000,
+        timeout: std::time::Duration::from_secs(10),
+    }
 }
 
 fn at(host: &str) -> Address {
@@ -84,6 +88,23 @@ fn a_plain_port_and_an_encrypted_one_are_told_apart() -> Result {
         connect(&encrypted, Address { is_tls: false, ..at("127.0.0.1") }, AUTHORITY, None)?.ok_or("no error")?;
     assert!(told.contains("not a broker of AMQP"), "{told}");
     assert!(advised.contains("amqps://"), "{advised}");
+    Ok(())
+}
+
+#[test]
+fn a_lost_connection_is_told_as_without_tls() -> Result {
+    use crate::fixtures::{Fault, Step};
+    let broker = broker(&SERVER, false)?;
+    broker.fail(Step::Channel, Fault::CutBefore);
+    let tls = TlsOptions { authorities: Some(AUTHORITY.to_owned()), identity: None };
+    let client = Broker::new(Options { tls, ..options(broker.address()) })?;
+    let error = client.take().err().ok_or("no error")?;
+    assert_eq!(error.to_string(), "the connection to the broker was lost: the broker has ended the connection");
+    // As a proxy whose broker is away.
+    broker.set_down(true);
+    let error = client.take().err().ok_or("no error")?;
+    assert!(error.to_string().ends_with(": it has ended the connection at once"), "{error}");
+    assert!(error.help().to_string().contains("being started"), "{error:?}");
     Ok(())
 }
 
