@@ -127,6 +127,9 @@ impl<'a> Worker<'a> {
             timeouts: Timeouts {
                 last_claim: Duration::from_secs(2),
                 longest_pause: Duration::from_secs(1),
+                // While the collector is away, as a test has it.
+                collected: Duration::from_secs(2),
+                collecting: Duration::from_secs(1),
                 ..Timeouts::default()
             },
             tell: Arc::new(|report| eprintln!("{report:?}")),

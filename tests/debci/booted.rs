@@ -38,7 +38,7 @@ impl Booted {
             inside(debci.web())
         );
         let mut command = rocbed(["boot".as_ref(), smoke_image().as_os_str()])
-            .args(&["--keep", "--gpu", "gfx1100", "--memory", "2GiB", "--timeout", "900", "--ignore-valid-until"])
+            .args(&["--keep", "--gpu", "gfx1100", "--memory", "2GiB", "--timeout", "1800", "--ignore-valid-until"])
             .args(&["--append", &words])
             .into_command();
         // In a separate process group, so that QEMU ends too.

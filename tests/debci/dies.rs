@@ -1,4 +1,4 @@
-//! Nothing is lost, and nothing comes twice, with RabbitMQ and debci themselves: connections that are lost while a test
+//! Nothing is lost, and nothing comes twice, with `RabbitMQ` and debci themselves: connections that are lost while a test
 //! runs, a broker that is killed, a collector that is away, two workers, a result over the broker's limit.
 
 use std::cell::RefCell;

@@ -1,4 +1,4 @@
-//! An encrypted connection to RabbitMQ: the certificate is the login, and what is wrong is told.
+//! An encrypted connection to `RabbitMQ`: the certificate is the login, and what is wrong is told.
 
 use std::time::Duration;
 
