@@ -172,6 +172,27 @@ mod tests {
     }
 
     #[test]
+    fn the_template_is_a_recipe_with_and_without_what_it_leaves_out() {
+        let template = include_str!("../../../examples/recipe.toml");
+        let is_key = |text: &str| text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+        let is_left_out =
+            |line: &str| line.starts_with('[') || line.split_once(" = ").is_some_and(|(key, _)| is_key(key));
+        let uncommented: String = template
+            .lines()
+            .map(|line| line.strip_prefix("# ").filter(|rest| is_left_out(rest)).unwrap_or(line))
+            .fold(String::new(), |all, line| all + line + "\n");
+        assert!(uncommented.contains("\n[archive]\n") && uncommented.contains("\nmirror = "), "{uncommented}");
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("mine.toml");
+        for text in [template, &uncommented] {
+            fs::write(&path, text).unwrap();
+            let recipe = load(path.to_str().unwrap()).unwrap();
+            assert!(recipe.packages.install.iter().any(|package| package == "gdb"), "{:?}", recipe.packages.install);
+            assert!(recipe.files.iter().any(|file| file.path.contains("gdbinit")), "{:?}", recipe.files);
+        }
+    }
+
+    #[test]
     fn a_bad_relation_is_found_while_reading() {
         let text = parse_file("[packages]\ninstall = [\"hello (>> \"]\n", "my.toml").unwrap_err().to_string();
         assert!(text.starts_with("my.toml:2:12: "), "{text}");
