@@ -9,8 +9,6 @@ use crate::commands::{results, workers};
 use crate::table::{Cell, Screen, Table, bold, dimmed, line, warning};
 use crate::times::ago;
 
-/// Jobs that wait and are shown.
-const QUEUED: usize = 10;
 /// Width of a progress bar.
 const BAR: u64 = 10;
 /// Lines that a section keeps on a small terminal: its heading and one row.
@@ -237,7 +235,7 @@ fn queue_table(snapshot: &Snapshot, view: &View, now: Timestamp) -> Option<Table
         Sort::Time => list.sort_by_key(|job| std::cmp::Reverse(job.added)),
     }
     let mut table = Table::new(&["QUEUED", "GPU", "AGE", "WHY"]).expendable(&["AGE", "GPU"]);
-    for job in list.iter().take(QUEUED) {
+    for job in &list {
         table.row([
             job.id.clone().into(),
             gpu(&job.job.gpu).into(),
@@ -386,6 +384,17 @@ rocblas  fail     1.0-1    gfx1030  lab     18m  1 of 2 tests passed
         for (width, height) in [(20, 5), (1, 1), (80, 2)] {
             shown(&View { trouble: Some("it is away".into()), ..View::default() }, width, height);
         }
+    }
+
+    #[test]
+    fn a_long_queue_is_counted_where_it_does_not_fit() {
+        let mut snapshot = snapshot();
+        let job = snapshot.queued[0].clone();
+        snapshot.queued = (0..40).map(|number| JobInfo { id: format!("hipcub-{number}"), ..job.clone() }).collect();
+        let screen = Screen { colour: false, width: Some(80) };
+        let lines = frame(&snapshot, &View::default(), "http://hub:8420", Timestamp::UNIX_EPOCH, screen, 40);
+        let rows = lines.iter().filter(|line| line.starts_with("hipcub-")).count();
+        assert!(rows > 10 && lines.contains(&format!("… {} more", 40 - rows)), "{lines:#?}");
     }
 
     #[test]
