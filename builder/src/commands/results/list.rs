@@ -52,14 +52,20 @@ pub(in crate::commands) fn table(results: &[ResultInfo], now: Timestamp) -> Tabl
             result.job.clone().into(),
             Cell::coloured(result.verdict.name(), of_verdict(result.verdict)),
             result.version.clone().unwrap_or_default().into(),
-            gpus(&result.targets, result.simulated).into(),
+            result.targets.join(", ").into(),
             result.worker_name().into(),
             // By the hub's clock: a worker's may be wrong.
             ago(result.received.unwrap_or(result.finished), now).into(),
-            result.summary.clone().into(),
+            what(result).into(),
         ]);
     }
     table
+}
+
+/// Summary of a result. That its GPUs were simulated stands at the beginning, which is seen on a narrow terminal too.
+fn what(result: &ResultInfo) -> String {
+    let simulated = if result.simulated && !result.targets.is_empty() { "simulated: " } else { "" };
+    format!("{simulated}{}", result.summary)
 }
 
 /// Targets, and whether they are simulated.
