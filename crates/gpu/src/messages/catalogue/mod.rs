@@ -15,7 +15,7 @@
 //! - **`WARNING:` with a file of the driver's**: display code has such on healthy machines; what is broken says more.
 //! - **Corrected errors**, and AER's non-fatal ones: probing a device causes those.
 //!
-//! One entry is a line here, and a line in the table of the tests.
+//! One entry is a line here, and a line in the table of the tests. `template.rs` has both, to be copied.
 
 mod bus;
 mod driver;
@@ -24,6 +24,8 @@ mod kernel;
 mod kfd;
 mod ras;
 mod start;
+#[cfg(test)]
+mod template;
 
 use super::entry::{CatalogueEntry, Meaning, Scope, Speaker, Start};
 use crate::fault::FaultKind;
