@@ -31,6 +31,10 @@ pub(crate) fn to_build() -> &'static [HostPackage] {
 /// Packages for making the book of the documentation.
 pub(crate) const TO_WRITE: &[HostPackage] = &[package("mkdocs", "/usr/bin/mkdocs")];
 
+/// Packages for taking pictures of pages.
+pub(crate) const TO_PICTURE: &[HostPackage] =
+    &[package("chromium", "/usr/bin/chromium"), package("fonts-dejavu-core", "/usr/share/fonts/truetype/dejavu")];
+
 /// Packages for making Debian packages.
 pub(crate) const TO_PACKAGE: &[HostPackage] =
     &[package("debhelper", "/usr/bin/dh"), package("dpkg-dev", "/usr/bin/dpkg-buildpackage")];

@@ -61,8 +61,8 @@ enum Task {
     Release(package::ReleaseOptions),
     /// Write the generated pages of docs/reference/ anew
     Docs,
-    /// Take the pictures in docs/images anew, of a machine in QEMU
-    Screenshots,
+    /// Take the pictures in docs/images anew, of a hub and its workers in QEMU
+    Screenshots(screenshots::Options),
     /// Make a book of docs/: pages for a browser, below target/book
     Book,
 }
@@ -86,7 +86,7 @@ fn main() -> ExitCode {
         Task::Oci(options) => package::run_oci(&options),
         Task::Release(options) => package::run_release(&options),
         Task::Docs => docs::write(),
-        Task::Screenshots => screenshots::run(),
+        Task::Screenshots(options) => screenshots::run(&options),
         Task::Book => book::build(),
     };
     match outcome {
