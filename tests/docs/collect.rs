@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::ci;
-use crate::pages::{self, Block};
+use crate::pages::{self, Block, Page};
 use crate::shell::{self, Command};
 
 /// A line that a user is to type, or that a CI system runs.
@@ -25,11 +25,10 @@ pub fn lines() -> Vec<Line> {
     let mut lines = Vec::new();
     for page in pages::guide() {
         for block in page.blocks().iter().filter(|block| block.language == "console") {
-            let place = |line: usize| format!("{}:{line}", page.path.display());
-            lines.extend(typed(block).into_iter().map(|(line, text)| Line::new(place(line), &text)));
+            lines.extend(typed_in(&page, block));
         }
     }
-    for name in ["examples/demo.toml", "examples/jobs.toml"] {
+    for name in ["examples/demo.toml", "examples/jobs.toml", "examples/recipe.toml"] {
         let text = fs::read_to_string(pages::root().join(name)).expect("an example");
         for (number, line) in text.lines().enumerate().filter(|(_, line)| line.starts_with('#')) {
             let spans = line.split('`').skip(1).step_by(2).filter(|span| span.starts_with("rocbed "));
@@ -41,6 +40,12 @@ pub fn lines() -> Vec<Line> {
         lines.extend(script.lines().filter(ours).map(|line| Line::new(name.clone(), line)));
     }
     lines
+}
+
+/// The lines of a console block.
+pub fn typed_in(page: &Page, block: &Block<'_>) -> Vec<Line> {
+    let place = |line: usize| format!("{}:{line}", page.path.display());
+    typed(block).into_iter().map(|(line, text)| Line::new(place(line), &text)).collect()
 }
 
 /// Whether a program belongs to this repository; other programs in CI files are not checked.

@@ -30,9 +30,10 @@ pub fn guide() -> Vec<Page> {
     pages
 }
 
-/// All pages: the book and all READMEs.
+/// All pages: the book, all READMEs, and what else lies beside the first of them.
 pub fn all() -> Vec<Page> {
-    let mut pages = read(&["README.md", "appliance-init/README.md", "images/README.md"]);
+    let mut pages = read(&["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"]);
+    pages.extend(read(&["appliance-init/README.md", "images/README.md"]));
     for directory in ["docs", "crates", "tests/fixtures"] {
         pages.extend(below(directory));
     }
@@ -106,7 +107,10 @@ impl Page {
         let prose = self.prose();
         let without_code: String = prose.split('`').step_by(2).collect();
         let targets = without_code.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
-        targets.map(|(target, _)| target.to_owned()).collect()
+        // Pictures with a variant for dark pages are HTML.
+        let attributes = ["src=\"", "srcset=\""].into_iter().flat_map(|name| without_code.split(name).skip(1));
+        let sources = attributes.filter_map(|rest| rest.split_once('"'));
+        targets.chain(sources).map(|(target, _)| target.to_owned()).collect()
     }
 
     /// The anchors of its headings. A heading for which forges and mkdocs generate different anchors is an error.

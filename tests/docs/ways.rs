@@ -89,6 +89,7 @@ const WAYS: &[(&str, Way)] = &[
     ("tar --zstd", Way::Here(Place::Done)),
     ("cmp", Way::Parts("tests/same_twice.rs", &["build", "--locked", "--fresh"])),
     ("autopkgtest", Way::Parts("crates/testbed/tests/autopkgtest_suite.py", &["--root"])),
+    ("export PATH", Way::Nobody("changes the shell that it is typed in; tests/docs/followed.rs runs it in one")),
     ("cargo xtask", Way::Task),
     ("cargo xtask demo", Way::Parts("tests/docs/behind_proxy.rs", &["cargo xtask demo"])),
     ("rocbed demo", Way::Nobody("tests/packages.rs runs it in a clean Debian 13, in a script")),

@@ -214,7 +214,7 @@ fn archive() -> (TestArchive, Server) {
 }
 
 /// Creates the files that a machine leaves on a stick's data partition.
-fn leave_results(stick: &Path) {
+pub fn leave_results(stick: &Path) {
     let files = tempfile::tempdir().expect("a directory");
     let directory = files.path().join("results/0123456789ab");
     fs::create_dir_all(&directory).expect("a directory");

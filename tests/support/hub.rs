@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -42,7 +42,14 @@ impl Hub {
     pub fn start_with(home: TempDir, words: &[&str], environment: &[(&str, &str)]) -> Self {
         let mut command = in_home(home.path(), &["hub", "--json"]).into_command();
         command.envs(environment.iter().copied());
-        command.args(words).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(words);
+        Self::of(home, command)
+    }
+
+    /// Starts a hub by a command that runs `rocbed hub --json` with this home directory; returns once it reports that
+    /// it has started.
+    pub fn of(home: TempDir, mut command: Command) -> Self {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process = command.spawn().expect("a hub");
         let mut line = String::new();
         let stdout = process.stdout.as_mut().expect("its stdout");
