@@ -79,9 +79,10 @@ impl<'a> Reasons<'a> {
             let names = names(able.iter().map(|(_, worker)| state(worker)));
             return format!("no worker that could take it is ready: {names}");
         }
-        match count {
-            1 => "the only worker that could take it is busy".into(),
-            count => format!("all {count} workers that could take it are busy"),
+        // The beginning is what a narrow terminal shows.
+        match (count, able.iter().find(|(_, worker)| ready(worker))) {
+            (1, Some((_, worker))) => format!("waits for {}, which is busy", worker.name),
+            _ => format!("waits for one of {count} workers, which are busy"),
         }
     }
 }

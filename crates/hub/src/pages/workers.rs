@@ -58,6 +58,9 @@ struct Kind {
     count: usize,
 }
 
+/// What rocbed has in the name of a simulated GPU.
+const SIMULATED: &str = "simulated";
+
 /// Query with the last worker of the previous page.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct After {
@@ -75,6 +78,7 @@ fn line(info: &WorkerInfo, now: jiff::Timestamp) -> Line {
         name: name.to_owned(),
         count,
     });
+    let gpus: Vec<Kind> = gpus.collect();
     Line {
         id: info.id.clone(),
         name: info.name().to_owned(),
@@ -85,9 +89,10 @@ fn line(info: &WorkerInfo, now: jiff::Timestamp) -> Line {
             None => "offline",
         },
         message: info.paused.clone().unwrap_or_else(|| info.message.clone()),
-        gpus: gpus.collect(),
         unusable: info.machine.gpus.unusable.len(),
-        simulated: info.machine.gpus.simulated,
+        // The name of such a GPU usually says so.
+        simulated: info.machine.gpus.simulated && !gpus.iter().all(|kind| kind.name.contains(SIMULATED)),
+        gpus,
         jobs: info.jobs.clone(),
         seen: Time::new(info.seen, now),
     }

@@ -140,9 +140,7 @@ fn every_page_at_both_widths_light_and_dark() {
                 if complaints.len() > errors {
                     wrong.push(format!("{name}, {device}: {complaints:?}"));
                 }
-                if scheme == "light" || device == "desktop" {
-                    browser.screenshot(&pictures.join(format!("{name}-{device}-{scheme}.png")), true);
-                }
+                browser.screenshot(&pictures.join(format!("{name}-{device}-{scheme}.png")), true);
             }
         }
     }

@@ -72,7 +72,7 @@ fn a_job_that_nobody_can_take_says_why() -> Outcome {
     assert!(other.claim().is_none());
     assert_eq!(why(&hub)?, "no registered worker has gfx906 and 500 MiB of memory; the only worker has gfx1030");
     let able = hub.worker("w2", "gfx906");
-    assert_eq!(why(&hub)?, "the only worker that could take it is busy");
+    assert_eq!(why(&hub)?, "waits for w2, which is busy");
     able.client.report("w2", &WorkerReport { health: Health::Unfit, message: "the GPU hangs".into() })?;
     assert_eq!(why(&hub)?, "no worker that could take it is ready: w2 (unfit)");
     assert_eq!(hub.people().worker("w2")?.message, "the GPU hangs");
