@@ -24,9 +24,9 @@ pub(super) struct Hub {
 
 impl Hub {
     /// Starts a hub on a free port of the loopback interface; returns once it answers.
-    pub(super) fn start(rocbed: &Path, data: PathBuf) -> Result<Self> {
+    pub(super) fn start(rocbed: &Path, data: &Path) -> Result<Self> {
         let mut command = Command::new(rocbed);
-        command.args(["hub", "--json", "--listen", "127.0.0.1:0", "--min-free", "64MiB", "--data"]).arg(&data);
+        command.args(["hub", "--json", "--listen", "127.0.0.1:0", "--min-free", "64MiB", "--data"]).arg(data);
         let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("starting rocbed hub")?;
         let mut line = String::new();
         let stdout = process.stdout.take().context("rocbed hub has no stdout")?;

@@ -67,7 +67,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let directory = target_directory().join("screenshots");
     let pictures = workspace().join("docs/images");
     fs::create_dir_all(&pictures).with_context(|| format!("making {}", pictures.display()))?;
-    let hub = Hub::start(&rocbed, fresh(&directory.join("hub"))?)?;
+    let hub = Hub::start(&rocbed, &fresh(&directory.join("hub"))?)?;
     let image = directory.join("image");
     execute(hub.rocbed().args(["--quiet", "build", "smoke", "--locked", "--output"]).arg(&image))?;
 
