@@ -247,10 +247,9 @@ fn starts(firmware: Firmware, steps: &[&str]) {
     for step in steps {
         served.wait_for(step);
     }
-    served.wait_for("root 100 %");
     let ready = served.wait_for("ready at ");
     assert!(ready.starts_with("52:54:00:00:00:07: ") && ready.contains(work.hub.address()), "{ready}");
-    assert!(client.said().contains("the digest is right"), "{}", client.said());
+    assert!(client.said().contains("read when needed; the index is right"), "{}", client.said());
     work.wait(&client.console);
     let seen = served.end();
     assert!(seen.iter().any(|line| line.contains("DHCP server on br0: 10.77.0.2")), "{seen:#?}");
@@ -261,7 +260,7 @@ fn uefi_starts_by_pxe() {
     alone("uefi_starts_by_pxe", true, |_| {
         starts(
             Firmware::UefiPxe,
-            &["DHCP (PXE)", "loader snponly.efi", "iPXE asks", "kernel", "initramfs", "root 0 %"],
+            &["DHCP (PXE)", "loader snponly.efi", "iPXE asks", "kernel", "initramfs", "index of the root", "root 0 %"],
         );
     });
 }
@@ -269,7 +268,10 @@ fn uefi_starts_by_pxe() {
 #[test]
 fn uefi_starts_by_http() {
     alone("uefi_starts_by_http", true, |_| {
-        starts(Firmware::UefiHttp, &["loader snponly.efi", "iPXE asks", "kernel", "initramfs", "root 0 %"]);
+        starts(
+            Firmware::UefiHttp,
+            &["loader snponly.efi", "iPXE asks", "kernel", "initramfs", "index of the root", "root 0 %"],
+        );
     });
 }
 
@@ -290,18 +292,21 @@ fn a_bios_with_ipxe_starts_although_the_server_dies_on_the_way() {
         let work = Work::new();
         let mut served = work.serve(image, &["--set", "name=from-the-network"]);
         let client = Client::start(Firmware::BiosWithIpxe, directory.path());
-        for step in ["iPXE asks", "kernel", "initramfs", "root 20 %"] {
+        for step in ["iPXE asks", "kernel", "initramfs", "root 0 %"] {
             served.wait_for(step);
         }
         assert!(!served.seen.iter().any(|line| line.contains("loader ")), "{:#?}", served.seen);
         drop(served);
-        thread::sleep(Duration::from_secs(3));
+        let began = Instant::now();
+        while !client.said().contains("; waiting for the server") {
+            assert!(began.elapsed() < LONG, "{}", client.said());
+            thread::sleep(Duration::from_millis(200));
+        }
         let mut served = Served::start(image, &["--no-dhcp"]);
-        served.wait_for("root goes on at ");
         served.wait_for("ready at ");
         work.wait(&client.console);
         let said = client.said();
-        assert!(said.contains("trying again in ") && said.contains("going on at "), "{said}");
+        assert!(said.contains("root: the server is back after "), "{said}");
         assert!(said.contains("host name from-the-network"), "{said}");
     });
 }
@@ -312,30 +317,25 @@ fn a_tampered_root_is_refused_on_a_network_of_its_own() {
         let directory = tempfile::tempdir().expect("a directory");
         let copy = directory.path().join("image");
         fs::create_dir(&copy).expect("a directory");
-        for name in ["SHA256SUMS", "cmdline", "vmlinuz", "initrd.img", "netboot.img"] {
+        for name in ["SHA256SUMS", "cmdline", "vmlinuz", "initrd.img", "netboot.img", "root.img.zst", "root.index"] {
             fs::copy(image.join(name), copy.join(name)).expect("a file of the image");
         }
-        File::create(copy.join("root.img")).expect("a root");
-        // A process that can write to the server's files can deceive the server, but not the machine.
+        std::os::unix::fs::symlink(image.join("root.img"), copy.join("root.img")).expect("a root");
         let sums = fs::read_to_string(copy.join("SHA256SUMS")).expect("digests");
         let digest = sums.lines().find_map(|line| line.strip_suffix("  root.img")).expect("the root's digest");
-        let mark: Vec<u8> = [0x5a, 0x2a, 0x4d, 0x18, 32, 0, 0, 0].into_iter().chain(bytes(digest)).collect();
-        let other = directory.path().join("other.zst");
-        fs::write(directory.path().join("other"), vec![7; 8 << 20]).expect("another root");
-        tool("zstd", ["-q", "-o", &other.to_string_lossy(), &directory.path().join("other").to_string_lossy()]);
-        fs::write(copy.join("root.img.zst"), [fs::read(other).expect("another root"), mark].concat()).expect("a root");
-        let words = ["--isolated", "10.77.0.10-10.77.0.20", "--append", "rocbed.panic-timeout=1"];
+        let words = ["--whole", "--isolated", "10.77.0.10-10.77.0.20", "--append", "rocbed.panic-timeout=1"];
         let mut served = Served::start(&copy, &words);
+        // Who can write to the server's files while it runs can deceive it, but not the machine.
+        let (plain, other) = (directory.path().join("other"), directory.path().join("other.zst"));
+        fs::write(&plain, vec![7; 8 << 20]).expect("another root");
+        tool("zstd", ["-q", "-o", &other.to_string_lossy(), &plain.to_string_lossy()]);
+        fs::rename(&other, copy.join("root.img.zst")).expect("another root");
         let client = Client::start(Firmware::BiosWithIpxe, directory.path());
         let line = served.wait_for("cannot start: ");
         assert!(line.contains("not the one that was asked for, and is not started"), "{line}");
         served.wait_for(&format!("SHA-256 wanted {digest}"));
         assert!(!client.said().contains("rocbed-init: packages"), "{}", client.said());
     });
-}
-
-fn bytes(digits: &str) -> impl Iterator<Item = u8> {
-    (0..digits.len() / 2).map(|at| u8::from_str_radix(&digits[at * 2..at * 2 + 2], 16).expect("a digest"))
 }
 
 #[test]
@@ -358,7 +358,7 @@ fn a_machine_in_qemu_starts_without_any_of_this() {
     let image = smoke_image().display().to_string();
     let output = rocbed(["boot", &image, "--netboot", "--timeout", "400"]).run();
     assert_eq!(output.code, Some(0), "{}\n{}", output.stdout, output.stderr);
-    assert!(output.stdout.contains("the digest is right"), "{}", output.stdout);
+    assert!(output.stdout.contains("read when needed; the index is right"), "{}", output.stdout);
 }
 
 #[test]
@@ -373,8 +373,9 @@ fn files_for_a_server_of_ones_own_name_each_other() {
     let script = read("boot.ipxe");
     assert!(script.contains("\ninitrd http://boot.lab/rocbed/initrd.img "), "{script}");
     assert!(script.contains(" rocbed.root-url=http://boot.lab/rocbed/root.img.zst rocbed.root-sha256="), "{script}");
+    assert!(script.contains(" rocbed.root-index-sha256="), "{script}");
     assert!(script.contains(" rocbed.hub=http://hub:8420 rocbed.join-token=rocbed-join-1 "), "{script}");
-    for name in ["vmlinuz", "initrd.img", "root.img.zst", "snponly.efi", "undionly.kpxe", "README.md"] {
+    for name in ["vmlinuz", "initrd.img", "root.img.zst", "root.index", "snponly.efi", "undionly.kpxe", "README.md"] {
         assert!(directory.path().join(name).is_file(), "{name}");
     }
     tool("dnsmasq", ["--test", &format!("--conf-file={}", directory.path().join("dnsmasq.conf").display())]);

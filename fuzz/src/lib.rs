@@ -7,6 +7,7 @@
 
 mod archive;
 mod bytes;
+mod chunks;
 mod debci;
 mod dhcp;
 mod discovery;
@@ -26,6 +27,7 @@ mod storage;
 mod wire;
 
 pub use archive::{blockmap, content_range, cpio, deb, tar};
+pub use chunks::{fuse_request, root_index};
 pub use debci::{amqp, debci_job, debci_result};
 pub use dhcp::dhcp_client;
 pub use discovery::{dns_collector, dns_message};
@@ -72,6 +74,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("ext4", ext4),
     ("fat", fat),
     ("frames", frames),
+    ("fuse_request", fuse_request),
     ("gpt", gpt),
     ("gpu_requests", gpu_requests),
     ("gpu_target", gpu_target),
@@ -95,6 +98,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("release", release),
     ("report", report),
     ("result", result),
+    ("root_index", root_index),
     ("s3_answer", s3_answer),
     ("settings", settings),
     ("sntp", sntp),

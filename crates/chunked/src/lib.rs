@@ -26,4 +26,4 @@ mod write;
 pub use header::Header;
 pub use index::{Chunk, ChunkError, Index, IndexError};
 #[cfg(feature = "write")]
-pub use write::{WriteError, write};
+pub use write::{WriteError, verify, write};

@@ -79,6 +79,27 @@ pub fn write(
     Ok(Index::new(header, chunk_size, &frames)?)
 }
 
+/// Reads a whole chunk file and checks each frame, in all processors. Returns the SHA-256 of the whole that it really has.
+///
+/// # Errors
+///
+/// If it cannot be read, or if a frame is not the one that the index names.
+pub fn verify(index: &Index, file: &File) -> io::Result<Digest> {
+    let mut hash = Hasher::new();
+    let numbered: Vec<_> = index.chunks().iter().enumerate().collect();
+    for batch in numbered.chunks(BATCH) {
+        let contents = parallel::map(batch.iter().copied(), parallel::processors(), |(number, chunk)| {
+            let mut frame = vec![0; chunk.length as usize];
+            file.read_exact_at(&mut frame, chunk.offset)?;
+            index.verify(number, &frame).and_then(|()| index.decompress(number, &frame)).map_err(io::Error::other)
+        });
+        for content in contents {
+            hash.update(content?);
+        }
+    }
+    Ok(hash.finish())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,6 +125,7 @@ mod tests {
                 read.extend(index.decompress(number, &frame)?);
             }
             assert!(read == whole, "{length}");
+            assert_eq!(verify(&index, &file)?, Digest::of(&whole));
             assert_eq!(Index::parse(&index.to_bytes())?, index);
         }
         Ok(())

@@ -1,7 +1,8 @@
 //! Opens an image directory and compresses its root.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use chunked::{Header, Index, WriteError};
@@ -91,16 +92,18 @@ impl Image {
         Ok(bytes)
     }
 
-    /// The index of the compressed root, if both exist and belong to this root.
+    /// The index of the compressed root, if both exist and are of this root. All of it is read: machines trust the index.
     fn present(&self) -> Option<Vec<u8>> {
         let bytes = fs::read(self.root.with_file_name(INDEX)).ok()?;
         let index = Index::parse(&bytes).ok()?;
-        let mut file = File::open(&self.root).ok()?;
+        let file = File::open(&self.root).ok()?;
         let mut start = [0; Header::LENGTH];
-        file.read_exact(&mut start).ok()?;
+        file.read_exact_at(&mut start, 0).ok()?;
         let header = Header { size: index.size(), sha256: self.sha256 };
-        let belongs = index.sha256() == &self.sha256 && Header::parse(&start) == Some(header);
-        (belongs && file.metadata().ok()?.len() == index.file_length()).then_some(bytes)
+        if Header::parse(&start) != Some(header) || file.metadata().ok()?.len() != index.file_length() {
+            return None;
+        }
+        (chunked::verify(&index, &file).ok()? == self.sha256).then_some(bytes)
     }
 
     /// Compresses the root, in chunks; returns the index.
@@ -164,6 +167,18 @@ pub(crate) mod tests {
         assert_eq!(again.index, image.index);
         // Cut, as by a full disk.
         File::options().write(true).open(&image.root)?.set_len(100)?;
+        let image = Image::open(directory.path(), directory.path(), &mut |_| {})?;
+        assert!(zstd::decode_all(File::open(&image.root)?)? == root);
+        // Another root in its place, with an index that names it as the right one.
+        let other = vec![8; 3 << 20];
+        let forged = tests::directory(&other)?;
+        let forged = Image::open(forged.path(), forged.path(), &mut |_| {})?;
+        let mut index = forged.index.clone();
+        index[24..56].copy_from_slice(image.sha256.as_bytes());
+        let mut file = fs::read(&forged.root)?;
+        file[16..48].copy_from_slice(image.sha256.as_bytes());
+        fs::write(directory.path().join(INDEX), index)?;
+        fs::write(directory.path().join(ROOT), file)?;
         let image = Image::open(directory.path(), directory.path(), &mut |_| {})?;
         assert!(zstd::decode_all(File::open(&image.root)?)? == root);
         // Another root with the old one's compressed file.

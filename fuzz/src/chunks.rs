@@ -1,0 +1,45 @@
+//! A root that is read over the network when it is needed.
+
+use std::io;
+
+use chunked::{Header, Index};
+use rocbed_init::netroot::on_demand::fuse::{self, Content};
+
+/// An index of chunks, and the bytes of a frame after it. An index that is taken is written the same, and a frame that is
+/// not the named one is refused.
+pub fn root_index(data: &[u8]) {
+    let _ = Header::parse(data);
+    let Ok(index) = Index::parse(data) else { return };
+    assert_eq!(index.to_bytes(), data);
+    let last = index.chunks().len().saturating_sub(1);
+    assert!(index.verify(last, data).is_err());
+    if let Ok(bytes) = index.decompress(last, data) {
+        assert_eq!(bytes.len(), index.length_of(last));
+    }
+}
+
+/// A request of the kernel's FUSE. The answer has the length that it tells, and no more than was asked for.
+pub fn fuse_request(data: &[u8]) {
+    /// A file of 1 GiB whose second half cannot be read.
+    struct Half;
+
+    impl Content for Half {
+        fn size(&self) -> u64 {
+            1 << 30
+        }
+
+        fn read(&self, offset: u64, length: usize, into: &mut Vec<u8>) -> io::Result<()> {
+            assert!(offset + length as u64 <= self.size() && length <= fuse::MOST_READ as usize);
+            if offset >= 1 << 29 {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            into.resize(into.len() + length, 0);
+            Ok(())
+        }
+    }
+
+    let Some(answer) = fuse::answer(data, &Half) else { return };
+    let length = answer.get(..4).and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes);
+    assert_eq!(length.map(|length| length as usize), Some(answer.len()));
+    assert!(answer.len() <= 16 + fuse::MOST_READ as usize);
+}
