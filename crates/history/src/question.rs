@@ -13,7 +13,7 @@ pub enum Seen {
     Skip,
     /// The job's deadline came first. One such run says nothing, as the machine may have been slow.
     TimedOut,
-    /// Nothing: the GPU or the testbed failed, or the test is marked as flaky and failed.
+    /// Nothing: the GPU or the testbed failed.
     Nothing,
 }
 

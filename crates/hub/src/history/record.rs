@@ -133,7 +133,8 @@ impl About<'_> {
             })?;
             for cell in cells {
                 let (cell, test) = cell?;
-                if !outcomes.contains_key(test.as_str()) {
+                let is_there = |run: &Run| run.tests.iter().any(|other| other.name == test);
+                if !outcomes.contains_key(test.as_str()) && !self.run.is_some_and(is_there) {
                     // It no longer exists.
                     db.prepare_cached("INSERT INTO history_outcomes (cell, run, seen) VALUES (?1, ?2, ?3)")?
                         .execute(params![cell, run, Code::of(Seen::Skip)])?;
@@ -192,7 +193,8 @@ impl About<'_> {
         if self.noted.job.tests.is_empty() || self.confirms.is_some() {
             outcomes.insert("", (Seen::from(verdict), tests.iter().rev().find_map(list)));
         }
-        let named = tests.iter().filter(|test| is_recorded(test));
+        // One that is marked as flaky, and failed, says nothing.
+        let named = tests.iter().filter(|test| is_recorded(test) && test.outcome != TestOutcome::Flaky);
         for test in named.take(MOST_TESTS) {
             outcomes.insert(&test.name, (seen(test, verdict), list(test)));
         }
@@ -234,13 +236,13 @@ fn is_recorded(test: &TestResult) -> bool {
 
 fn seen(test: &TestResult, verdict: Verdict) -> Seen {
     match (verdict, test.outcome) {
-        (Verdict::GpuFault | Verdict::TestbedFailed, _) | (_, TestOutcome::Flaky) => Seen::Nothing,
+        (Verdict::GpuFault | Verdict::TestbedFailed, _) => Seen::Nothing,
         (_, TestOutcome::Pass) => Seen::Pass,
         (Verdict::Timeout, TestOutcome::Fail) if test.reason == "timed out" => Seen::TimedOut,
         (_, TestOutcome::Fail) => Seen::Fail,
         (_, TestOutcome::Skip) => Seen::Skip,
         (Verdict::Timeout, TestOutcome::Unfinished) => Seen::TimedOut,
-        (_, TestOutcome::Unfinished) => Seen::Nothing,
+        (_, TestOutcome::Unfinished | TestOutcome::Flaky) => Seen::Nothing,
     }
 }
 

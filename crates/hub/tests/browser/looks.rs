@@ -37,8 +37,8 @@ fn pages(hub: &Running) -> Vec<(String, String)> {
         ("worker-unfit", "/workers/attic-rx580".to_owned()),
         ("regressions", "/regressions".to_owned()),
         ("flaky", "/flaky".to_owned()),
-        ("package", "/packages/rocfft".to_owned()),
-        ("package-target", "/packages/rocfft/gfx1030".to_owned()),
+        ("package", "/packages/rocalution".to_owned()),
+        ("package-target", "/packages/rocalution/gfx1030".to_owned()),
         ("problems", "/problems".to_owned()),
         ("not-found", "/jobs/nothing".to_owned()),
     ]

@@ -117,7 +117,7 @@ fn fill(hub: &Running) -> Result<Vec<Worker>, Box<dyn std::error::Error>> {
 /// Daily runs of a package that becomes flaky, and of one that fails since two uploads.
 fn history(hub: &Running, worker: &Worker) -> Outcome {
     for day in 0..40_u32 {
-        for (package, fails) in [("rocfft", day >= 34), ("hipfft", matches!(day, 9 | 10 | 17 | 26 | 33))] {
+        for (package, fails) in [("rocalution", day >= 34), ("hipfft", matches!(day, 9 | 10 | 17 | 26 | 33))] {
             hub.add(&format!("[[job]]\npackage = \"{package}\"\ngpu = [\"gfx1030\"]\n"));
             let claimed = worker.begin();
             let verdict = if fails { Verdict::Fail } else { Verdict::Pass };

@@ -143,6 +143,23 @@ fn pinned_local_and_broken_runs_move_nothing() -> Outcome {
 }
 
 #[test]
+fn a_test_that_is_marked_as_flaky_has_neither_failed_nor_stopped() -> Outcome {
+    let hub = start();
+    let worker = hub.worker("w1", "gfx1030");
+    day(&hub, &worker, ROCFFT, TestOutcome::Pass, &OLD);
+    day(&hub, &worker, ROCFFT, TestOutcome::Flaky, &NEW);
+    assert_eq!(state(&hub)?, TestState::Ok);
+    // One that is not there any more has.
+    hub.add(&format!("[[job]]\n{ROCFFT}\n"));
+    let claimed = worker.begin();
+    let mut renamed = result(&worker, &claimed.job, TestOutcome::Pass, &NEW);
+    renamed.runs[0].tests[0].name = "other".into();
+    worker.deliver_result(&claimed, &renamed)?;
+    assert_eq!(state(&hub)?, TestState::Stopped);
+    Ok(())
+}
+
+#[test]
 fn a_failure_that_a_repetition_does_not_have_is_flaky_and_both_stay() -> Outcome {
     let hub = start();
     let worker = hub.worker("w1", "gfx1030");
