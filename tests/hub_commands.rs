@@ -174,7 +174,7 @@ fn since_when_a_test_fails_and_what_is_known_of_it() {
     let bug = hub.call(&["results", "bug", "rocrand-2"]).ok();
     says(&bug, &["Subject: rocrand: autopkgtest upstream fails on gfx1030", "Source: rocrand", "/jobs/rocrand-2"]);
 
-    assert_eq!(hub.call(&["jobs", "confirm", "rocrand-2"]).ok(), "rocrand-3\n");
+    assert_eq!(hub.call(&["jobs", "confirm", "rocrand-2"]).ok(), "rocrand-2-2\n");
     let claimed = worker.begin();
     assert_eq!(claimed.job.tests, ["upstream"]);
     worker.deliver(&claimed, Verdict::Fail);
