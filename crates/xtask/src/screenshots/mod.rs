@@ -85,7 +85,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     until("the machine registers", || hub.is_ready(machine::OF_STICK))?;
     thread::sleep(LATER);
     keep(&large, &pictures.join("display-ready.png"))?;
-    browser.take("/workers", desktop(300), Colours::Light, &pictures.join("hub-workers.png"))?;
+    browser.take("/workers", desktop(320), Colours::Light, &pictures.join("hub-workers.png"))?;
     // The last one has results above it on the display.
     let others: Vec<&str> = PACKAGES.iter().copied().filter(|package| *package != SEEN).collect();
     add(&others, STICK)?;
@@ -104,7 +104,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     drop((rack, machine));
     browser.take(&page, desktop(760), Colours::Light, &pictures.join("hub-job.png"))?;
     for (colours, name) in [(Colours::Light, "matrix.png"), (Colours::Dark, "matrix-dark.png")] {
-        browser.take("/", desktop(560), colours, &pictures.join(name))?;
+        browser.take("/", desktop(500), colours, &pictures.join(name))?;
     }
     println!("{}", pictures.display());
     Ok(())
