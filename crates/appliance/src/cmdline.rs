@@ -125,13 +125,14 @@ impl CommandLine {
     /// Takes a parameter of the kernel's own.
     fn take_kernels(&mut self, word: KernelParameter, value: &str) {
         match word {
-            KernelParameter::Root => match parse_root(value) {
-                Some(root) => self.root = Some(root),
-                None => {
+            KernelParameter::Root => {
+                if let Some(root) = parse_root(value) {
+                    self.root = Some(root);
+                } else {
                     let what = format!("root={value} is not understood");
                     self.problems.push(Advice::new(what, "give PARTUUID=, UUID= or /dev/NAME"));
                 }
-            },
+            }
             KernelParameter::RootFsType => self.root_type = Some(value.to_owned()),
             KernelParameter::RootFlags => value.clone_into(&mut self.root_flags),
             KernelParameter::RootWait if value.is_empty() => (self.root_timeout, self.network_timeout) = (None, None),

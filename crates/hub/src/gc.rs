@@ -53,7 +53,7 @@ impl Hub {
                         }
                     }
                     Err(error) => {
-                        tracing::warn!(%error, %digest, "a bundle that became no result could not be removed")
+                        tracing::warn!(%error, %digest, "a bundle that became no result could not be removed");
                     }
                 }
             }

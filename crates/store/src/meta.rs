@@ -15,7 +15,7 @@ const DIGEST: usize = 32;
 
 /// The digest of a value with its key: a value stored under another key does not match.
 fn digest(key: &str, value: &[u8]) -> Digest {
-    Digest::of(&[key.as_bytes(), b"\0", value].concat())
+    Digest::of([key.as_bytes(), b"\0", value].concat())
 }
 
 impl Store {

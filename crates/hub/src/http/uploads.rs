@@ -31,7 +31,7 @@ pub(crate) async fn create(
     if request.size == 0 {
         return refuse(ProblemCode::Invalid, "size: an upload of nothing");
     }
-    let (name, sha256) = (worker.clone(), request.sha256.clone());
+    let (name, sha256) = (worker.clone(), request.sha256);
     let direct = request.direct;
     let row = shared.core.write(move |tx| tx.create_upload(&name, &request)).await?;
     let mut upload = status(&shared, row).await?;

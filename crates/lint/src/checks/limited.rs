@@ -65,20 +65,19 @@ pub(super) struct Scripts {
 impl Scripts {
     /// The script at a path, for one more stanza; `None` if it is not a text file, or there were too many before it.
     pub(super) fn get(&mut self, tree: &dyn Tree, path: &str) -> Option<Arc<Script>> {
-        let script = match self.known.get(path) {
-            Some(script) => Arc::clone(script),
-            None => {
-                let entry = tree.entry(path);
-                let text = entry.text()?;
-                if self.parsed + text.len() > PARSED {
-                    self.cut = true;
-                    return None;
-                }
-                self.parsed += text.len();
-                let script = Arc::new(Script::new(path, text));
-                self.known.insert(path.to_owned(), Arc::clone(&script));
-                script
+        let script = if let Some(script) = self.known.get(path) {
+            Arc::clone(script)
+        } else {
+            let entry = tree.entry(path);
+            let text = entry.text()?;
+            if self.parsed + text.len() > PARSED {
+                self.cut = true;
+                return None;
             }
+            self.parsed += text.len();
+            let script = Arc::new(Script::new(path, text));
+            self.known.insert(path.to_owned(), Arc::clone(&script));
+            script
         };
         if self.looked_through + script.text.len() > LOOKED_THROUGH {
             self.cut = true;
