@@ -102,8 +102,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn packages(list: &[(&str, &str)]) -> Option<BTreeMap<String, String>> {
-        Some(list.iter().map(|(name, version)| ((*name).to_owned(), (*version).to_owned())).collect())
+    fn packages(list: &[(&str, &str)]) -> BTreeMap<String, String> {
+        list.iter().map(|(name, version)| ((*name).to_owned(), (*version).to_owned())).collect()
     }
 
     fn good() -> Environment {
@@ -112,7 +112,7 @@ mod tests {
             firmware: [("MEC".to_owned(), "0x50".to_owned())].into(),
             image: "a".into(),
             machine: "epyc-1".into(),
-            packages: packages(&[("rocr-runtime", "6.4.3-5"), ("llvm", "1:21.1.4-1"), ("glibc", "2.42-1")]),
+            packages: Some(packages(&[("rocr-runtime", "6.4.3-5"), ("llvm", "1:21.1.4-1"), ("glibc", "2.42-1")])),
             ..Environment::default()
         }
     }
@@ -126,12 +126,12 @@ mod tests {
         let bad = Environment {
             kernel: "7.3.1".into(),
             firmware: [("MEC".to_owned(), "0x51".to_owned())].into(),
-            packages: packages(&[
+            packages: Some(packages(&[
                 ("rocr-runtime", "7.2.4-1"),
                 ("llvm", "1:21.1.4-1"),
                 ("glibc", "2.42-1"),
                 ("new", "1"),
-            ]),
+            ])),
             ..good()
         };
         assert_eq!(
@@ -150,12 +150,12 @@ mod tests {
     #[test]
     fn a_run_that_passed_clears_what_it_had() {
         let bad = Environment {
-            packages: packages(&[("rocr-runtime", "7.2.4-1"), ("llvm", "1:21.1.5-1"), ("glibc", "2.42-1")]),
+            packages: Some(packages(&[("rocr-runtime", "7.2.4-1"), ("llvm", "1:21.1.5-1"), ("glibc", "2.42-1")])),
             ..good()
         };
         let mut changed = differences(&good(), &bad);
         let between = Environment {
-            packages: packages(&[("rocr-runtime", "6.4.3-5"), ("llvm", "1:21.1.5-1"), ("glibc", "2.42-1")]),
+            packages: Some(packages(&[("rocr-runtime", "6.4.3-5"), ("llvm", "1:21.1.5-1"), ("glibc", "2.42-1")])),
             ..good()
         };
         clear(&mut changed, &between, "rocfft-7", None);

@@ -143,7 +143,7 @@ fn of_questions(questions: &[Question], known: bool) -> Cell {
         state,
         since: Some(first.run),
         last_good,
-        first_bad: (last.answer != Answer::Good).then(|| first.bad_run).flatten(),
+        first_bad: first.bad_run.filter(|_| last.answer != Answer::Good),
         streak: streak as u32,
         failed,
         ran: window.len() as u32,

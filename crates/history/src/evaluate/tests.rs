@@ -67,7 +67,9 @@ fn a_repetition_that_passes_makes_it_flaky() {
 fn both_outcomes_with_the_same_packages_are_flaky() {
     let mut seen = days("PPFP");
     assert_eq!(evaluate(&seen, false).state, TestState::Ok);
-    seen.iter_mut().for_each(|seen| seen.environment = Some(7));
+    for seen in &mut seen {
+        seen.environment = Some(7);
+    }
     assert_eq!(evaluate(&seen, false).state, TestState::Flaky);
 }
 
@@ -204,7 +206,9 @@ proptest! {
     fn infrastructure_never_moves_a_state(seen in observations(), days in prop::collection::vec(0..50_i64, 1..5)) {
         let mut seen = seen;
         seen.retain(|seen| seen.seen != Seen::Nothing);
-        seen.iter_mut().for_each(|seen| seen.of = None);
+        for seen in &mut seen {
+            seen.of = None;
+        }
         let before = evaluate(&seen, false);
         let mut with = seen.clone();
         with.extend((1000..).zip(&days).map(|(run, day)| Observation {

@@ -46,7 +46,7 @@ pub(crate) fn compare_jobs(db: &Connection, before: &str, after: &str) -> rusqli
             comparison.changed = differences(&old, &new);
         }
     }
-    comparison.tests.sort_by(|one, other| one.compared.cmp(&other.compared));
+    comparison.tests.sort_by_key(|test| test.compared);
     Ok(Ok(comparison))
 }
 
@@ -126,7 +126,7 @@ pub(crate) fn compare_days(
         }
         comparison.tests.extend(compared(db, &key, old.as_ref(), new.as_ref())?);
     }
-    comparison.tests.sort_by(|one, other| one.compared.cmp(&other.compared));
+    comparison.tests.sort_by_key(|test| test.compared);
     Ok(comparison)
 }
 

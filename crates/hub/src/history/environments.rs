@@ -57,14 +57,13 @@ pub(super) fn store_lists(db: &Connection, result: &JobResult) -> rusqlite::Resu
     });
     let mut numbers = BTreeMap::new();
     for (digest, list) in lists {
-        let number = match number_of(db, &digest)? {
-            Some(number) => number,
-            None => {
-                let packed = zstd::encode_all(list.text().as_bytes(), 9).unwrap_or_default();
-                db.prepare_cached("INSERT INTO package_lists (sha256, packages) VALUES (?1, ?2)")?
-                    .execute(params![digest, packed])?;
-                db.last_insert_rowid()
-            }
+        let number = if let Some(number) = number_of(db, &digest)? {
+            number
+        } else {
+            let packed = zstd::encode_all(list.text().as_bytes(), 9).unwrap_or_default();
+            db.prepare_cached("INSERT INTO package_lists (sha256, packages) VALUES (?1, ?2)")?
+                .execute(params![digest, packed])?;
+            db.last_insert_rowid()
         };
         numbers.insert(digest, number);
     }

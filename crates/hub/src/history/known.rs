@@ -28,15 +28,12 @@ fn read(row: &Row) -> rusqlite::Result<KnownFailure> {
 
 /// All known failures, or those of a package.
 pub(crate) fn all(db: &Connection, package: Option<&str>) -> rusqlite::Result<Vec<KnownFailure>> {
-    match package {
-        Some(package) => {
-            let mut statement = db.prepare_cached(&format!("{SELECT} WHERE package = ?1 ORDER BY id"))?;
-            statement.query_map([package], read)?.collect()
-        }
-        None => {
-            let mut statement = db.prepare_cached(&format!("{SELECT} ORDER BY package, id"))?;
-            statement.query_map([], read)?.collect()
-        }
+    if let Some(package) = package {
+        let mut statement = db.prepare_cached(&format!("{SELECT} WHERE package = ?1 ORDER BY id"))?;
+        statement.query_map([package], read)?.collect()
+    } else {
+        let mut statement = db.prepare_cached(&format!("{SELECT} ORDER BY package, id"))?;
+        statement.query_map([], read)?.collect()
     }
 }
 
