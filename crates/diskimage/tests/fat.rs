@@ -185,7 +185,8 @@ fn a_full_volume_is_clean_and_one_that_is_too_small_says_what_it_needs() {
     let error = fat::write(&tree, &file, 0, &options(size - MIB, SectorSize::Bytes512), &Silent).unwrap_err();
     assert!(matches!(error, FatError::NoSpace { minimum, .. } if minimum == size), "{error}");
     let error = fat::write(&tree, &file, 0, &options(10 * MIB, SectorSize::Bytes512), &Silent).unwrap_err();
-    assert!(error.to_string().contains("33 MiB"), "{error}");
+    let help = advice::Advice::of(&error).in_one_line();
+    assert!(help.contains("33 MiB"), "{help}");
 }
 
 #[test]

@@ -232,7 +232,7 @@ mod tests {
         tree.insert(&long, file("deep")).unwrap();
         let mut ping = file("ping");
         ping.metadata.uid = 3_000_000;
-        ping.metadata.xattrs.insert(b"security.capability".to_vec(), vec![1, 0, 255, b'\n']);
+        ping.metadata.xattrs.insert(b"security.capability".to_vec(), vec![1, 0, 255, b'=']);
         let ping = tree.insert("ping", ping).unwrap();
         tree.link("ping6", ping).unwrap();
         tree.insert("sh", Node { kind: NodeKind::Symlink(b"ping".to_vec()), metadata: directory() }).unwrap();

@@ -30,7 +30,7 @@ struct Piece {
     offset: u64,
     length: u64,
     sha256: Digest,
-    /// As an ETag: the MD5 of the part, unless the storage encrypts objects with a key of its own.
+    /// As an `ETag`: the MD5 of the part, unless the storage encrypts objects with a key of its own.
     etag: String,
 }
 

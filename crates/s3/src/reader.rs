@@ -116,7 +116,7 @@ impl ObjectReader {
             return Err(self.changed(format!("it has {found} bytes and not {}", self.content.size)));
         }
         if self.read == 0 {
-            self.etag = header("etag").unwrap_or_default().to_owned();
+            header("etag").unwrap_or_default().clone_into(&mut self.etag);
         }
         self.body = Some(Box::new(response.into_body().into_reader()));
         Ok(())

@@ -66,10 +66,10 @@ impl Context<'_> {
             || codes.contains(&code.as_str())
             || codes_too.contains(&code.as_str());
         if !again {
-            return Miss::Final(error);
+            return Miss::Final(error.into());
         }
         let wished = headers.get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
-        Miss::Again { reason: error.to_string(), wished: wished.map(Duration::from_secs), error: Some(error) }
+        Miss::Again { reason: error.to_string(), wished: wished.map(Duration::from_secs), error: Some(error.into()) }
     }
 }
 
@@ -85,9 +85,9 @@ fn date(headers: &HeaderMap) -> Option<Timestamp> {
 
 /// Whether another attempt may succeed after there was no answer.
 pub(crate) fn unanswered(endpoint: &str, error: ureq::Error) -> Miss {
-    let certificate = |reason: String| Miss::Final(S3Error::Certificate { endpoint: endpoint.to_owned(), reason });
+    let certificate = |reason: String| Miss::Final(S3Error::Certificate { endpoint: endpoint.to_owned(), reason }.into());
     match error {
-        ureq::Error::BadUri(reason) => Miss::Final(S3Error::Answer { endpoint: endpoint.to_owned(), reason }),
+        ureq::Error::BadUri(reason) => Miss::Final(S3Error::Answer { endpoint: endpoint.to_owned(), reason }.into()),
         ureq::Error::Tls(reason) => certificate(reason.to_owned()),
         ureq::Error::Rustls(error) => certificate(error.to_string()),
         // A refused certificate is reported like this.

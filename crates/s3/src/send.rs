@@ -78,9 +78,9 @@ impl<'a> Request<'a> {
 /// Reason why one attempt failed.
 pub(crate) enum Miss {
     /// Another attempt may succeed. The error is for the case that there is none.
-    Again { reason: String, wished: Option<Duration>, error: Option<S3Error> },
+    Again { reason: String, wished: Option<Duration>, error: Option<Box<S3Error>> },
     /// Another attempt is pointless.
-    Final(S3Error),
+    Final(Box<S3Error>),
 }
 
 /// Makes attempts until one succeeds or another one is pointless.
@@ -95,12 +95,12 @@ pub(crate) fn repeat<T>(
     loop {
         let (reason, wished, error) = match attempt() {
             Ok(found) => return Ok(found),
-            Err(Miss::Final(error)) => return Err(error),
+            Err(Miss::Final(error)) => return Err(*error),
             Err(Miss::Again { reason, wished, error }) => (reason, wished, error),
         };
         if made >= attempts {
             let unreachable = S3Error::Unreachable { endpoint: endpoint.to_owned(), reason, attempts: made };
-            return Err(error.unwrap_or(unreachable));
+            return Err(error.map_or(unreachable, |error| *error));
         }
         tracing::debug!(endpoint, made, reason, "a request to storage is made again");
         sleep(backoff.next_pause_after(wished));
@@ -159,7 +159,7 @@ impl Bucket {
                 endpoint: self.location.endpoint.clone(),
                 reason: format!("to {} {}", request.action, self.what(request.key)),
             };
-            parse(&text).ok_or_else(|| Miss::Final(odd()))
+            parse(&text).ok_or_else(|| Miss::Final(odd().into()))
         })
     }
 
@@ -220,7 +220,7 @@ impl Bucket {
 /// Why there is no answer.
 pub(crate) enum NoAnswer {
     /// The file that is to be sent cannot be read.
-    File(S3Error),
+    File(Box<S3Error>),
     /// The connection.
     Http(ureq::Error),
 }
@@ -260,7 +260,7 @@ pub(crate) fn exchange(
         Payload::Nothing => run(builder.body(SendBody::from_reader(&mut io::empty())).map_err(http)?),
         Payload::Bytes(mut bytes) => run(builder.body(SendBody::from_reader(&mut bytes)).map_err(http)?),
         Payload::Piece { path, offset, length, .. } => {
-            let failed = |error| NoAnswer::File(S3Error::File { path: path.to_owned(), error });
+            let failed = |error| NoAnswer::File(S3Error::File { path: path.to_owned(), error }.into());
             let mut file = File::open(path).map_err(failed)?;
             file.seek(SeekFrom::Start(offset)).map_err(failed)?;
             run(builder.body(SendBody::from_reader(&mut file.take(length))).map_err(http)?)

@@ -169,6 +169,9 @@ fn add(bytes: &mut Vec<u8>, answer: &(impl IntoBytes + Immutable)) -> i32 {
 
 fn read_into(read: &ReadRequest, content: &impl Content, bytes: &mut Vec<u8>) -> i32 {
     let length = content.size().saturating_sub(read.offset).min(u64::from(read.size.min(MOST_READ)));
+    if length == 0 {
+        return 0; // the end of the file
+    }
     match content.read(read.offset, length as usize, bytes) {
         Ok(()) => 0,
         Err(_) => libc::EIO,

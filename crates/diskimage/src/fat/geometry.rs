@@ -98,7 +98,8 @@ mod tests {
             assert_eq!(minimum, mebibytes << 20);
             Geometry::choose(minimum, sector_size).unwrap();
             let error = Geometry::choose(minimum - (1 << 20), sector_size).unwrap_err();
-            assert!(error.to_string().contains(&format!("({mebibytes} MiB)")), "{error}");
+            let help = advice::Advice::of(&error).in_one_line();
+            assert!(help.contains(&format!("{mebibytes} MiB")), "{help}");
         }
     }
 
