@@ -2,7 +2,7 @@
 //! `rocbed netboot`, and QEMU with its own firmware at a tap device. Each test ends with a job that the machine has
 //! run, and whose result the hub has.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};

@@ -222,7 +222,10 @@ impl<'a> Reader<'a> {
                 leave_results(&self.directory.join(STICK));
                 self.on_stick(&line.text)
             }
-            Step::Hub => self.start_hub(&line.text),
+            Step::Hub => {
+                self.start_hub(&line.text);
+                Ok(())
+            }
             Step::InArchive => {
                 let directory = self.world.archive().path();
                 ended(self.shell(&line.text, directory).env("ROCBED_CACHE", directory.join("cache")).output())
@@ -251,13 +254,12 @@ impl<'a> Reader<'a> {
         ended(self.shell(&line.replace("/dev/sdX", &stick), &self.directory).output())
     }
 
-    fn start_hub(&mut self, line: &str) -> Result<(), String> {
+    fn start_hub(&mut self, line: &str) {
         // A comment may follow. The port may be in use here, and what the hub prints is read by a program.
         let line = line.replacen("rocbed hub", "exec rocbed hub --json --listen 127.0.0.1:0 --min-free 0", 1);
         let shell = self.shell(&line, &self.directory);
         let home = std::mem::replace(&mut self.home, tempfile::tempdir().expect("a directory"));
         self.hub = Some(Hub::of(home, shell));
-        Ok(())
     }
 
     fn with_worker(&self, line: &str) -> Result<(), String> {

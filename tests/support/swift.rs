@@ -1,4 +1,4 @@
-//! OpenStack Swift with its S3 interface, from Debian's archive: of the servers that can be had there it is the one that
+//! `OpenStack` Swift with its S3 interface, from Debian's archive: of the servers that can be had there it is the one that
 //! checks most of what Amazon S3 documents.
 
 use std::io::{BufRead, BufReader};

@@ -89,13 +89,12 @@ pub(crate) fn reach(
     search.insist(None)?;
     search.load("ext4");
     let options = DownloadOptions { patience: line.network_timeout, ..DownloadOptions::default() };
-    let device = match on_demand::start(source, &options, search)? {
-        Some(device) => device,
-        None => {
-            search.load("zram");
-            fetch(source, &options, search)?;
-            zram::NAME.to_owned()
-        }
+    let device = if let Some(device) = on_demand::start(source, &options, search)? {
+        device
+    } else {
+        search.load("zram");
+        fetch(source, &options, search)?;
+        zram::NAME.to_owned()
     };
     // The second stage takes over: interfaces and addresses stay.
     let kept = addresses::of(&network.status());

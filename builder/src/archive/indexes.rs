@@ -133,7 +133,7 @@ fn fetch(
     let mut chosen = vec![0; wanted.len()];
     loop {
         let forms: Vec<_> = wanted.iter().zip(&chosen).filter_map(|(index, at)| index.forms.get(*at)).collect();
-        let downloads = forms.iter().map(|(_, entry)| download(entry, wish, verified)).collect::<Result<Vec<_>>>()?;
+        let downloads = forms.iter().map(|(_, entry)| download(entry, wish, verified)).collect();
         let error = match fetcher.fetch_checked(&downloads, progress) {
             Ok(paths) => return Ok(forms.iter().map(|(compression, _)| *compression).zip(paths).collect()),
             Err(error) => error,
@@ -154,14 +154,14 @@ fn fetch(
     }
 }
 
-fn download(entry: &IndexEntry, wish: &recipe::Archive, Verified { base, release, .. }: &Verified) -> Result<Download> {
+fn download(entry: &IndexEntry, wish: &recipe::Archive, Verified { base, release, .. }: &Verified) -> Download {
     let digest = entry.sha256;
     let mut urls = vec![format!("{base}/{}", quote(&entry.path))];
     if release.acquire_by_hash {
         // By hash first: that file stays the same while the mirror is being updated.
         urls.insert(0, format!("{base}/{}", quote(&entry.by_hash())));
     }
-    Ok(Download { urls, size: Some(entry.size), digest, label: format!("{} {}", wish.suite, entry.path) })
+    Download { urls, size: Some(entry.size), digest, label: format!("{} {}", wish.suite, entry.path) }
 }
 
 /// Reads the index's text and checks its size against the Release file.

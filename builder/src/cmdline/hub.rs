@@ -65,7 +65,7 @@ pub struct Hub {
 #[derive(Debug, Args)]
 pub struct Debci {
     /// Take jobs from the message broker of this debci server, and send it their results:
-    /// amqps://user:password@ci.example/vhost
+    /// `amqps://user:password@ci.example/vhost`
     #[arg(long, value_name = "ADDRESS", env = "ROCBED_DEBCI", hide_env_values = true)]
     pub debci: Option<Secret>,
     /// A file with the password for the broker, instead of the address; others see command lines

@@ -341,7 +341,7 @@ fn write_root(
     options.digest = true;
     let report = ext4::write(tree, &file, 0, &options, reporter).context("writing root.img")?;
     let sha256 = report.sha256.context("the file system writer gave no digest")?;
-    let root = RootImage { sha256: sha256, size: report.size };
+    let root = RootImage { sha256, size: report.size };
     staging.finished("root.img", root.size, root.sha256);
     Ok(root)
 }

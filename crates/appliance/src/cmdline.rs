@@ -154,7 +154,7 @@ impl CommandLine {
             Ok(Key::RootUrl) => self.root_url = Some(value.to_owned()),
             Ok(Key::RootSha256) => self.root_sha256 = Some(value.to_owned()),
             Ok(Key::RootIndexSha256) => {
-                self.root_index_sha256 = Some(value.to_owned()).filter(|value| !value.is_empty())
+                self.root_index_sha256 = Some(value.to_owned()).filter(|value| !value.is_empty());
             }
             Ok(Key::BootReport) => self.boot_report = Some(value.to_owned()),
             Ok(Key::Blacklist) => self.blacklist.extend(settings::list(value).map(str::to_owned)),

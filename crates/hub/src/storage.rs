@@ -114,8 +114,7 @@ impl Hub {
     /// now. [`Hub::serve`] does this when there is something to do.
     pub async fn upload_bundles(&self) -> bool {
         let bundles = self.shared.bundles.clone();
-        let listed =
-            tokio::task::spawn_blocking(move || bundles.bucket().map_or(Ok(Vec::new()), |bucket| bucket.waiting()));
+        let listed = tokio::task::spawn_blocking(move || bundles.bucket().map_or(Ok(Vec::new()), Bucket::waiting));
         let waiting = match listed.await {
             Ok(Ok(waiting)) => waiting,
             Ok(Err(error)) => {

@@ -14,6 +14,7 @@ pub struct Empty {}
 /// How a container is started: the object `config` of `config.md`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "PascalCase")]
+#[expect(clippy::zero_sized_map_values, reason = "the specification has maps to empty objects")]
 pub struct Config {
     /// User and group, by name or number: `8420:8420`. Unset, root of the container.
     #[serde(skip_serializing_if = "Option::is_none")]

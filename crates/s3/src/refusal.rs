@@ -75,7 +75,7 @@ impl Context<'_> {
 
 /// A server's word, so that it can be printed.
 fn shortened(text: &str) -> String {
-    printable(&text.chars().take(MESSAGE).collect::<String>()).to_string()
+    printable(&text.chars().take(MESSAGE).collect::<String>()).clone()
 }
 
 /// The time at which the answer was made (RFC 9110, section 6.6.1).
@@ -85,7 +85,8 @@ fn date(headers: &HeaderMap) -> Option<Timestamp> {
 
 /// Whether another attempt may succeed after there was no answer.
 pub(crate) fn unanswered(endpoint: &str, error: ureq::Error) -> Miss {
-    let certificate = |reason: String| Miss::Final(S3Error::Certificate { endpoint: endpoint.to_owned(), reason }.into());
+    let certificate =
+        |reason: String| Miss::Final(S3Error::Certificate { endpoint: endpoint.to_owned(), reason }.into());
     match error {
         ureq::Error::BadUri(reason) => Miss::Final(S3Error::Answer { endpoint: endpoint.to_owned(), reason }.into()),
         ureq::Error::Tls(reason) => certificate(reason.to_owned()),

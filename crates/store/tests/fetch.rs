@@ -298,7 +298,7 @@ fn a_mirror_that_is_down_is_named_once_and_not_asked_for_every_file() {
     let downloads: Vec<Download> = (0..100_u32)
         .map(|i| {
             let urls = vec![format!("http://127.0.0.1:{port}/{i}")];
-            Download { urls, size: None, digest: Digest::of(&i.to_le_bytes()), label: format!("p{i}") }
+            Download { urls, size: None, digest: Digest::of(i.to_le_bytes()), label: format!("p{i}") }
         })
         .collect();
     let error = bed.fetcher().fetch_all(&downloads, &Silent).unwrap_err();

@@ -256,7 +256,7 @@ mod tests {
     fn parts(answer: &[u8]) -> (u32, i32, u64, &[u8]) {
         let number = |at: usize| u32::from_le_bytes(answer[at..at + 4].try_into().unwrap());
         let unique = u64::from_le_bytes(answer[8..16].try_into().unwrap());
-        (number(0), number(4) as i32, unique, &answer[16..])
+        (number(0), number(4).cast_signed(), unique, &answer[16..])
     }
 
     #[test]

@@ -77,6 +77,8 @@ fn work(broker: &TestBroker, client: &Broker) {
 
 #[test]
 fn a_message_is_answered_and_acknowledged() -> Result {
+    use Step::{Acknowledge, Channel, Close, Confirm, Connect, Declare, Get, Login, Open, Publish, Settle};
+
     let broker = start()?;
     broker.put(JOBS, b"one");
     let client = client(&broker)?;
@@ -91,7 +93,6 @@ fn a_message_is_answered_and_acknowledged() -> Result {
     let expected = [("jobs".to_owned(), Some(10)), ("results".to_owned(), None)];
     assert_eq!(broker.declared(), expected);
     client.close();
-    use Step::{Acknowledge, Channel, Close, Confirm, Connect, Declare, Get, Login, Open, Publish, Settle};
     let steps = [Connect, Login, Open, Channel, Declare, Declare, Get, Get, Channel, Confirm, Publish, Acknowledge];
     assert_eq!(broker.steps(), [&steps[..], &[Settle, Close]].concat());
     Ok(())
@@ -270,7 +271,7 @@ fn a_slow_broker_is_waited_for() -> Result {
 #[test]
 fn a_message_that_is_too_long_is_cut_and_shows_it() -> Result {
     let broker = start()?;
-    broker.put(JOBS, &[b'x'; 20_000]);
+    broker.put(JOBS, &vec![b'x'; 20_000]);
     broker.put(JOBS, b"next");
     let client = client(&broker)?;
     let message = take(&client)?;

@@ -117,7 +117,7 @@ fn a_bundle_of_the_runner_arrives_field_by_field() -> Outcome {
 
     let bundle = worker.upload(&bytes)?;
     let summary = "1 of 2 tests failed".to_owned();
-    worker.client.complete(&claimed.lease, &Complete { bundle: bundle.clone(), verdict: result.verdict, summary })?;
+    worker.client.complete(&claimed.lease, &Complete { bundle, verdict: result.verdict, summary })?;
 
     let detail = hub.people().result("rocrand")?;
     // The hub returns the runner's result completely.

@@ -74,11 +74,10 @@ impl ValueKind {
         match self {
             Self::HostName => "letters, digits and `-`".into(),
             Self::Url => "address, `http://` or `https://`".into(),
-            Self::Token => "text without blanks".into(),
+            Self::Token | Self::Secret => "text without blanks".into(),
             Self::Authority | Self::PrivateKey => "path of a PEM file, or its text".into(),
             Self::Broker => "address, `amqps://` or `amqp://`".into(),
             Self::Storage => "address, `s3+https://` or `s3+http://`".into(),
-            Self::Secret => "text without blanks".into(),
             Self::Name => "letters, digits, `.`, `_` and `-`".into(),
             Self::Bool => "yes or no".into(),
             Self::Words => "words".into(),
@@ -120,7 +119,7 @@ impl ValueKind {
             }
             Self::Url => unless(is_url(value), "is not an address", "begin it with http:// or https://".into()),
             // It is told without the value.
-            Self::Token if is_token(value) => Ok(()),
+            Self::Token | Self::Secret if is_token(value) => Ok(()),
             Self::Token => {
                 let what = "it is empty, or has blanks or other characters that no token has";
                 Err(Advice::new(what, "copy it from the hub's first lines"))
@@ -142,7 +141,6 @@ impl ValueKind {
                 "it begins with s3+https://HOST/BUCKET".into(),
             ),
             // It is told without the value.
-            Self::Secret if is_token(value) => Ok(()),
             Self::Secret => Err(Advice::new(
                 "it is empty, or there are blanks or other strange characters in it",
                 "copy it from where the key was made",

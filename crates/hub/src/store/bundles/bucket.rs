@@ -33,6 +33,7 @@ const DOWNLOADS: usize = 8;
 
 /// Bundles in a bucket.
 #[derive(Debug)]
+#[expect(clippy::struct_field_names, reason = "it is a bucket, of the crate's type")]
 pub(crate) struct Bucket {
     bucket: s3::Bucket,
     /// Those that are not in the bucket yet.
@@ -252,13 +253,12 @@ impl Bucket {
         let turn = {
             let mut all = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
             all.retain(|(_, turn)| Arc::strong_count(turn) > 1);
-            match all.iter().find(|(digest, _)| digest == sha256) {
-                Some((_, turn)) => turn.clone(),
-                None => {
-                    let turn = Arc::default();
-                    all.push((*sha256, Arc::clone(&turn)));
-                    turn
-                }
+            if let Some((_, turn)) = all.iter().find(|(digest, _)| digest == sha256) {
+                turn.clone()
+            } else {
+                let turn = Arc::default();
+                all.push((*sha256, Arc::clone(&turn)));
+                turn
             }
         };
         let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
