@@ -133,7 +133,7 @@ fn fetch(
     let mut chosen = vec![0; wanted.len()];
     loop {
         let forms: Vec<_> = wanted.iter().zip(&chosen).filter_map(|(index, at)| index.forms.get(*at)).collect();
-        let downloads = forms.iter().map(|(_, entry)| download(entry, wish, verified)).collect();
+        let downloads: Vec<_> = forms.iter().map(|(_, entry)| download(entry, wish, verified)).collect();
         let error = match fetcher.fetch_checked(&downloads, progress) {
             Ok(paths) => return Ok(forms.iter().map(|(compression, _)| *compression).zip(paths).collect()),
             Err(error) => error,
