@@ -22,7 +22,6 @@ pub use state::{RootServer, ServerState};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::fd::AsRawFd;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -123,7 +122,6 @@ fn serve(source: &Source, index: &[u8], search: &mut Search) -> Result<String, (
     let child = Command::new("/proc/self/exe")
         .args([server::COMMAND, &source.url])
         .env_clear()
-        .process_group(0)
         .stdin(Stdio::from(fuse))
         .spawn()
         .map_err(step("starting the root's server"))?;

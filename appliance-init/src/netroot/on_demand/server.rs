@@ -52,13 +52,15 @@ pub fn main(arguments: impl Iterator<Item = String>) -> ExitCode {
 
 fn run(mut arguments: impl Iterator<Item = String>, console: &mut Console) -> io::Result<()> {
     let url = arguments.next().ok_or_else(|| io::Error::other("the URL is missing"))?;
-    fs::write("/proc/self/oom_score_adj", NEVER)?;
-    let memory = Meminfo::open()?;
-    let requests = File::from(io::stdin().as_fd().try_clone_to_owned()?);
-    rustix::process::setsid()?;
-    rustix::process::chroot(paths::ROOT_SERVER)?;
-    rustix::process::chdir("/")?;
-    let index = Index::parse(&fs::read(Path::new("/").join(INDEX))?).map_err(io::Error::other)?;
+    let step = |step: &'static str| move |error: io::Error| io::Error::new(error.kind(), format!("{step}: {error}"));
+    fs::write("/proc/self/oom_score_adj", NEVER).map_err(step("sparing this process when memory runs out"))?;
+    let memory = Meminfo::open().map_err(step("opening /proc/meminfo"))?;
+    let requests = File::from(io::stdin().as_fd().try_clone_to_owned().map_err(step("taking /dev/fuse"))?);
+    rustix::process::setsid().map_err(|error| step("beginning a session")(error.into()))?;
+    rustix::process::chroot(paths::ROOT_SERVER).map_err(|error| step("changing the root directory")(error.into()))?;
+    rustix::process::chdir("/").map_err(|error| step("changing the directory")(error.into()))?;
+    let index = fs::read(Path::new("/").join(INDEX)).map_err(step("reading the index"))?;
+    let index = Index::parse(&index).map_err(io::Error::other)?;
     // It waits as long as it takes; a part that is not there after the timeout is asked for again.
     let ranges = Ranges::new(&url, index.file_length(), &DownloadOptions::default());
     let teller = Teller { console: Mutex::new(std::mem::replace(console, Console::open())), since: Mutex::default() };
