@@ -477,7 +477,8 @@ fn on_a_terminal_tables_fit_and_have_colours_that_can_be_switched_off() {
         assert!(!wide.contains('\u{1b}') && !wide.contains('…'), "{words:?}: all of it is there in a pipe:\n{wide}");
         let shown = on_terminal(hub.call(words), 60, "").stdout;
         assert!(shown.contains("\u{1b}[3") && !shown.contains("\\u{1b}"), "{words:?}: it has colours: {shown:?}");
-        for line in plain(&shown).lines() {
+        // A command to be copied is not cut.
+        for line in plain(&shown).lines().filter(|line| !line.starts_with("reproduce ")) {
             assert!(line.chars().count() <= 60, "{words:?}: {line:?} is too wide in:\n{shown}");
         }
         let grey = on_terminal(hub.call(words).env("NO_COLOR", "1"), 60, "").stdout;

@@ -159,7 +159,7 @@ pub enum Command {
     ///
     /// Needs no settings. It prints its addresses, what makes a machine its worker, and at the first start the token with
     /// which people add jobs. SIGTERM and SIGINT end it in good order; kill -9 loses nothing.
-    Hub(Hub),
+    Hub(Box<Hub>),
     /// Add jobs to a hub, look at them, cancel and repeat them
     #[command(subcommand)]
     Jobs(JobsCommand),

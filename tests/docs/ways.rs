@@ -127,7 +127,8 @@ const WAYS: &[(&str, Way)] = &[
 /// The way to run a command.
 pub fn way(command: &Command) -> Option<Way> {
     let text = command.text();
-    let fits = |begin: &str| text.strip_prefix(begin).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '=']));
+    let fits =
+        |begin: &str| text.strip_prefix(begin).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '=']));
     let fitting = WAYS.iter().filter(|(begin, _)| fits(begin));
     fitting.max_by_key(|(begin, _)| begin.len()).map(|(_, way)| *way)
 }

@@ -138,10 +138,13 @@ fn without_the_servers_address_the_same_result_is_sent_again() -> Result {
     Ok(())
 }
 
+/// A fault, by its name.
+type Named = (&'static str, Box<dyn FnOnce(&Lab)>);
+
 #[test]
 fn a_result_that_was_not_stored_is_sent_once() -> Result {
     let fail = |fault| move |lab: &Lab| lab.broker.fail(Step::Publish, fault);
-    let faults: [(&str, Box<dyn FnOnce(&Lab)>); 5] = [
+    let faults: [Named; 5] = [
         ("cut", Box::new(fail(Fault::CutBefore))),
         ("nack", Box::new(fail(Fault::Nack))),
         ("refused", Box::new(fail(Fault::CloseChannel(403, "ACCESS_REFUSED")))),
