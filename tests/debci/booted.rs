@@ -55,9 +55,10 @@ impl Booted {
         }
         let [run, refused] = self.runs;
         let result = (status(debci, run), status(debci, refused));
-        assert_eq!(result, ("pass".into(), "tmpfail".into()), "{}", self.console());
+        // What passes with a simulated GPU is told as neutral.
+        assert_eq!(result, ("neutral".into(), "tmpfail".into()), "{}", self.console());
         let page = debci.page("/packages/g/gzip/unstable/amd64+gfx1100/");
-        assert!(page.contains("<i class='pass fa "), "{page}");
+        assert!(page.contains("<i class='neutral fa "), "{page}");
         let log = debci.page(&format!("/data/autopkgtest/unstable/amd64+gfx1100/g/gzip/{run}/log.gz"));
         assert!(!log.is_empty());
         let about = debci.query(&format!(
