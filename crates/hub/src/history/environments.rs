@@ -37,7 +37,7 @@ pub(super) fn store(db: &Connection, result: &JobResult, archives: &[ArchiveStat
         command_line: machine.command_line.clone().unwrap_or_default(),
         archives: archives.to_vec(),
     };
-    let description = serde_json::to_string(&stored).unwrap_or_default();
+    let description = serde_json::to_string(&stored).map_err(|error| unstorable(error.into()))?;
     let found = db
         .prepare_cached("SELECT id FROM history_environments WHERE description = ?1")?
         .query_row([&description], |row| row.get(0))
@@ -60,7 +60,7 @@ pub(super) fn store_lists(db: &Connection, result: &JobResult) -> rusqlite::Resu
         let number = if let Some(number) = number_of(db, &digest)? {
             number
         } else {
-            let packed = zstd::encode_all(list.text().as_bytes(), 9).unwrap_or_default();
+            let packed = zstd::encode_all(list.text().as_bytes(), 9).map_err(|error| unstorable(error.into()))?;
             db.prepare_cached("INSERT INTO package_lists (sha256, packages) VALUES (?1, ?2)")?
                 .execute(params![digest, packed])?;
             db.last_insert_rowid()
@@ -76,6 +76,11 @@ pub(super) fn store_lists(db: &Connection, result: &JobResult) -> rusqlite::Resu
         }
     }
     Ok(numbers)
+}
+
+/// The error for a value that cannot be written: nothing is stored in its place.
+fn unstorable(error: Box<dyn std::error::Error + Send + Sync>) -> rusqlite::Error {
+    rusqlite::Error::ToSqlConversionFailure(error)
 }
 
 fn number_of(db: &Connection, digest: &str) -> rusqlite::Result<Option<i64>> {
