@@ -10,7 +10,7 @@ use std::process::Stdio;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use rocbed_tests::{Output, TestUser, rocbed, scratch, tool};
+use rocbed_tests::{Output, TestUser, real_mirror, rocbed, scratch, tool};
 use serde_json::Value;
 
 /// What cards and processors have, old and new.
@@ -27,7 +27,7 @@ fn fixture(name: &str) -> PathBuf {
 fn root() -> &'static str {
     static ROOT: OnceLock<String> = OnceLock::new();
     ROOT.get_or_init(|| {
-        let mirror = std::env::var("ROCBED_MIRROR").unwrap_or_else(|_| "http://deb.debian.org/debian".into());
+        let mirror = real_mirror();
         // Its lock is written beside it.
         let directory = scratch().join("gpu");
         fs::create_dir_all(&directory).expect("a directory");
