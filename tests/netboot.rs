@@ -329,7 +329,7 @@ fn a_tampered_root_is_refused_on_a_network_of_its_own() {
         let (plain, other) = (directory.path().join("other"), directory.path().join("other.zst"));
         fs::write(&plain, vec![7; 8 << 20]).expect("another root");
         tool("zstd", ["-q", "-o", &other.to_string_lossy(), &plain.to_string_lossy()]);
-        fs::rename(&other, copy.join("root.img.zst")).expect("another root");
+        fs::write(copy.join("root.img.zst"), fs::read(&other).expect("another root")).expect("another root");
         let client = Client::start(Firmware::BiosWithIpxe, directory.path());
         let line = served.wait_for("cannot start: ");
         assert!(line.contains("not the one that was asked for, and is not started"), "{line}");

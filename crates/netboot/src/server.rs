@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, SeekFrom};
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,13 +32,14 @@ const REPORT_LENGTH: usize = 16 << 10;
 pub struct Content {
     /// Small files, by name.
     pub files: BTreeMap<String, Vec<u8>>,
-    /// Path of the compressed root, which is read from the disk for each request.
+    /// Path of the compressed root. It is opened once: machines that read it when needed go on with it if another one takes
+    /// its place.
     pub root: PathBuf,
 }
 
 struct Shared {
     files: BTreeMap<String, Bytes>,
-    root: PathBuf,
+    root: std::fs::File,
     events: Mutex<Sender<NetbootEvent>>,
     /// How much of the root each machine got.
     sent: Mutex<BTreeMap<String, Sent>>,
@@ -69,7 +71,7 @@ impl Server {
         let address = socket.local_addr()?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let files = content.files.into_iter().map(|(name, bytes)| (name, Bytes::from(bytes))).collect();
-        let (root, events) = (content.root, Mutex::new(events));
+        let (root, events) = (std::fs::File::open(content.root)?, Mutex::new(events));
         let shared = Arc::new(Shared { files, root, events, sent: Mutex::default() });
         let app = Router::new()
             .route(&format!("/{REPORT}"), post(report))
@@ -178,7 +180,8 @@ async fn file(
 }
 
 async fn root(shared: Arc<Shared>, host: String, headers: &HeaderMap, only_head: bool) -> io::Result<Response<Body>> {
-    let mut file = File::open(&shared.root).await?;
+    // Opened anew by its descriptor, each request has a position of its own.
+    let mut file = File::open(format!("/proc/self/fd/{}", shared.root.as_raw_fd())).await?;
     let metadata = file.metadata().await?;
     let length = metadata.len();
     // Ranges have a meaning for GET only (RFC 9110, section 14.2).

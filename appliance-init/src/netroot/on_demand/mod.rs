@@ -26,7 +26,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use appliance::paths;
-use chunked::Index;
+use chunked::{Header, Index};
 use sha256::Digest;
 
 use super::download::{Download, DownloadOptions};
@@ -34,7 +34,7 @@ use super::{Source, failed_download};
 use crate::fatal::Fatal;
 use crate::search::Search;
 use crate::system::MountMode;
-use ranges::{Ranges, RangesError};
+use ranges::Ranges;
 
 /// Name of the index on the server, in the directory of the root.
 const INDEX: &str = "root.index";
@@ -68,13 +68,14 @@ pub(crate) fn start(source: &Source, options: &DownloadOptions, search: &mut Sea
         let what = format!("{url} is the index of another root than rocbed.root-sha256= names");
         return Err(Fatal::new(what, "take both digests of the kernel command line from one image"));
     }
-    match Ranges::new(&source.url, index.file_length(), options).try_get(0, chunked::Header::LENGTH as u64) {
-        Err(RangesError::Unknown) => {
-            search.console.say("root: the server sends whole files only: fetching all of it");
-            return Ok(None);
-        }
-        // A server that is away, or has another file, is waited for by the process that serves the root.
-        Ok(_) | Err(RangesError::Again(_)) => {}
+    // From here on nobody can interrupt the wait for a chunk, so the server must have the root now: after a new build, only a
+    // restart helps.
+    let start = Header { size: index.size(), sha256: source.sha256 }.to_bytes();
+    let mut say = |text: &str| search.console.say(&format!("root: {text}"));
+    let ranges = Ranges::new(&source.url, index.file_length(), options);
+    if !ranges.probe(&start, options.patience, &mut say).map_err(|error| failed_download(&error))? {
+        search.console.say("root: the server sends whole files only: fetching all of it");
+        return Ok(None);
     }
     let device = serve(source, &bytes, search).map_err(|(step, error)| {
         Fatal::new(

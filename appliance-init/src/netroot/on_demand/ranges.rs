@@ -1,14 +1,14 @@
 //! Parts of a file on a server (`Range`; RFC 9110, section 14).
 
 use std::io::Read;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use transfer::Backoff;
 use transfer::range::ContentRange;
 use ureq::Agent;
 use ureq::http::StatusCode;
 
-use crate::netroot::download::DownloadOptions;
+use crate::netroot::download::{DownloadError, DownloadOptions};
 
 /// A file, read in parts. Connections are kept and shared between threads.
 #[derive(Debug, Clone)]
@@ -64,6 +64,36 @@ impl Ranges {
         let mut bytes = Vec::new();
         response.into_body().into_reader().take(length).read_to_end(&mut bytes).map_err(|error| again(&error))?;
         if bytes.len() as u64 == length { Ok(bytes) } else { Err(RangesError::Again("the connection was cut".into())) }
+    }
+
+    /// Waits until the server sends the start of the file, and looks whether it is this one. Returns false if the server sends
+    /// whole files only. `say` gets a line for each attempt that failed.
+    ///
+    /// # Errors
+    ///
+    /// If that has not happened after `patience`; `None` waits for ever.
+    pub(super) fn probe(
+        &self,
+        start: &[u8],
+        patience: Option<Duration>,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<bool, DownloadError> {
+        let (began, mut backoff) = (Instant::now(), self.backoff.clone());
+        loop {
+            let reason = match self.try_get(0, start.len() as u64) {
+                Ok(bytes) if bytes == start => return Ok(true),
+                Ok(_) => "the server has another root there".to_owned(),
+                Err(RangesError::Unknown) => return Ok(false),
+                Err(RangesError::Again(reason)) => reason,
+            };
+            let waited = began.elapsed();
+            if patience.is_some_and(|patience| waited >= patience) {
+                return Err(DownloadError::Silent { url: self.url.clone(), reason, waited });
+            }
+            let pause = backoff.next_pause();
+            say(&format!("{}: {reason}; trying again in {:.1} s", self.url, pause.as_secs_f64()));
+            std::thread::sleep(pause);
+        }
     }
 
     /// Requests a part until it comes and `accept` takes it. `failed` gets the reason of each attempt that failed, and the

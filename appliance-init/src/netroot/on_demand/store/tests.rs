@@ -237,6 +237,25 @@ fn reasons_say_what_the_server_did() {
 }
 
 #[test]
+fn a_server_is_probed_before_anything_depends_on_it() {
+    let (server, store, _) = store();
+    let header = Header { size: store.index.size(), sha256: *store.index.sha256() }.to_bytes();
+    let mut lines = Vec::new();
+    let mut probe = |start: &[u8], patience: u64| {
+        let patience = Some(Duration::from_millis(patience));
+        store.ranges.probe(start, patience, &mut |line| lines.push(line.to_owned()))
+    };
+    server.faults.lock().expect("faults").extend([Fault::Away, Fault::Overloaded, Fault::Bit]);
+    assert!(probe(&header, 60_000).expect("the right root"));
+    server.faults.lock().expect("faults").push_back(Fault::Whole);
+    assert!(!probe(&header, 60_000).expect("an answer"), "it knows no ranges");
+    // The root of another build is not waited for without end.
+    let error = probe(&[7; Header::LENGTH], 5).expect_err("another root").to_string();
+    assert!(error.contains("another root there"), "{error}");
+    assert!(lines.len() >= 3 && lines.iter().any(|line| line.contains("status 503")), "{lines:?}");
+}
+
+#[test]
 fn many_readers_at_once_get_right_bytes_from_few_requests() {
     let (server, store, _) = store();
     server.faults.lock().expect("faults").extend(FAULTS);
