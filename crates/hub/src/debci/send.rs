@@ -103,6 +103,7 @@ impl Sender<'_> {
     /// Sends one result. Then the database has it that nothing is left to do, and only then the broker forgets the job.
     fn send(&self, due: &Due, receipt: Receipt) -> Result<(), String> {
         let link = &self.bridge.link;
+        self.look_for_bundle(due)?;
         let mut result = self.make(due);
         loop {
             match link.broker.answer(receipt, RESULTS_QUEUE, &result.bytes) {
@@ -142,6 +143,18 @@ impl Sender<'_> {
 
     fn note(&self, numbers: Vec<i64>) -> Result<(), protocol::api::Problem> {
         self.bridge.shared.core.write_blocking(move |tx| tx.answered_debci(&numbers, Answer::Sent))
+    }
+
+    /// Fails if the bundle of a result cannot be read now, but perhaps later: a job is answered once, so that waits. One that
+    /// is gone, or was changed, is told in the answer.
+    fn look_for_bundle(&self, due: &Due) -> Result<(), String> {
+        let Reply::Result { bundle, .. } = &due.reply else { return Ok(()) };
+        match self.bridge.shared.bundles.open(bundle) {
+            Err(error) if error.is_passing() => {
+                Err(format!("the result of job {} is not sent: its bundle cannot be read now: {error}", due.run))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Makes the result file of a job.

@@ -129,4 +129,17 @@ mod tests {
         assert!(!draft.exists());
         Ok(())
     }
+
+    #[test]
+    fn a_bundle_that_cannot_be_read_now_is_not_a_missing_one() -> io::Result<()> {
+        let temp = tempfile::tempdir()?;
+        let bundles = Directory::new(temp.path().to_owned());
+        let digest = Digest::of(b"abc");
+        assert!(bundles.open(&digest).is_err_and(|error| !error.is_passing()));
+        let path = bundles.path(&digest);
+        fs::create_dir_all(path.parent().ok_or(io::ErrorKind::NotFound)?)?;
+        std::os::unix::fs::symlink(&path, &path)?;
+        assert!(bundles.open(&digest).is_err_and(|error| error.is_passing()), "links in a circle");
+        Ok(())
+    }
 }

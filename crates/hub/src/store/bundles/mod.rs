@@ -70,3 +70,13 @@ pub(crate) enum OpenError {
     #[error(transparent)]
     Io(#[from] io::Error),
 }
+
+impl OpenError {
+    /// Whether the bundle may be opened later.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Self::Away(_) | Self::Io(_) => true,
+            Self::Missing | Self::Changed(_) => false,
+        }
+    }
+}
