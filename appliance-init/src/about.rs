@@ -5,14 +5,14 @@ use std::path::Path;
 
 use crate::fatal::Fatal;
 use appliance::block::{self, BlockDevice};
-use appliance::memory;
 use gpu::{Lockdown, Sysfs};
+use machineinfo::Memory;
 
 /// Lines with the kernel, the number of installed packages, memory, the block devices that can be written to, and what
 /// the kernel forbids.
 pub fn lines() -> Result<Vec<String>, Fatal> {
     let status = read_text(Path::new("/var/lib/dpkg/status"))?;
-    let memory = memory::total_mib(&read_text(Path::new("/proc/meminfo"))?);
+    let memory = Memory::read().map_or(0, |memory| memory.total >> 20);
     Ok(vec![
         format!("kernel {}", rustix::system::uname().release().to_string_lossy()),
         format!("packages {}", installed(&status)),

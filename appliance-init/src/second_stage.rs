@@ -24,9 +24,10 @@ use crate::system::{Ending, MountMode, System};
 use crate::{about, clock, data, hardware, load, shell, shutdown, signals, start_disk, stick, watchdog};
 use appliance::block;
 use appliance::cmdline::CommandLine;
+use appliance::paths;
 use appliance::report::Report;
 use appliance::settings::Settings;
-use appliance::{memory, paths};
+use machineinfo::Memory;
 
 /// File systems that are mounted in addition to those of the first stage.
 const MOUNTS: [(&str, &str, &str, &str); 5] = [
@@ -242,9 +243,8 @@ fn follow(
                 if let Event::Report(Report::Ready { source, .. }) = &event {
                     let text = format!("ready at {:.2} s, jobs from {source}", Linux.uptime().as_secs_f64());
                     netroot::boot_report::ready(CommandLine::of_kernel(), text);
-                    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-                    if let Some(mib) = memory::in_use_mib(&meminfo) {
-                        supervisor.say(&format!("memory in use {mib} MiB"));
+                    if let Ok(memory) = Memory::read() {
+                        supervisor.say(&format!("memory in use {} MiB", memory.in_use() >> 20));
                     }
                 }
                 let start_watchdog = matches!(event, Event::DriversLoaded);

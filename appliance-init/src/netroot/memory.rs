@@ -1,8 +1,5 @@
 //! Checks the memory for the root before anything is downloaded.
 
-use std::io;
-use std::path::Path;
-
 /// What the appliance needs in addition to its root, in bytes: programs, their files in memory, a small test.
 pub const RESERVE: u64 = 200 << 20;
 
@@ -27,24 +24,6 @@ pub fn algorithm(size: u64, available: u64) -> Option<&'static str> {
     (available < plenty).then_some("zstd")
 }
 
-/// Bytes that programs can still use: `MemAvailable` of `/proc/meminfo` (`proc_meminfo(5)`).
-///
-/// # Errors
-/// If the file cannot be read or has no such line.
-pub fn available(meminfo: &Path) -> io::Result<u64> {
-    let text = std::fs::read_to_string(meminfo)?;
-    available_in(&text).ok_or_else(|| io::Error::other("no MemAvailable in it"))
-}
-
-/// The same from the text of the file.
-pub(super) fn available_in(meminfo: &str) -> Option<u64> {
-    let kibibytes = meminfo.lines().find_map(|line| {
-        let value = line.strip_prefix("MemAvailable:")?.trim().strip_suffix("kB")?;
-        value.trim().parse::<u64>().ok()
-    });
-    kibibytes.map(|count| count.saturating_mul(1024))
-}
-
 /// Formats bytes for people: `1.1 GiB`, `361 MiB`.
 pub fn shown(bytes: u64) -> String {
     match bytes >> 20 {
@@ -56,16 +35,6 @@ pub fn shown(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn available_memory_is_read() -> io::Result<()> {
-        let file = tempfile::NamedTempFile::new()?;
-        std::fs::write(&file, "MemTotal:        2015428 kB\nMemAvailable:    1048576 kB\n")?;
-        assert_eq!(available(file.path())?, 1 << 30);
-        std::fs::write(&file, "MemTotal: many\n")?;
-        assert!(available(file.path()).is_err());
-        Ok(())
-    }
 
     #[test]
     fn memory_that_is_short_is_used_well() {

@@ -16,6 +16,7 @@ pub mod on_demand;
 pub mod zram;
 
 pub use links::settings as network_settings;
+use machineinfo::Memory;
 use sha256::Digest;
 
 use std::io::Read;
@@ -117,8 +118,8 @@ fn fetch(source: &Source, options: &DownloadOptions, search: &mut Search) -> Res
             console.borrow_mut().say(&format!("root: {line}"));
         }
     };
-    let available = memory::available(Path::new("/proc/meminfo")).map_err(|error| {
-        Fatal::new(format!("reading /proc/meminfo: {error}"), "report this as a bug of rocbed, with this text")
+    let available = Memory::read().map(|memory| memory.available).map_err(|error| {
+        Fatal::new(format!("reading {}: {error}", Memory::PATH), "report this as a bug of rocbed, with this text")
     })?;
     let incoming = Incoming::open(Counting { inner: download, count: &mut count }, length)
         .map_err(|error| failed_image(error, available))?;

@@ -4,10 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use gpu::Inventory;
+use machineinfo::{Memory, Processors};
 use protocol::{ImageId, Machine};
 
 use appliance::block;
-use appliance::memory;
 use appliance::paths::IMAGE;
 use appliance::root::Superblocks;
 use appliance::settings::Settings;
@@ -17,13 +17,13 @@ pub fn describe(settings: &Settings, gpus: Inventory) -> Machine {
     let uname = rustix::system::uname();
     let read =
         |path: &str| fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
-    let cpuinfo = read("/proc/cpuinfo");
+    let processors = Processors::read();
     Machine {
         name: uname.nodename().to_string_lossy().into_owned(),
         kernel: uname.release().to_string_lossy().into_owned(),
-        processor: processor(&cpuinfo),
-        processors: cpuinfo.lines().filter(|line| line.starts_with("processor")).count() as u32,
-        memory: memory::total_mib(&read("/proc/meminfo")),
+        processor: processors.name,
+        processors: processors.count,
+        memory: Memory::read().map_or(0, |memory| memory.total >> 20),
         rocbed: env!("CARGO_PKG_VERSION").to_owned(),
         image: image(&read("/proc/self/mountinfo"), Path::new("/sys"), Path::new("/dev"), settings.recipe.as_deref()),
         command_line: command_line(&read("/proc/cmdline")),
@@ -35,12 +35,6 @@ pub fn describe(settings: &Settings, gpus: Inventory) -> Machine {
 fn command_line(text: &str) -> Option<String> {
     let text = safetext::redacted(text.trim());
     (!text.is_empty()).then(|| text.chars().filter(|char| !char.is_control()).take(4096).collect())
-}
-
-/// The `model name` of /proc/cpuinfo (`proc_cpuinfo(5)`).
-fn processor(cpuinfo: &str) -> Option<String> {
-    let line = cpuinfo.lines().find(|line| line.starts_with("model name"))?;
-    line.split_once(':').map(|(_, name)| name.trim().to_owned())
 }
 
 /// The image that the machine was booted from, read from the superblock of the mounted root; also works for a root in
@@ -59,7 +53,9 @@ fn image(mounts: &str, sys: &Path, dev: &Path, recipe: Option<&str>) -> Option<I
 /// Describes each GPU in one line for people, and says why others cannot be used.
 pub fn gpu_lines(inventory: &Inventory) -> Vec<String> {
     let usable = inventory.gpus.iter().map(|gpu| {
-        let simulated = if gpu.simulated { ", simulated" } else { "" };
+        // Those that are not copies of real ones have it in their names.
+        let is_told = gpu.name.starts_with("simulated ");
+        let simulated = if gpu.simulated && !is_told { ", simulated" } else { "" };
         let place = gpu.pci_address.map(|address| format!(" at {address}")).unwrap_or_default();
         format!("{} {}, {} GiB{place}{simulated}", gpu.target, gpu.name, gpu.memory >> 30)
     });
@@ -76,10 +72,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_made_up_gpu_says_so() -> Result<(), gpu::SimulateError> {
-        let lines = gpu_lines(&gpu::simulate("gfx1030")?);
-        assert_eq!(lines.len(), 1);
-        assert!(lines[0].starts_with("gfx1030 ") && lines[0].ends_with(", simulated"), "{lines:?}");
+    fn a_simulated_gpu_says_so_once() -> Result<(), gpu::SimulateError> {
+        let mut inventory = gpu::simulate("gfx1030")?;
+        assert_eq!(gpu_lines(&inventory), ["gfx1030 simulated gfx1030 GPU, 16 GiB"]);
+        inventory.gpus[0].name = "Navi 21".into();
+        assert_eq!(gpu_lines(&inventory), ["gfx1030 Navi 21, 16 GiB, simulated"]);
         Ok(())
     }
 
@@ -95,11 +92,5 @@ mod tests {
             assert_eq!(found, Some(ImageId { name: "smoke".into(), root }), "{name}");
         }
         Ok(())
-    }
-
-    #[test]
-    fn the_processor_has_a_name() {
-        assert_eq!(processor("processor\t: 0\nmodel name\t: EPYC 7\n").as_deref(), Some("EPYC 7"));
-        assert_eq!(processor("processor : 0\n"), None);
     }
 }

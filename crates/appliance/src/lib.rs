@@ -7,7 +7,6 @@ pub mod detect;
 pub mod disk_space;
 #[cfg(any(test, feature = "fixtures"))]
 pub mod fixtures;
-pub mod memory;
 pub mod paths;
 pub mod report;
 pub mod root;

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use machineinfo::Memory;
+
 /// What is left for everything else before all chunks are kept, in bytes.
 const RESERVE: u64 = crate::netroot::memory::RESERVE;
 
@@ -17,14 +19,14 @@ pub(super) struct Meminfo(File);
 impl Meminfo {
     /// Opens it.
     pub(super) fn open() -> io::Result<Self> {
-        File::open("/proc/meminfo").map(Self)
+        File::open(Memory::PATH).map(Self)
     }
 
     /// Bytes that programs can still use; `None` if the kernel does not tell.
     fn available(&self) -> Option<u64> {
         let mut text = [0; 1024];
         let length = self.0.read_at(&mut text, 0).ok()?;
-        crate::netroot::memory::available_in(&String::from_utf8_lossy(text.get(..length)?))
+        Some(Memory::parse(&String::from_utf8_lossy(text.get(..length)?))?.available)
     }
 
     /// Whether memory is so short that chunks must go.

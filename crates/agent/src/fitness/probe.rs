@@ -13,7 +13,7 @@ use super::command::{Answer, Limited};
 use super::compute::Compute;
 use crate::outbox::{self, Load};
 use appliance::disk_space::DiskSpace;
-use appliance::memory;
+use machineinfo::Memory;
 
 /// Time limit for rocminfo(1); with working GPUs it answers within a second or two.
 const ROCMINFO: Duration = Duration::from_secs(60);
@@ -129,7 +129,7 @@ impl Probe for ThisMachine {
     }
 
     fn memory(&mut self) -> io::Result<u64> {
-        Ok(memory::total_mib(&fs::read_to_string("/proc/meminfo")?))
+        Ok(Memory::read()?.total >> 20)
     }
 
     fn gpus(&mut self) -> Inventory {

@@ -34,6 +34,8 @@ pub(crate) const ENVIRONMENT: [(&str, &str); 1] = [("GPU_FORCE_BLIT_COPY_SIZE", 
 pub(crate) const SKIP_KERNELS: &str = "--skip-kernels";
 /// Most bytes of an inventory.
 const MOST: u64 = 4 << 20;
+/// Bytes of memory of a machine that does not tell.
+const USUAL_MEMORY: u64 = 4 << 30;
 
 /// What is simulated for the commands of testbeds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,15 +61,8 @@ pub fn machine(text: &str) -> Result<Machine, Error> {
         gpu::simulate(text).map_err(|error| usage(error.to_string()))?
     };
     let processors = std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1));
-    Machine::new(&inventory, memory(), processors).map_err(|error| usage(error.to_string()))
-}
-
-/// Bytes of the machine's memory.
-fn memory() -> u64 {
-    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let total =
-        text.lines().find_map(|line| line.strip_prefix("MemTotal:")?.split_whitespace().next()?.parse::<u64>().ok());
-    total.unwrap_or(4 << 20) << 10
+    let memory = machineinfo::Memory::read().map_or(USUAL_MEMORY, |memory| memory.total);
+    Machine::new(&inventory, memory, processors).map_err(|error| usage(error.to_string()))
 }
 
 /// What came of the programs, in words and whether anything was refused.
