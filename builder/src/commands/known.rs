@@ -30,23 +30,23 @@ fn add(context: &Context, options: &KnownAdd) -> Result<()> {
         until: options.until.clone(),
     };
     let known = client.add_known(&request).map_err(|error| place.explain(error))?;
-    context.reporter.say(&format!("known failure {} of {}", known.id, known.package));
+    context.reporter.say(&format!("known failure {} of {}", known.id, known.failure.package));
     if options.json { print_json(&known) } else { print(&format!("{}\n", known.id)) }
 }
 
 fn list(options: &KnownShow) -> Result<()> {
     let (place, client) = connect(&options.at)?;
     let mut known = client.known().map_err(|error| place.explain(error))?.known;
-    known.retain(|known| options.package.as_ref().is_none_or(|package| known.package == *package));
+    known.retain(|known| options.package.as_ref().is_none_or(|package| known.failure.package == *package));
     if options.json { print_json(&known) } else { print(&table(&known).text(Screen::of_stdout())) }
 }
 
 fn table(known: &[KnownFailure]) -> Table {
     let mut table = Table::new(&["NUMBER", "PACKAGE", "TEST", "TARGET", "BUG", "UNTIL", "WHY"]);
     let or_all = |text: &Option<String>| text.clone().unwrap_or_else(|| "all".to_owned());
-    for known in known {
+    for KnownFailure { id, failure: known, .. } in known {
         table.row([
-            known.id.to_string().into(),
+            id.to_string().into(),
             known.package.clone().into(),
             or_all(&known.test).into(),
             or_all(&known.target).into(),

@@ -6,6 +6,7 @@ use protocol::api::KnownFailure;
 /// Whether an entry covers a failure of a test. An entry that has no test, or no target, covers all of them; one with
 /// `until` covers versions before that one.
 pub fn matches(known: &KnownFailure, package: &str, test: &str, target: &str, version: Option<&str>) -> bool {
+    let known = &known.failure;
     let is = |wanted: &Option<String>, value: &str| wanted.as_deref().is_none_or(|wanted| wanted == value);
     // The outcome of the whole run has no test of its own: an entry for one test covers the run that fails with it.
     if known.package != package || !is(&known.target, target) || !(is(&known.test, test) || test.is_empty()) {
@@ -23,16 +24,19 @@ pub fn matches(known: &KnownFailure, package: &str, test: &str, target: &str, ve
 #[cfg(test)]
 mod tests {
     use super::*;
+    use protocol::api::AddKnown;
 
     fn known(test: Option<&str>, target: Option<&str>, until: Option<&str>) -> KnownFailure {
         KnownFailure {
             id: 1,
-            package: "rocfft".into(),
-            test: test.map(Into::into),
-            target: target.map(Into::into),
-            bug: Some("1112345".into()),
-            text: String::new(),
-            until: until.map(Into::into),
+            failure: AddKnown {
+                package: "rocfft".into(),
+                test: test.map(Into::into),
+                target: target.map(Into::into),
+                bug: Some("1112345".into()),
+                text: String::new(),
+                until: until.map(Into::into),
+            },
             added: jiff::Timestamp::UNIX_EPOCH,
         }
     }

@@ -16,12 +16,14 @@ const SELECT: &str = "SELECT id, package, test, target, bug, text, until, added 
 fn read(row: &Row) -> rusqlite::Result<KnownFailure> {
     Ok(KnownFailure {
         id: row.get(0)?,
-        package: row.get(1)?,
-        test: row.get(2)?,
-        target: row.get(3)?,
-        bug: row.get(4)?,
-        text: row.get(5)?,
-        until: row.get(6)?,
+        failure: AddKnown {
+            package: row.get(1)?,
+            test: row.get(2)?,
+            target: row.get(3)?,
+            bug: row.get(4)?,
+            text: row.get(5)?,
+            until: row.get(6)?,
+        },
         added: timestamp(row.get(7)?),
     })
 }
@@ -80,10 +82,7 @@ fn recompute_package(db: &Connection, package: &str) -> rusqlite::Result<()> {
 impl Tx<'_> {
     /// Lists a failure as known. One that is listed already stays as it is.
     pub(crate) fn add_known(&mut self, known: &AddKnown) -> Result<KnownFailure, Failure> {
-        let same = all(self.db, Some(&known.package))?.into_iter().find(|other| {
-            (&other.test, &other.target, &other.bug, &other.text, &other.until)
-                == (&known.test, &known.target, &known.bug, &known.text, &known.until)
-        });
+        let same = all(self.db, Some(&known.package))?.into_iter().find(|other| other.failure == *known);
         if let Some(same) = same {
             return Ok(same);
         }

@@ -59,7 +59,7 @@ impl RunLink {
 }
 
 impl Bug {
-    fn new(known: &protocol::api::KnownFailure) -> Self {
+    fn new(known: &protocol::api::AddKnown) -> Self {
         match &known.bug {
             Some(bug) if bug.chars().all(|char| char.is_ascii_digit()) => {
                 Self { text: format!("#{bug}"), address: Some(format!("https://bugs.debian.org/{bug}")) }
@@ -86,7 +86,7 @@ impl Line {
             good: run(&test.last_good),
             bad: run(&test.first_bad),
             last: run(&test.last),
-            known: test.known.as_ref().map(Bug::new),
+            known: test.known.as_ref().map(|known| Bug::new(&known.failure)),
             infrastructure: test.infrastructure,
         }
     }

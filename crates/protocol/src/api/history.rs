@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::api::Invalid;
+use crate::api::KnownFailure;
 use crate::{RunAs, UnknownWord};
 
 /// State of a test on a target.
@@ -133,109 +133,6 @@ pub struct StateChange {
     pub from: TestState,
     /// The state after.
     pub to: TestState,
-}
-
-/// A known failure.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub struct KnownFailure {
-    /// Its number.
-    pub id: i64,
-    /// The source package.
-    pub package: String,
-    /// The test; all of the package's if it is missing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub test: Option<String>,
-    /// The target; all if it is missing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub target: Option<String>,
-    /// Number of the Debian bug, or the address of another one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bug: Option<String>,
-    /// A description for people.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub text: String,
-    /// The first version that is not expected to fail.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<String>,
-    /// When it was added.
-    #[schemars(with = "String", extend("format" = "date-time"))]
-    pub added: Timestamp,
-}
-
-/// Request to list a failure as known.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub struct AddKnown {
-    /// The source package.
-    pub package: String,
-    /// The test; all of the package's if it is missing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub test: Option<String>,
-    /// The target; all if it is missing.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub target: Option<String>,
-    /// Number of the Debian bug, or the address of another one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bug: Option<String>,
-    /// A description for people.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub text: String,
-    /// The first version that is not expected to fail.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<String>,
-}
-
-impl AddKnown {
-    /// Checks the fields.
-    ///
-    /// # Errors
-    ///
-    /// With the name of the field that is wrong.
-    pub fn check(&self) -> Result<(), Invalid> {
-        let fields = [
-            ("package", Some(&self.package)),
-            ("test", self.test.as_ref()),
-            ("target", self.target.as_ref()),
-            ("bug", self.bug.as_ref()),
-            ("text", Some(&self.text)),
-            ("until", self.until.as_ref()),
-        ];
-        for (name, value) in fields {
-            let Some(value) = value else { continue };
-            if value.len() > 1000 || value.contains(char::is_control) {
-                return Err(Invalid {
-                    field: name,
-                    message: "is longer than 1000 bytes, or has control characters".into(),
-                });
-            }
-            if value.is_empty() && name != "text" {
-                return Err(Invalid { field: name, message: "is empty".into() });
-            }
-        }
-        if self.bug.is_none() && self.text.is_empty() {
-            return Err(Invalid {
-                field: "bug",
-                message: "is missing: a known failure has a bug, or a text that says why it is known".into(),
-            });
-        }
-        let is_bug = |bug: &String| {
-            bug.chars().all(|char| char.is_ascii_digit()) || bug.starts_with("https://") || bug.starts_with("http://")
-        };
-        match &self.bug {
-            Some(bug) if !is_bug(bug) => {
-                Err(Invalid { field: "bug", message: "is neither the number of a Debian bug nor an address".into() })
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-/// All known failures.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct KnownList {
-    /// By package, then by number.
-    pub known: Vec<KnownFailure>,
 }
 
 /// The history of a test on a target.
@@ -391,72 +288,6 @@ pub struct ExplanationList {
     pub tests: Vec<Explanation>,
 }
 
-/// How a test differs between two jobs or days.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Compared {
-    /// It passed before and fails now.
-    Regressed,
-    /// It failed before and passes now.
-    Fixed,
-    /// It fails in both.
-    StillFailing,
-    /// It ran before and does not run now.
-    Stopped,
-    /// It runs now and did not run before.
-    Added,
-    /// It passes in both.
-    StillPassing,
-}
-
-impl Compared {
-    /// All of them, those that need attention first.
-    pub const ALL: [Self; 6] =
-        [Self::Regressed, Self::Fixed, Self::StillFailing, Self::Stopped, Self::Added, Self::StillPassing];
-
-    /// The name in JSON.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Regressed => "regressed",
-            Self::Fixed => "fixed",
-            Self::StillFailing => "still-failing",
-            Self::Stopped => "stopped",
-            Self::Added => "added",
-            Self::StillPassing => "still-passing",
-        }
-    }
-}
-
-/// A test in a comparison.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub struct ComparedTest {
-    /// The source package.
-    pub package: String,
-    /// The test; empty for the whole run.
-    pub test: String,
-    /// The target.
-    pub target: String,
-    /// How it differs.
-    pub compared: Compared,
-    /// The run before.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub before: Option<TestRun>,
-    /// The run after.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<TestRun>,
-}
-
-/// A comparison of two jobs or days.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Comparison {
-    /// The tests, those that need attention first.
-    pub tests: Vec<ComparedTest>,
-    /// What differs between the environments of two jobs; empty for days.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub changed: Vec<Difference>,
-}
-
 /// Jobs that confirm a result.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Confirmed {
@@ -464,30 +295,6 @@ pub struct Confirmed {
     pub jobs: Vec<String>,
     /// Names of these tests; empty if the run failed before any test.
     pub tests: Vec<String>,
-}
-
-/// The packages that were installed while the tests of a job ran.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct JobPackages {
-    /// The tests, by user and name.
-    pub tests: Vec<TestPackages>,
-}
-
-/// The packages of a test.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub struct TestPackages {
-    /// Who ran it.
-    #[serde(rename = "as")]
-    pub run_as: RunAs,
-    /// The test.
-    pub test: String,
-    /// Digest of the list.
-    pub sha256: String,
-    /// The list's lines: `NAME ARCHITECTURE VERSION [SOURCE [SOURCE-VERSION]]`. Only with the first test that has the
-    /// list.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub packages: Vec<String>,
 }
 
 #[cfg(test)]
@@ -500,21 +307,6 @@ mod tests {
             assert_eq!(serde_json::to_string(&state)?, format!("\"{state}\""));
             assert_eq!(state.name().parse(), Ok(state));
         }
-        for compared in Compared::ALL {
-            assert_eq!(serde_json::to_string(&compared)?, format!("\"{}\"", compared.name()));
-        }
         Ok(())
-    }
-
-    #[test]
-    fn a_known_failure_has_a_reason() {
-        let known = AddKnown { package: "rocfft".into(), ..AddKnown::default() };
-        let says = |known: AddKnown| known.check().unwrap_err().to_string();
-        assert!(says(known.clone()).contains("bug"));
-        assert!(says(AddKnown { bug: Some("soon".into()), ..known.clone() }).contains("neither"));
-        assert!(says(AddKnown { test: Some(String::new()), text: "x".into(), ..known.clone() }).contains("test"));
-        for bug in ["1112345", "https://github.com/ROCm/rocFFT/issues/1"] {
-            assert_eq!(AddKnown { bug: Some(bug.into()), ..known.clone() }.check(), Ok(()));
-        }
     }
 }

@@ -7,11 +7,14 @@
 //! ignored.
 
 mod check;
+mod compare;
 mod debci;
 mod history;
 mod jobs;
+mod known;
 mod leases;
 mod name;
+mod packages;
 mod problem;
 mod results;
 mod storage;
@@ -19,17 +22,20 @@ mod uploads;
 mod workers;
 
 pub use check::{Invalid, check_id};
+pub use compare::{Compared, ComparedTest, Comparison};
 pub use debci::{DebciOrigin, DebciProblem, DebciStatus};
 pub use history::{
-    AddKnown, ChangeKind, Compared, ComparedTest, Comparison, Confirmed, Difference, Explanation, ExplanationList,
-    HistoryList, JobPackages, KnownFailure, KnownList, StateChange, TestHistory, TestPackages, TestRun, TestState,
+    ChangeKind, Confirmed, Difference, Explanation, ExplanationList, HistoryList, StateChange, TestHistory, TestRun,
+    TestState,
 };
 pub use jobs::{AddJobs, AddedJobs, Attempt, AttemptState, JobInfo, JobPage, JobState, job_id};
+pub use known::{AddKnown, KnownFailure, KnownList};
 pub use leases::{
     Claim, Claimed, Complete, Completed, GiveBack, GiveBackReason, Given, Heartbeat, HeartbeatAnswer, LogAnswer,
     Testbed,
 };
 pub use name::{LONGEST_NAME, is_sayable, short_name};
+pub use packages::{JobPackages, TestPackages};
 pub use problem::{Problem, ProblemCode};
 pub use results::{ResultDetail, ResultInfo, ResultPage};
 pub use storage::BundleStorage;
