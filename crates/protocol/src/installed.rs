@@ -61,19 +61,19 @@ pub struct LocalPackage {
     pub file: String,
     /// Length in bytes.
     pub size: u64,
-    /// SHA-256, in hexadecimal digits.
-    pub sha256: String,
+    /// SHA-256 of its bytes.
+    pub sha256: Digest,
 }
 
 /// A package list, complete or as a difference.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct InstalledList {
-    /// Digest of the list: SHA-256 of its lines, in hexadecimal digits.
-    pub sha256: String,
+    /// Digest of the list: SHA-256 of its lines.
+    pub sha256: Digest,
     /// Digest of the earlier list that this one is a difference to; missing if it is complete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub base: Option<String>,
+    pub base: Option<Digest>,
     /// Lines that are not in the base: `NAME ARCHITECTURE VERSION [SOURCE [SOURCE-VERSION]]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub added: Vec<String>,
@@ -101,10 +101,10 @@ pub enum InstalledError {
     Line(String),
     /// The base of a list is not before it.
     #[error("package list {0} is a difference to a list that is not there")]
-    NoBase(String),
+    NoBase(Digest),
     /// A list does not have the digest that it is named by.
     #[error("package list {0} has another digest")]
-    Digest(String),
+    Digest(Digest),
 }
 
 /// A source package that differs between two lists.
@@ -205,9 +205,9 @@ impl PackageList {
         self.0.iter().map(|package| format!("{package}\n")).collect()
     }
 
-    /// Digest of the list, in hexadecimal digits.
-    pub fn sha256(&self) -> String {
-        Digest::of(self.text()).to_string()
+    /// Digest of the list.
+    pub fn sha256(&self) -> Digest {
+        Digest::of(self.text())
     }
 
     /// Versions of source packages that are installed. If binary packages of a source have different versions, as
@@ -253,7 +253,7 @@ impl InstalledLists {
 
     /// Adds a list, and returns its digest; `None` if there are too many already. One that is there is not added
     /// again. All lists but the first are written as differences to the first.
-    pub fn add(&mut self, list: &PackageList) -> Option<String> {
+    pub fn add(&mut self, list: &PackageList) -> Option<Digest> {
         let sha256 = list.sha256();
         if self.lists.iter().any(|known| known.sha256 == sha256) {
             return Some(sha256);
@@ -262,20 +262,15 @@ impl InstalledLists {
             return None;
         }
         let lines = |packages: Vec<&InstalledPackage>| packages.into_iter().map(ToString::to_string).collect();
-        let base = self.lists.first().map(|first| (first.sha256.clone(), first.complete()));
+        let base = self.lists.first().map(|first| (first.sha256, first.complete()));
         self.lists.push(match base {
             Some((base, Ok(first))) => InstalledList {
-                sha256: sha256.clone(),
+                sha256,
                 base: Some(base),
                 added: lines(list.0.difference(&first.0).collect()),
                 removed: lines(first.0.difference(&list.0).collect()),
             },
-            _ => InstalledList {
-                sha256: sha256.clone(),
-                base: None,
-                added: lines(list.0.iter().collect()),
-                removed: Vec::new(),
-            },
+            _ => InstalledList { sha256, base: None, added: lines(list.0.iter().collect()), removed: Vec::new() },
         });
         Some(sha256)
     }
@@ -285,18 +280,18 @@ impl InstalledLists {
     /// # Errors
     ///
     /// If the format is a later one, or a list is not valid.
-    pub fn resolve(&self) -> Result<BTreeMap<String, PackageList>, InstalledError> {
+    pub fn resolve(&self) -> Result<BTreeMap<Digest, PackageList>, InstalledError> {
         if self.format > INSTALLED_FORMAT {
             return Err(InstalledError::TooNew(self.format));
         }
         if self.lists.len() > MOST_LISTS {
             return Err(InstalledError::TooMany { what: "package lists", most: MOST_LISTS });
         }
-        let mut found: BTreeMap<String, PackageList> = BTreeMap::new();
+        let mut found: BTreeMap<Digest, PackageList> = BTreeMap::new();
         for list in &self.lists {
             let mut packages = match &list.base {
                 None => PackageList::default(),
-                Some(base) => found.get(base).cloned().ok_or_else(|| InstalledError::NoBase(list.sha256.clone()))?,
+                Some(base) => found.get(base).cloned().ok_or_else(|| InstalledError::NoBase(list.sha256))?,
             };
             for line in &list.removed {
                 packages.0.remove(&InstalledPackage::parse(line)?);
@@ -308,9 +303,9 @@ impl InstalledLists {
                 return Err(InstalledError::TooMany { what: "packages", most: MOST_PACKAGES });
             }
             if packages.sha256() != list.sha256 {
-                return Err(InstalledError::Digest(list.sha256.clone()));
+                return Err(InstalledError::Digest(list.sha256));
             }
-            found.insert(list.sha256.clone(), packages);
+            found.insert(list.sha256, packages);
         }
         Ok(found)
     }
@@ -379,7 +374,7 @@ mod tests {
             lists.resolve().unwrap_err().to_string()
         };
         assert!(damaged(|lists| lists.lists[0].added.push("bash amd64 5".into())).ends_with("has another digest"));
-        assert!(damaged(|lists| lists.lists[0].base = Some("00".into())).contains("is not there"));
+        assert!(damaged(|lists| lists.lists[0].base = Some(Digest::of(""))).contains("is not there"));
         assert!(damaged(|lists| lists.lists[0].added.push("bash".into())).contains("`bash` is not a line"));
         assert!(damaged(|lists| lists.format = 9).contains("format 9"));
         assert!(damaged(|lists| lists.lists = vec![lists.lists[0].clone(); 65]).contains("more than 64"));

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sha256::Digest;
 
 use crate::error::ResultError;
 use crate::installed::InstalledLists;
@@ -122,7 +123,7 @@ pub struct TestResult {
     pub cases: Option<Cases>,
     /// Digest of the list of packages that were installed right after it had run; in the result's `installed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub installed: Option<String>,
+    pub installed: Option<Digest>,
 }
 
 /// Numbers of test cases of a test.

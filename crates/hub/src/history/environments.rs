@@ -7,6 +7,7 @@ use protocol::api::{JobPackages, TestPackages};
 use protocol::{ArchiveState, JobResult, PackageList};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
+use sha256::Digest;
 
 use crate::store::columns::Json;
 
@@ -50,29 +51,29 @@ pub(super) fn store(db: &Connection, result: &JobResult, archives: &[ArchiveStat
 }
 
 /// Stores the package lists of a result; returns their numbers by digest. Lists that are not valid are left out.
-pub(super) fn store_lists(db: &Connection, result: &JobResult) -> rusqlite::Result<BTreeMap<String, i64>> {
+pub(super) fn store_lists(db: &Connection, result: &JobResult) -> rusqlite::Result<BTreeMap<Digest, i64>> {
     let lists = result.installed.resolve().unwrap_or_else(|error| {
         tracing::warn!(job = result.job.id, %error, "the package lists of a result are not valid");
         BTreeMap::new()
     });
     let mut numbers = BTreeMap::new();
     for (digest, list) in lists {
-        let number = if let Some(number) = number_of(db, &digest)? {
+        let number = if let Some(number) = number_of(db, digest)? {
             number
         } else {
             let packed = zstd::encode_all(list.text().as_bytes(), 9).map_err(|error| unstorable(error.into()))?;
             db.prepare_cached("INSERT INTO package_lists (sha256, packages) VALUES (?1, ?2)")?
-                .execute(params![digest, packed])?;
+                .execute(params![digest.to_string(), packed])?;
             db.last_insert_rowid()
         };
         numbers.insert(digest, number);
     }
     // Of a result whose lists were stored before, only the digests are left.
-    for digest in result.tests().filter_map(|(_, test)| test.installed.as_ref()) {
-        if !numbers.contains_key(digest)
+    for digest in result.tests().filter_map(|(_, test)| test.installed) {
+        if !numbers.contains_key(&digest)
             && let Some(number) = number_of(db, digest)?
         {
-            numbers.insert(digest.clone(), number);
+            numbers.insert(digest, number);
         }
     }
     Ok(numbers)
@@ -83,9 +84,9 @@ fn unstorable(error: Box<dyn std::error::Error + Send + Sync>) -> rusqlite::Erro
     rusqlite::Error::ToSqlConversionFailure(error)
 }
 
-fn number_of(db: &Connection, digest: &str) -> rusqlite::Result<Option<i64>> {
+fn number_of(db: &Connection, digest: Digest) -> rusqlite::Result<Option<i64>> {
     db.prepare_cached("SELECT id FROM package_lists WHERE sha256 = ?1")?
-        .query_row([digest], |row| row.get(0))
+        .query_row([digest.to_string()], |row| row.get(0))
         .optional()
 }
 
@@ -160,8 +161,8 @@ pub(crate) fn packages_of_job(db: &Connection, job: &str) -> rusqlite::Result<Op
     let Some(Json(result)) = found else { return Ok(None) };
     let mut packages = JobPackages::default();
     for (run, test) in result.tests() {
-        let Some(digest) = &test.installed else { continue };
-        let is_new = !packages.tests.iter().any(|test| test.sha256 == *digest);
+        let Some(digest) = test.installed else { continue };
+        let is_new = !packages.tests.iter().any(|test| test.sha256 == digest);
         let list = match number_of(db, digest)?.filter(|_| is_new) {
             Some(number) => load_list(db, number)?,
             None => None,
@@ -169,7 +170,7 @@ pub(crate) fn packages_of_job(db: &Connection, job: &str) -> rusqlite::Result<Op
         packages.tests.push(TestPackages {
             run_as: run.run_as,
             test: test.name.clone(),
-            sha256: digest.clone(),
+            sha256: digest,
             packages: list.iter().flat_map(PackageList::packages).map(ToString::to_string).collect(),
         });
     }

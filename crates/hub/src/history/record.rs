@@ -6,6 +6,7 @@ use history::{Cell, Observation, Seen, evaluate, transitions};
 use protocol::api::TestState;
 use protocol::{Job, JobResult, Run, Source, TestOutcome, TestResult, Verdict};
 use rusqlite::{Connection, OptionalExtension, params};
+use sha256::Digest;
 
 use crate::history::{environments, known};
 use crate::store::columns::Named;
@@ -109,7 +110,7 @@ struct About<'a> {
     target: &'a str,
     /// The job that it confirms.
     confirms: Option<i64>,
-    lists: &'a BTreeMap<String, i64>,
+    lists: &'a BTreeMap<Digest, i64>,
 }
 
 impl About<'_> {
