@@ -216,8 +216,11 @@ impl Server {
 
     /// Ends the server; its testbed is gone when this returns.
     fn end(&mut self) {
-        // The server closes its testbed when its input ends, and reports problems itself.
-        drop(self.input.take());
+        // It reports problems with closing its testbed itself. One that takes no commands any more closes it when its
+        // input ends.
+        if let Some(mut input) = self.input.take() {
+            let _ = writeln!(input, "quit");
+        }
         let _ = self.child.wait();
     }
 }
@@ -258,7 +261,8 @@ mod tests {
         let script = r#"cd "$1"; echo ok; while read -r what from to; do case $what in
             open) echo ok /tmp/x;; print-execute-command) echo "ok sh,-e,$PWD/fetch,$PWD";;
             copyup) if cp -rT "$PWD$from" "$to" 2>/dev/null; then echo ok; else echo copy-failed; fi;;
-        esac; done"#;
+            quit) exit;;
+        esac; done; touch hung-up"#;
         Ok(["sh", "-c", script, "sh"].map(OsString::from).into_iter().chain([inside.into()]).collect())
     }
 
@@ -279,6 +283,7 @@ mod tests {
             assert!(!layer.join("var/cache/apt/srcpkgcache.bin").exists());
             assert!(layer.join("var/lib/rocbed/apt-lists").exists());
             assert!(!directory.path().join("apt/new").exists());
+            assert!(!directory.path().join("inside/hung-up").exists(), "the server was not told to quit");
         }
         assert!(said.starts_with(b"apt-get -q -oAPT::Update::Error-Mode=any update\n"));
         assert!(!lists.are_due(&Job::of_package("gzip"), true));
