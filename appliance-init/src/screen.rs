@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use protocol::Verdict;
 
 use crate::output::Output;
-use crate::state::State;
+use crate::state::{EndedJob, JobEnding, State};
 use canvas::{BOLD, Canvas, DIM, GREEN, PLAIN, RED, Style, YELLOW};
 
 /// The shortest time between two updates.
@@ -144,9 +144,8 @@ fn problems(state: &State) -> impl Iterator<Item = Line> {
 
 /// The latest results, as many as there is room for.
 fn results(state: &State, room: usize) -> Vec<Line> {
-    let result = |(id, verdict, summary): &(String, Verdict, String)| {
-        line(colour(*verdict), format!("{verdict:<15} {id}  {summary}"))
-    };
+    let result =
+        |EndedJob { id, ending, summary }: &EndedJob| line(colour(*ending), format!("{ending:<15} {id}  {summary}"));
     state.results.iter().take(room).map(result).collect()
 }
 
@@ -155,11 +154,12 @@ fn capitalised(word: &str) -> String {
     chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }
 
-fn colour(verdict: Verdict) -> Style {
-    match verdict {
-        Verdict::Pass => GREEN,
-        Verdict::Neutral => YELLOW,
-        _ => RED,
+fn colour(ending: JobEnding) -> Style {
+    match ending {
+        JobEnding::Result(Verdict::Pass) => GREEN,
+        JobEnding::Result(Verdict::Neutral) | JobEnding::GivenBack => YELLOW,
+        JobEnding::Result(_) => RED,
+        JobEnding::Cancelled => PLAIN,
     }
 }
 
@@ -173,9 +173,9 @@ mod tests {
         let mut state = State { machine: "Linux 7.2, 4096 MiB".into(), name: "gpu-7".into(), ..State::default() };
         state.links.insert("eth0".into(), "192.0.2.7/24".into());
         state.report(&Report::Ready { gpus: vec!["gfx1030 Navi 21".into()], source: "hub.example".into(), hub: None });
+        state.report(&Report::Finished { id: "gzip".into(), verdict: Verdict::Pass, summary: "2 passed".into() });
         state.report(&Report::Job { id: "rocrand".into(), position: None, expected: None });
         state.report(&Report::Phase { text: "test upstream".into() });
-        state.results.push_front(("gzip".into(), Verdict::Pass, "2 passed".into()));
         state.report(&Report::condition("hub", "connected".into()));
         state.problem("no watchdog".into());
         let text: Vec<_> = lines(&state, 25).into_iter().map(|line| line.text).collect();

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use network::NetworkEvent;
 use protocol::Verdict;
+use protocol::api::GiveBackReason;
 
 use appliance::report::Report;
 
@@ -32,6 +33,50 @@ impl fmt::Display for Load {
             (None, None) => Ok(()),
         }
     }
+}
+
+/// How a job ended at this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobEnding {
+    /// With a result.
+    Result(Verdict),
+    /// It was cancelled.
+    Cancelled,
+    /// It goes back to where it came from.
+    GivenBack,
+}
+
+impl fmt::Display for JobEnding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Result(verdict) => verdict.fmt(f),
+            Self::Cancelled => f.pad("cancelled"),
+            Self::GivenBack => f.pad("given-back"),
+        }
+    }
+}
+
+impl From<GiveBackReason> for JobEnding {
+    fn from(reason: GiveBackReason) -> Self {
+        match reason {
+            GiveBackReason::Cancelled => Self::Cancelled,
+            GiveBackReason::MachineKiller
+            | GiveBackReason::CannotRun
+            | GiveBackReason::ShuttingDown
+            | GiveBackReason::Other => Self::GivenBack,
+        }
+    }
+}
+
+/// A job that has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedJob {
+    /// Its id.
+    pub id: String,
+    /// How it ended.
+    pub ending: JobEnding,
+    /// The result, or the reason why there is none, in a few words.
+    pub summary: String,
 }
 
 /// The state to show.
@@ -64,7 +109,7 @@ pub struct State {
     /// The phase of the job, or the reason why none runs.
     pub phase: String,
     /// Jobs that have ended, latest first.
-    pub results: VecDeque<(String, Verdict, String)>,
+    pub results: VecDeque<EndedJob>,
     /// Lasting conditions, such as the hub, undelivered results or the machine's health, and whether each is bad.
     pub conditions: BTreeMap<String, (String, bool)>,
     /// Problems, latest first.
@@ -109,10 +154,9 @@ impl State {
             }
             Report::Phase { text } => self.phase.clone_from(text),
             Report::Finished { id, verdict, summary } => {
-                self.job = None;
-                self.phase = String::new();
-                push(&mut self.results, (id.clone(), *verdict, summary.clone()));
+                self.ended(id, JobEnding::Result(*verdict), summary);
             }
+            Report::GivenBack { id, reason, why } => self.ended(id, (*reason).into(), why),
             Report::Idle { why } => {
                 self.job = None;
                 self.phase.clone_from(why);
@@ -124,6 +168,12 @@ impl State {
             }
             Report::PowerOff { why } | Report::Restart { why } => self.phase.clone_from(why),
         }
+    }
+
+    fn ended(&mut self, id: &str, ending: JobEnding, summary: &str) {
+        self.job = None;
+        self.phase = String::new();
+        push(&mut self.results, EndedJob { id: id.to_owned(), ending, summary: summary.to_owned() });
     }
 
     /// What the GPU that this line describes does: its address is in the line.
@@ -155,6 +205,16 @@ mod tests {
         assert_eq!((state.job.as_deref(), state.phase.as_str()), (Some("gzip (1 of 2)"), "test simple"));
         state.report(&Report::Finished { id: "gzip".into(), verdict: Verdict::Pass, summary: "1 passed".into() });
         assert_eq!((state.job.as_deref(), state.results.len()), (None, 1));
+    }
+
+    #[test]
+    fn a_job_that_was_cancelled_has_no_verdict() {
+        let mut state = State::default();
+        for reason in [GiveBackReason::Cancelled, GiveBackReason::CannotRun] {
+            state.report(&Report::GivenBack { id: "gzip".into(), reason, why: String::new() });
+        }
+        let endings: Vec<String> = state.results.iter().map(|job| job.ending.to_string()).collect();
+        assert_eq!(endings, ["given-back", "cancelled"]);
     }
 
     #[test]

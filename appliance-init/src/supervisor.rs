@@ -8,7 +8,7 @@ use crate::events::Event;
 use crate::fatal;
 use crate::netroot::on_demand::RootServer;
 use crate::screen::Screen;
-use crate::state::State;
+use crate::state::{JobEnding, State};
 use crate::system::{Ended, Ending, Recipients, System};
 use crate::watchdog::Watchdog;
 use appliance::report::Report;
@@ -232,6 +232,9 @@ impl<'a> Supervisor<'a> {
             }
             Report::Phase { text } => self.console.say(&format!("  {text}")),
             Report::Finished { id, verdict, summary } => self.console.say(&format!("{verdict} {id} {summary}")),
+            Report::GivenBack { id, reason, why } => {
+                self.console.say(&format!("{} {id} {why}", JobEnding::from(*reason)));
+            }
             Report::Idle { why } => self.console.say(why),
             Report::Problem(problem) => self.console.say(&fatal::lines(problem, &[])),
             Report::Condition { text, .. } if text.is_empty() => {}

@@ -150,8 +150,7 @@ impl AgentLoop<'_> {
         let kills = self.journal.as_ref().map_or(0, |journal| journal.times(&id));
         if kills >= MAX_LOSSES_PER_MACHINE {
             let why = format!("this machine stopped or hung {kills} times while the job ran");
-            self.source.give_back(assignment, GiveBackReason::MachineKiller, &why)?;
-            (self.tell)(&Report::Finished { id, verdict: Verdict::Neutral, summary: why });
+            self.give_back(assignment, GiveBackReason::MachineKiller, &why)?;
             return Ok(None);
         }
         let gpus = grant(job, self.machine).unwrap_or_default();
@@ -179,8 +178,7 @@ impl AgentLoop<'_> {
                 self.runner.forget(&delivery);
             }
             Ok(Outcome::Declined(why)) => {
-                self.source.give_back(assignment, GiveBackReason::CannotRun, &why)?;
-                (self.tell)(&Report::Finished { id, verdict: Verdict::Neutral, summary: why });
+                self.give_back(assignment, GiveBackReason::CannotRun, &why)?;
             }
             Ok(Outcome::Stopped { stuck }) => {
                 ended.stuck = stuck;
@@ -188,8 +186,7 @@ impl AgentLoop<'_> {
                     Some(why) => (GiveBackReason::Cancelled, why),
                     None => (GiveBackReason::ShuttingDown, "the machine was told to stop"),
                 };
-                self.source.give_back(assignment, reason, why)?;
-                (self.tell)(&Report::Finished { id, verdict: Verdict::Neutral, summary: why.to_owned() });
+                self.give_back(assignment, reason, why)?;
             }
             Err(error) => {
                 let problem = error.in_one_line();
@@ -205,6 +202,13 @@ impl AgentLoop<'_> {
         let has_result = ended.verdict.is_some();
         self.note(|journal| journal.end(has_result));
         Ok(self.fitness.check(ended))
+    }
+
+    /// Gives a job back, and tells so.
+    fn give_back(&mut self, assignment: &Assignment, reason: GiveBackReason, why: &str) -> Result<(), Advice> {
+        self.source.give_back(assignment, reason, why)?;
+        (self.tell)(&Report::GivenBack { id: assignment.job.id.clone(), reason, why: why.to_owned() });
+        Ok(())
     }
 
     /// Runs a job, and passes on its log and phases.

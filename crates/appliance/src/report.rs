@@ -2,6 +2,7 @@
 
 use advice::{Advice, Help};
 use protocol::Verdict;
+use protocol::api::GiveBackReason;
 use serde::{Deserialize, Serialize};
 
 /// A report from the agent.
@@ -42,6 +43,15 @@ pub enum Report {
         verdict: Verdict,
         /// The result in a few words.
         summary: String,
+    },
+    /// A job has no result here: it was cancelled, or goes back to where it came from.
+    GivenBack {
+        /// The job's id.
+        id: String,
+        /// The kind of reason.
+        reason: GiveBackReason,
+        /// The reason in a few words.
+        why: String,
     },
     /// There is nothing to do.
     Idle {
@@ -108,6 +118,7 @@ mod tests {
             Report::Ready { gpus: Vec::new(), source: "hub".into(), hub: Some("http://192.0.2.7:8420".into()) },
             Report::Job { id: "gzip".into(), position: Some((1, 2)), expected: Some(90) },
             Report::Finished { id: "gzip".into(), verdict: Verdict::Pass, summary: "1 passed".into() },
+            Report::GivenBack { id: "gzip".into(), reason: GiveBackReason::Cancelled, why: "nobody wants it".into() },
             Report::problem("no data partition", ["write the stick again", "take another one"]),
             Report::PowerOff { why: "all done".into() },
             Report::condition("hub", "no answer".into()),
