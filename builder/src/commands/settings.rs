@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use advice::Advice;
 use anyhow::{Context as _, Result, bail};
+use safetext::printable;
 use serde::Serialize;
 use stick::devices::Machine;
 use stick::refuse::{Node, TargetRequirements};
@@ -16,6 +17,7 @@ use super::{flash, print, print_json};
 use crate::cmdline::SettingsArgs;
 use crate::context::Context;
 use crate::image::reseal;
+use crate::wording::counted;
 
 /// The output of the command.
 #[derive(Serialize)]
@@ -77,18 +79,19 @@ fn show(options: &SettingsArgs, esp: &Esp<'_>, settings: &StickSettings) -> Resu
         None => None,
     };
     if options.json {
-        let settings = settings.list().into_iter().map(|(name, value)| (name, value.into())).collect();
+        let settings = settings.shown().into_iter().map(|(name, value)| (name, value.into())).collect();
         return print_json(&Shown { settings, problems, jobs });
     }
-    let mut text: String = settings.list().iter().map(|(name, value)| format!("{name} = {value}\n")).collect();
+    let line = |(name, value): (String, String)| format!("{} = {}\n", printable(&name), printable(&value));
+    let mut text: String = settings.shown().into_iter().map(line).collect();
     if let Some(count) = jobs {
-        text.push_str(&format!("{JOBS}: {count} {}\n", if count == 1 { "job" } else { "jobs" }));
+        text.push_str(&format!("{JOBS}: {}\n", counted(count, "job", "jobs")));
     }
     if text.is_empty() {
         text.push_str("nothing is set\n");
     }
     for problem in problems {
-        text.push_str(&format!("problem: {problem}\n"));
+        text.push_str(&format!("problem: {}\n", printable(&problem)));
     }
     print(&text)
 }

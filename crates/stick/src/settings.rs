@@ -1,6 +1,7 @@
 //! Reads, checks and edits `rocbed.toml` and `jobs.toml` on the EFI system partition. Comments and order in the files
 //! are kept.
 
+use std::fmt;
 use std::fs::File;
 
 use advice::{Advise, Help};
@@ -8,7 +9,7 @@ use diskimage::fat::{self, EditError, ReadError, Volume};
 use diskimage::gpt::{self, GptError, types};
 use fsimage::Timestamp;
 use protocol::settings::{self, SettingError, SettingSource, ValueKind};
-use protocol::{JobList, Source};
+use protocol::{JobList, ListError, Source};
 use toml_edit::{Array, DocumentMut, Item, Value};
 
 /// The name of the settings file on the partition.
@@ -53,7 +54,10 @@ pub enum SettingsError {
     Setting(#[from] SettingError),
     /// The job list is not valid.
     #[error("the job list cannot be used: {0}")]
-    Jobs(String),
+    Jobs(ListError),
+    /// The job list is larger than an appliance reads.
+    #[error("the job list cannot be used: it has over 1 MiB")]
+    JobsTooLarge,
     /// A job of the list tests a source tree in a directory.
     #[error("the job list cannot be used: job {job} is the source tree {path}, which is not on the stick")]
     Tree {
@@ -69,6 +73,7 @@ impl Advise for SettingsError {
         match self {
             Self::Table(_) => "`rocbed flash` writes one".into(),
             Self::Setting(error) => error.help(),
+            Self::Jobs(error) => error.help(),
             Self::Toml(_) => "the appliance uses none of it; mend it with an editor, or remove it".into(),
             Self::Tree { .. } => {
                 "make it a package of the archive, or the address of a .tar, a .dsc or a git repository".into()
@@ -134,8 +139,15 @@ impl<'a> Esp<'a> {
 }
 
 /// The parsed `rocbed.toml`, which can be edited.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct StickSettings(DocumentMut);
+
+/// Without the values, which may be secrets.
+impl fmt::Debug for StickSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
 
 impl StickSettings {
     /// Parses a file that people may have edited. A byte order mark, which some editors write, is dropped.
@@ -153,9 +165,18 @@ impl StickSettings {
         self.0.to_string()
     }
 
-    /// Names and values, in the file's order; the words of a list are separated by commas.
+    /// Names and values, in the file's order; the words of a list are separated by commas. Values may be secrets.
     pub fn list(&self) -> Vec<(String, String)> {
-        self.0.iter().map(|(name, item)| (name.to_owned(), shown(item))).collect()
+        self.0.iter().map(|(name, item)| (name.to_owned(), joined(item))).collect()
+    }
+
+    /// Names and values as screens and logs may show them: without tokens, keys and passwords.
+    pub fn shown(&self) -> Vec<(String, String)> {
+        let hidden = |(name, value): (String, String)| {
+            let value = settings::shown(&name, &value).into_owned();
+            (name, value)
+        };
+        self.list().into_iter().map(hidden).collect()
     }
 
     /// Problems for which the appliance would reject settings, in words.
@@ -214,7 +235,7 @@ impl StickSettings {
     }
 }
 
-fn shown(item: &Item) -> String {
+fn joined(item: &Item) -> String {
     let word = |value: &Value| value.as_str().map_or_else(|| value.to_string().trim().to_owned(), str::to_owned);
     match item {
         Item::Value(Value::Array(array)) => array.iter().map(word).collect::<Vec<_>>().join(","),
@@ -226,13 +247,13 @@ fn shown(item: &Item) -> String {
 /// Checks a job list (TOML or JSON) for a stick. Returns the number of jobs.
 ///
 /// # Errors
-/// [`SettingsError::Jobs`] if the appliance would not accept it, [`SettingsError::Tree`] for a job that cannot run from
+/// [`SettingsError::Jobs`] or [`SettingsError::JobsTooLarge`] if the appliance would not accept it, [`SettingsError::Tree`] for a job that cannot run from
 /// a stick.
 pub fn check_jobs(bytes: &[u8]) -> Result<usize, SettingsError> {
     if bytes.len() as u64 > MOST {
-        return Err(SettingsError::Jobs("it has over 1 MiB".into()));
+        return Err(SettingsError::JobsTooLarge);
     }
-    let list = JobList::parse(bytes).map_err(|error| SettingsError::Jobs(error.to_string()))?;
+    let list = JobList::parse(bytes).map_err(SettingsError::Jobs)?;
     match list.job.iter().find_map(|job| if let Source::Path(path) = &job.source { Some((job, path)) } else { None }) {
         Some((job, path)) => Err(SettingsError::Tree { job: job.id.clone(), path: path.clone() }),
         None => Ok(list.job.len()),
@@ -266,6 +287,17 @@ mod tests {
         assert_eq!(settings.text(), "set_clock = false # for now\njoin_token = \"a\"\n");
         assert!(settings.unset("join-token").unwrap());
         assert_eq!(settings.list().len(), 1);
+    }
+
+    #[test]
+    fn secrets_are_kept_and_not_shown() {
+        let text =
+            "hub = \"https://hub\"\njoin_token = \"join-1\"\ndebci = \"amqps://me:pw@ci/v\"\nstorage-key = \"k9\"\n";
+        let settings = StickSettings::parse(text.as_bytes()).unwrap();
+        assert_eq!(settings.text(), text);
+        let said = format!("{:?} {settings:?}", settings.shown());
+        assert!(["https://hub", "(not shown)@ci/v"].iter().all(|part| said.contains(part)), "{said}");
+        assert!(!["join-1", "pw@", "k9"].iter().any(|secret| said.contains(secret)), "{said}");
     }
 
     #[test]

@@ -11,6 +11,8 @@
 mod table;
 mod value;
 
+use std::borrow::Cow;
+
 use advice::{Advice, Advise, Help};
 
 pub use table::{ALL, KERNEL_PARAMETERS, KernelParameter, Key, kernel_parameter};
@@ -149,6 +151,16 @@ pub fn check(name: &str, value: &str, source: SettingSource) -> Result<&'static 
     Ok(setting)
 }
 
+/// A value as logs and screens may show it: without tokens, keys and passwords. Of a setting that does not exist nothing
+/// is shown: its name may be a misspelt `join-token`.
+pub fn shown<'a>(name: &str, value: &'a str) -> Cow<'a, str> {
+    let dashed = name.replace('_', "-");
+    match ALL.iter().find(|setting| setting.name == dashed) {
+        Some(setting) if !setting.kind.is_secret() => safetext::redacted(value),
+        _ => Cow::Borrowed(safetext::NOT_SHOWN),
+    }
+}
+
 impl Setting {
     /// Checks a value; the words of a list have commas between them.
     ///
@@ -172,6 +184,25 @@ mod tests {
             assert!(setting.meaning.ends_with('.') && !setting.default.ends_with('.'), "{}", setting.name);
             assert!(!setting.name.contains('_'), "{}", setting.name);
         }
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        for (name, value, expected) in [
+            ("join-token", "abc", "(not shown)"),
+            ("join_token", "abc", "(not shown)"),
+            ("jion-token", "abc", "(not shown)"),
+            ("storage-key", "abc", "(not shown)"),
+            ("debci", "amqps://me:pw@ci.example/v", "amqps://(not shown)@ci.example/v"),
+            ("proxy", "http://me:pw@proxy.example:3128", "http://(not shown)@proxy.example:3128"),
+            ("debci-key", "/etc/key.pem", "/etc/key.pem"),
+            ("hub", "https://hub.example:8420", "https://hub.example:8420"),
+            ("name", "bench-7", "bench-7"),
+        ] {
+            assert_eq!(shown(name, value), expected, "{name}");
+        }
+        let key = "-----BEGIN PRIVATE KEY-----\nMIIabc\n-----END PRIVATE KEY-----\n";
+        assert!(!shown("debci-key", key).contains("MIIabc"));
     }
 
     #[test]

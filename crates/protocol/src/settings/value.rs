@@ -93,6 +93,11 @@ impl ValueKind {
         }
     }
 
+    /// Whether the whole value is a secret. An address may have one as a part, and a key may be the path of a file.
+    pub fn is_secret(self) -> bool {
+        matches!(self, Self::Token | Self::Secret)
+    }
+
     /// Whether a file may have an array of strings as the value.
     pub fn is_list(self) -> bool {
         self.has_commas() || self == Self::Links
