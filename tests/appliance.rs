@@ -283,7 +283,7 @@ fn a_job_list_that_makes_no_sense_starts_no_machine() {
     let directory = tempfile::tempdir().expect("a directory");
     let list = directory.path().join("jobs.toml");
     for (text, says) in [
-        ("[[job]]\npackage = \"gzip\"\ntimeout = \"soon\"\n", "not a length of time"),
+        ("[[job]]\npackage = \"gzip\"\ntimeout = \"soon\"\n", "not a time span"),
         ("[[job]]\npath = \"nowhere\"\n", "nowhere"),
         ("", "no job in the list"),
     ] {

@@ -6,14 +6,20 @@ use advice::{Help, Report, help_of};
 
 /// The libraries' and this program's error types that have help.
 const WITH_HELP: &[fn(&(dyn Error + 'static)) -> Option<Help>] = &[
+    help_of::<archive::release::ReleaseError>,
+    help_of::<archive::release::VerifyError>,
     help_of::<client::ClientError>,
     help_of::<crate::lock::LockError>,
     help_of::<crate::recipe::RecipeError>,
     help_of::<diskimage::fat::FatError>,
     help_of::<diskimage::gpt::GptError>,
     help_of::<diskimage::uki::UkiError>,
+    help_of::<fsimage::cpio::WriteError>,
+    help_of::<fsimage::ext4::WriteError>,
     help_of::<hub::HubError>,
     help_of::<netboot::NetbootError>,
+    help_of::<protocol::ListError>,
+    help_of::<protocol::ResultError>,
     help_of::<protocol::settings::SettingError>,
     help_of::<rootfs::Error>,
     help_of::<rootfs::sandbox::SandboxError>,
@@ -27,6 +33,10 @@ const WITH_HELP: &[fn(&(dyn Error + 'static)) -> Option<Help>] = &[
     help_of::<stick::source::SourceError>,
     help_of::<stick::target::TargetError>,
     help_of::<stick::write::WriteError>,
+    help_of::<store::FetchError>,
+    help_of::<store::LockError>,
+    help_of::<store::StoreError>,
+    help_of::<testbed::Error>,
     help_of::<vm::VmError>,
 ];
 

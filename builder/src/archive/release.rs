@@ -3,9 +3,8 @@
 use std::fs;
 use std::time::SystemTime;
 
-use advice::WithHelp as _;
 use anyhow::{Context, Result, bail};
-use archive::release::{self, Keyring, Release, ReleaseError, ValidUntil, verify_detached, verify_inrelease};
+use archive::release::{self, Keyring, Release, ValidUntil, verify_detached, verify_inrelease};
 use progress::Progress;
 use safetext::without_password;
 use sha256::Digest;
@@ -59,7 +58,7 @@ impl Verified {
         release.check_signers(&verified.signers).with_context(|| format!("verifying {url}"))?;
         check_suite(&release, &wish.suite, &url)?;
         let policy = if wish.check_valid_until { ValidUntil::Check } else { ValidUntil::Ignore };
-        release.check_valid_until(now, policy).map_err(|error| out_of_time(error, &url))?;
+        release.check_valid_until(now, policy).with_context(|| format!("checking {url}"))?;
         Ok(Self { base, digest: Digest::of(&verified.text), release })
     }
 }
@@ -99,16 +98,6 @@ fn check_suite(release: &Release, suite: &str, url: &str) -> Result<()> {
         return Ok(());
     }
     bail!("{url} is of another distribution: it says {}, and the recipe asks for {suite}", names.join(" and "))
-}
-
-fn out_of_time(error: ReleaseError, url: &str) -> anyhow::Error {
-    let help = match error {
-        ReleaseError::Expired { .. } => {
-            "where a mirror is frozen on purpose, --ignore-valid-until takes it this once, and check-valid-until = false in [archive] of the recipe always"
-        }
-        _ => "",
-    };
-    anyhow::Error::new(error).context(format!("checking {url}")).help(help)
 }
 
 fn keyring(wish: &recipe::Archive) -> Result<Keyring> {

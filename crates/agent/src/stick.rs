@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use advice::Advice;
+use advice::{Advice, Advise as _};
 use protocol::api::GiveBackReason;
 use protocol::{Job, JobList, Machine, Source};
 use sha256::Digest;
@@ -66,7 +66,8 @@ impl Stick {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(list_error(format!("reading {JOB_LIST} on the stick: {error}"))),
         };
-        let list = JobList::parse(&bytes).map_err(|error| list_error(format!("{JOB_LIST} on the stick: {error}")))?;
+        let list = JobList::parse(&bytes)
+            .map_err(|error| list_error(format!("{JOB_LIST} on the stick: {error}")).and(error.help()))?;
         for job in &list.job {
             tree(paths.esp, job)?;
         }

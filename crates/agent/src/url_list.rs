@@ -170,7 +170,9 @@ impl UrlList {
                 Ok(list) => Some((list, known)),
                 // An empty list is fine: there may be no jobs on some days.
                 Err(protocol::ListError::Empty) => Some((JobList::default(), known)),
-                Err(error) => return self.say(format!("the list at {}: {error}", self.address)),
+                Err(error) => {
+                    return self.say(format!("the list at {}: {}", self.address, Advice::of(&error).in_one_line()));
+                }
             },
             Err(error) => return self.say(error.to_string()),
         };

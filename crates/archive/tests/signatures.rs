@@ -1,5 +1,6 @@
 //! Whose signatures on Release files are accepted. All keys are made here and now.
 
+use advice::Advise as _;
 use archive::release::{Keyring, Problem, Verified, VerifyError, verify_detached, verify_inrelease};
 use jiff::Timestamp;
 use sequoia_openpgp::{
@@ -117,10 +118,10 @@ fn one_of_two_signers_is_enough() {
 #[test]
 fn an_unknown_key_is_named_with_what_to_do() {
     let (cert, other) = (key("signer", None), key("other", None));
-    let error = verify_inrelease(&sign(&[&cert], now() - DAY), &keyring(&[&other]), now()).unwrap_err().to_string();
+    let error = verify_inrelease(&sign(&[&cert], now() - DAY), &keyring(&[&other]), now()).unwrap_err();
     let subkey = cert.keys().subkeys().next().unwrap().key().fingerprint().to_hex();
-    assert!(error.contains(&format!("key {subkey} is not in the keyring")), "{error}");
-    assert!(error.contains("archive.keyrings"), "{error}");
+    assert!(error.to_string().contains(&format!("key {subkey} is not in the keyring")), "{error}");
+    assert!(error.help().to_string().contains("archive.keyrings"), "{error:?}");
 }
 
 #[test]
@@ -134,8 +135,9 @@ fn a_changed_text_is_refused() {
 fn an_expired_key_is_refused_for_what_it_signed_afterwards() {
     let cert = key("expired", Some(50));
     let late = verify_inrelease(&sign(&[&cert], now() - DAY), &keyring(&[&cert]), now());
-    let message = late.as_ref().unwrap_err().to_string();
-    assert!(message.contains("expired") && message.contains("archive.keyrings"), "{message}");
+    let error = late.as_ref().unwrap_err();
+    assert!(error.to_string().contains("expired"), "{error}");
+    assert!(error.help().to_string().contains("archive.keyrings"), "{error:?}");
     assert_eq!(problems(late), [Problem::BadKey]);
     // What it signed while it was valid stays good, as with sqv; Valid-Until looks after old files.
     assert!(verify_inrelease(&sign(&[&cert], now() - 60 * DAY), &keyring(&[&cert]), now()).is_ok());
@@ -261,7 +263,7 @@ fn a_signature_that_is_dated_back_before_its_key_expired_is_refused() {
     };
     let error = back_dated(&[&expired]).unwrap_err();
     assert!(matches!(&error, ReleaseError::KeyExpired { key, .. } if key == "expired"), "{error}");
-    assert!(error.to_string().contains("archive.keyrings"), "{error}");
+    assert!(error.help().to_string().contains("archive.keyrings"), "{error:?}");
     assert_eq!(back_dated(&[&expired, &good]), Ok(()), "one good signature is enough");
     assert_eq!(back_dated(&[&good]), Ok(()));
     // A key that expires later.

@@ -1,5 +1,9 @@
 //! Errors of parsing words, time spans and documents.
 
+use advice::{Advise, Help};
+
+use crate::VERSION;
+
 /// A word that is not one of the valid ones.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not {what}; there are {}", .known.join(", "))]
@@ -25,11 +29,12 @@ impl UnknownWord {
     }
 }
 
-/// Text that is not a time span.
+/// Text that is not a time span. Command lines and readers of TOML and JSON keep nothing of it but its message, so that
+/// says how time spans are written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SpanError {
     /// The syntax is wrong.
-    #[error("`{0}` is not a length of time; write `2h`, `90m`, `1h30m`, or a number of seconds")]
+    #[error("`{0}` is not a time span: these are `2h`, `90m`, `1h30m`, or a number of seconds")]
     Malformed(String),
     /// The time span is zero.
     #[error("`{0}` is not a time span: it is zero")]
@@ -49,6 +54,15 @@ pub enum ResultError {
     #[error("after the result: {0}")]
     End(#[source] serde_json::Error),
     /// It has a later version of the format.
-    #[error("the result has version {0}: use a later rocbed to read it")]
+    #[error("the result has version {0}, and this rocbed reads up to version {VERSION}")]
     TooNew(u32),
+}
+
+impl Advise for ResultError {
+    fn help(&self) -> Help {
+        match self {
+            Self::TooNew(_) => "use a later rocbed".into(),
+            Self::Field(_) | Self::End(_) => Help::none(),
+        }
+    }
 }

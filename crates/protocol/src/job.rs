@@ -343,7 +343,7 @@ mod tests {
             (r#"{"package": "gzip", "pin": ["--x"]}"#, "pin: `--x`"),
             (r#"{"package": "gzip", "env": {"A B": "1"}}"#, "env: `A B`"),
             (r#"{"package": "gzip", "as": ["daemon"]}"#, "daemon"),
-            (r#"{"package": "gzip", "timeout": "soon"}"#, "not a length of time"),
+            (r#"{"package": "gzip", "timeout": "soon"}"#, "not a time span"),
         ] {
             let error = job(text).expect_err(text);
             assert!(error.contains(says), "{text}: {error}");

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use advice::{Advise, Help};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -39,14 +40,29 @@ pub enum ListError {
         message: String,
     },
     /// It has a later version of the format.
-    #[error("the job list has version {0}, and this rocbed reads up to version {VERSION}: use a later rocbed")]
+    #[error("the job list has version {0}, and this rocbed reads up to version {VERSION}")]
     TooNew(u32),
     /// It has no jobs.
-    #[error("there is no job in the list; a job looks like this:\n\n[[job]]\npackage = \"rocrand\"\ngpu = \"any\"")]
+    #[error("there is no job in the list")]
     Empty,
     /// Two jobs have the same id.
-    #[error("two jobs have the id `{0}`: give one of them another")]
+    #[error("two jobs have the id `{0}`")]
     SameId(String),
+}
+
+impl Advise for ListError {
+    fn help(&self) -> Help {
+        match self {
+            Self::NotText(_) => "save it as UTF-8, without compression".into(),
+            Self::Wrong { .. } => Help::none(),
+            Self::TooNew(_) => "use a later rocbed".into(),
+            Self::Empty => {
+                "a job in TOML is the line [[job]], and below it lines such as package = \"rocrand\" and gpu = \"any\""
+                    .into()
+            }
+            Self::SameId(_) => "give one of them another id".into(),
+        }
+    }
 }
 
 impl JobList {
@@ -152,12 +168,18 @@ mod tests {
             ),
             ("{\"job\": [{\"url\": \"https://me:pw@h/x.git\"}]}", "job[0]: url: `https://(not shown)@h/x.git`"),
             ("", "no job in the list"),
-            ("version = 9\n[[job]]\npackage = \"gzip\"", "later rocbed"),
+            ("version = 9\n[[job]]\npackage = \"gzip\"", "has version 9"),
             ("[[job]]\npackage=\"gzip\"\nid=\"a\"\n[[job]]\npackage=\"sed\"\nid=\"a\"\n", "two jobs have the id `a`"),
         ] {
             let error = JobList::parse(text.as_bytes()).expect_err(text).to_string();
             assert!(error.contains(expected), "{text:?}: {error}");
         }
+    }
+
+    #[test]
+    fn who_wrote_no_job_is_told_how_jobs_look() {
+        let help = JobList::parse(b"# none yet\n").expect_err("there is none").help();
+        assert!(help.iter().any(|text| text.contains("[[job]]")), "{help}");
     }
 
     #[test]

@@ -87,7 +87,7 @@ impl<'de> Deserialize<'de> for Span {
             type Value = Span;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a length of time such as \"2h\", or a number of seconds")
+                f.write_str("a time span such as \"2h\", or a number of seconds")
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Span, E> {
@@ -114,7 +114,7 @@ impl schemars::JsonSchema for Span {
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
-            "description": "A length of time: `2h`, `90m`, `1h30m`, or a number of seconds.",
+            "description": "A time span: `2h`, `90m`, `1h30m`, or a number of seconds.",
             "anyOf": [
                 { "type": "string", "pattern": "^([0-9]+|([0-9]+[dhms])+)$" },
                 { "type": "integer", "minimum": 1, "maximum": LONGEST }

@@ -64,7 +64,7 @@ pub enum Error {
         source: io::Error,
     },
     /// Two packages ship the same file, and neither declares to replace the other.
-    #[error("packages {first} and {second} both ship /{path}, and neither Replaces the other; leave one of them out")]
+    #[error("packages {first} and {second} both ship /{path}, and neither Replaces the other")]
     Conflict {
         /// Name of the package that comes first in the list.
         first: String,
@@ -87,7 +87,7 @@ pub enum Error {
     #[error("unpacking keeps owners, so it has to run as root or after becoming root in a user namespace")]
     NotRoot,
     /// The root directory is not empty.
-    #[error("{} is not empty: give a new or an empty directory", .0.display())]
+    #[error("{} is not empty", .0.display())]
     NotEmpty(PathBuf),
     /// A maintainer script, or dpkg itself, failed in the root.
     #[error("{what}{}\nlast lines of its output (all of it is in {}):\n{tail}", script.as_ref().map(|script| format!(": {script}")).unwrap_or_default(), log.display())]
@@ -148,6 +148,8 @@ impl Advise for Error {
                 cache on another file system with --cache"
                     .into()
             }
+            Self::Conflict { .. } => "leave one of them out".into(),
+            Self::NotEmpty(_) => "give a new or an empty directory".into(),
             Self::Sandbox(error) => error.help(),
             _ => Help::none(),
         }

@@ -15,6 +15,9 @@ pub enum Error {
     /// The job requires something that the caller did not provide.
     #[error("{0}")]
     Job(String),
+    /// The directory for the results has files in it.
+    #[error("{} is not empty", .0.display())]
+    NotEmpty(PathBuf),
     /// The source could not be fetched or read. This says nothing about the package.
     #[error("{what}: {reason}")]
     Source {
@@ -47,6 +50,7 @@ impl Advise for Error {
     fn help(&self) -> Help {
         match self {
             Self::NoAutopkgtest(_) => "apt install autopkgtest".into(),
+            Self::NotEmpty(_) => "name a new directory for the results".into(),
             Self::Bundle { .. } => ["make room there, or put the bundle elsewhere", "limit the artifacts more"].into(),
             Self::Job(_) | Self::Source { .. } | Self::Step { .. } => Help::none(),
         }

@@ -107,7 +107,7 @@ fn empty(directory: &Path) -> Result<PathBuf, Error> {
     fs::create_dir_all(directory).map_err(Error::step(what.as_str()))?;
     let directory = directory.canonicalize().map_err(Error::step(what.as_str()))?;
     if fs::read_dir(&directory).map_err(Error::step(what))?.next().is_some() {
-        return Err(Error::Job(format!("{} is not empty: name a new directory for the results", directory.display())));
+        return Err(Error::NotEmpty(directory));
     }
     Ok(directory)
 }

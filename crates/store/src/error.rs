@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use advice::{Advise, Help};
 use sha256::Digest;
 
 /// A store operation that failed.
@@ -21,10 +22,7 @@ pub enum StoreError {
     },
 
     /// The file system, or a quota on it, is full.
-    #[error(
-        "writing {}: {source}; {needed} more bytes are needed there. Free some space, remove what the cache no longer \
-         needs, or put the cache elsewhere with XDG_CACHE_HOME", path.display()
-    )]
+    #[error("writing {}: {source}; {needed} more bytes are needed there", path.display())]
     NoSpace {
         /// The file that could not be written.
         path: PathBuf,
@@ -61,7 +59,7 @@ pub enum StoreError {
     NotStored(Digest),
 
     /// Another process has the store open, so nothing can be removed from it.
-    #[error("{}: another process is using the store; try again when it has finished", .0.display())]
+    #[error("{}: another process is using the store", .0.display())]
     Busy(PathBuf),
 
     /// The key of a named value cannot be a file name.
@@ -78,8 +76,24 @@ pub enum StoreError {
     },
 
     /// There is no directory for a cache.
-    #[error("no cache directory: neither XDG_CACHE_HOME nor HOME is an absolute path; set one of them")]
+    #[error("no cache directory: neither XDG_CACHE_HOME nor HOME is an absolute path")]
     NoCacheDirectory,
+}
+
+impl Advise for StoreError {
+    fn help(&self) -> Help {
+        match self {
+            Self::NoSpace { .. } => [
+                "free some space there",
+                "remove what the cache no longer needs: rocbed cache prune",
+                "or put the cache elsewhere with XDG_CACHE_HOME",
+            ]
+            .into(),
+            Self::Busy(_) => "try again when it has finished".into(),
+            Self::NoCacheDirectory => "set one of them".into(),
+            _ => Help::none(),
+        }
+    }
 }
 
 impl StoreError {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process;
 use std::time::{Duration, Instant, SystemTime};
 
+use advice::{Advise, Help};
 use progress::Progress;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
@@ -47,7 +48,7 @@ pub struct Holder {
 #[non_exhaustive]
 pub enum LockError {
     /// Another process holds the lock.
-    #[error("{} is locked by {}; wait until it has finished, or end it", path.display(), describe(holder.as_ref()))]
+    #[error("{} is locked by {}", path.display(), describe(holder.as_ref()))]
     Held {
         /// Path of the lock file.
         path: PathBuf,
@@ -63,6 +64,15 @@ pub enum LockError {
         /// Cause.
         source: io::Error,
     },
+}
+
+impl Advise for LockError {
+    fn help(&self) -> Help {
+        match self {
+            Self::Held { .. } => "wait until it has finished, or end it".into(),
+            Self::Io { .. } => Help::none(),
+        }
+    }
 }
 
 fn describe(holder: Option<&Holder>) -> String {
@@ -143,7 +153,7 @@ mod tests {
         let error = Lock::acquire(&path, "building rocm", Wait::For(Duration::from_millis(1)), &Silent).unwrap_err();
         let text = error.to_string();
         assert!(text.contains(&format!("process {} (building smoke) since 20", process::id())), "{text}");
-        assert!(text.ends_with("wait until it has finished, or end it"), "{text}");
+        assert_eq!(error.help().to_string(), "wait until it has finished, or end it");
         drop(first);
         Lock::acquire(&path, "building rocm", Wait::No, &Silent).unwrap();
     }

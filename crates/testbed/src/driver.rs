@@ -99,7 +99,7 @@ pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     match run(arguments) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("rocbed: running autopkgtest of the root directory: {error}");
+            eprintln!("rocbed: running autopkgtest of the root directory: {}", error.in_one_line());
             ExitCode::from(FAILED)
         }
     }
@@ -166,7 +166,7 @@ fn execute(plan: &DriverPlan) -> u8 {
         .map_err(Error::step("asking to end with this process"))
         .and_then(|()| enter(plan));
     if let Err(error) = entered {
-        eprintln!("rocbed: running autopkgtest of the root directory: {error}");
+        eprintln!("rocbed: running autopkgtest of the root directory: {}", error.in_one_line());
         return FAILED;
     }
     let Some((program, arguments)) = plan.command.split_first() else { return FAILED };

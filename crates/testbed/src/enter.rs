@@ -137,7 +137,7 @@ pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     match run(arguments) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("{}: {error}", crate::server::NAME);
+            eprintln!("{}: {}", crate::server::NAME, error.in_one_line());
             ExitCode::from(FAILED)
         }
     }

@@ -3,11 +3,13 @@
 use std::io;
 use std::path::PathBuf;
 
-/// Errors, with the failed step, its object, and advice.
+use advice::{Advice, Advise, Help};
+
+/// Errors, with the failed step and its object.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The command line is wrong.
-    #[error("{0}; see --help")]
+    #[error("{0}")]
     Usage(String),
     /// A step outside of the testbed failed.
     #[error("{step}: {source}")]
@@ -29,12 +31,10 @@ pub enum Error {
         reason: String,
     },
     /// The tests' user is not in the root directory's passwd(5).
-    #[error("there is no user {0} in the testbed's /etc/passwd; name one that is, or leave --user out")]
+    #[error("there is no user {0} in the testbed's /etc/passwd")]
     NoUser(String),
     /// The calling user has no subordinate ids.
-    #[error(
-        "{user} has no 65535 subordinate ids in {file}; as root, run: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}"
-    )]
+    #[error("{user} has no 65535 subordinate ids in {file}")]
     NoSubordinateIds {
         /// Name of the user.
         user: String,
@@ -54,7 +54,7 @@ pub enum Error {
     },
     /// Processes that SIGKILL did not end.
     #[error(
-        "the testbed cannot be closed: SIGKILL did not end {0}; the kernel holds them, as a driver that hangs does; restart the machine"
+        "the testbed cannot be closed: SIGKILL did not end {0}; the kernel holds them, as a driver that hangs does"
     )]
     Stuck(String),
     /// A signal requested the end.
@@ -65,7 +65,26 @@ pub enum Error {
     Copy,
 }
 
+impl Advise for Error {
+    fn help(&self) -> Help {
+        match self {
+            Self::Usage(_) => "see --help".into(),
+            Self::NoUser(_) => "name one that is, or leave --user out".into(),
+            Self::NoSubordinateIds { user, .. } => {
+                format!("as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}").into()
+            }
+            Self::Stuck(_) => "restart the machine".into(),
+            _ => Help::none(),
+        }
+    }
+}
+
 impl Error {
+    /// The error with its help, on the one line that autopkgtest and its log have for it.
+    pub(crate) fn in_one_line(&self) -> String {
+        Advice::of(self).in_one_line()
+    }
+
     /// Turns an error of the operating system into the error of a step.
     pub(crate) fn step<E: Into<io::Error>>(step: impl Into<String>) -> impl FnOnce(E) -> Self {
         move |source| Self::Step { step: step.into(), source: source.into() }

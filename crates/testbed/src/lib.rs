@@ -68,7 +68,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Err(error) => {
-            eprintln!("{}: {error}", server::NAME);
+            eprintln!("{}: {}", server::NAME, error.in_one_line());
             return ExitCode::from(2);
         }
     };

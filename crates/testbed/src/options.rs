@@ -278,23 +278,21 @@ mod tests {
     #[test]
     fn says_what_is_wrong() {
         for (line, message) in [
-            ("", "--root is missing; see --help"),
-            ("--root", "--root wants a value; see --help"),
-            ("--root / --x", "unknown argument --x; see --help"),
-            ("--root / --network nat", "--network wants host or none; see --help"),
-            ("--root / --overlay-size 0", "0 is not a size; write 512M, 4G or 25%; see --help"),
-            ("--root / --overlay-size 5X", "5X is not a size; write 512M, 4G or 25%; see --help"),
-            ("--root / --copy-limit 5%", "5% is not a size; write 512M, 4G or 25%; see --help"),
-            ("--root / --processes 2", "2 is not a number of processes; write one from 64 to 4194304; see --help"),
-            ("--root / --cgroup /c --memory 0%", "0% is not a size; write 512M, 4G or 25%; see --help"),
-            ("--root / --memory 4G", "--memory wants --cgroup: only a control group limits memory; see --help"),
-            ("--root / --overlay-size 101%", "101% is not a size; write 512M, 4G or 25%; see --help"),
-            (
-                "--root / --overlay-size 1G --overlay-dir /d",
-                "--overlay-size and --overlay-dir exclude each other; see --help",
-            ),
+            ("", "--root is missing"),
+            ("--root", "--root wants a value"),
+            ("--root / --x", "unknown argument --x"),
+            ("--root / --network nat", "--network wants host or none"),
+            ("--root / --overlay-size 0", "0 is not a size; write 512M, 4G or 25%"),
+            ("--root / --overlay-size 5X", "5X is not a size; write 512M, 4G or 25%"),
+            ("--root / --copy-limit 5%", "5% is not a size; write 512M, 4G or 25%"),
+            ("--root / --processes 2", "2 is not a number of processes; write one from 64 to 4194304"),
+            ("--root / --cgroup /c --memory 0%", "0% is not a size; write 512M, 4G or 25%"),
+            ("--root / --memory 4G", "--memory wants --cgroup: only a control group limits memory"),
+            ("--root / --overlay-size 101%", "101% is not a size; write 512M, 4G or 25%"),
+            ("--root / --overlay-size 1G --overlay-dir /d", "--overlay-size and --overlay-dir exclude each other"),
         ] {
-            assert_eq!(parse(line).unwrap_err().to_string(), message, "{line}");
+            let error = parse(line).unwrap_err();
+            assert_eq!(error.in_one_line(), format!("{message}; see --help"), "{line}");
         }
     }
 

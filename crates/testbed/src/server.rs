@@ -87,14 +87,14 @@ impl<T: Testbed> Session<T> {
                 // autopkgtest expects these words instead of `ok`.
                 Err(Error::Copy) => return Answer::Say("copy-failed".into()),
                 Err(error @ Error::TimedOut { .. }) => {
-                    eprintln!("{NAME}: {error}");
+                    eprintln!("{NAME}: {}", error.in_one_line());
                     return Answer::Say("timeout".into());
                 }
                 other => other.map(|()| Vec::new()),
             },
             Request::Shell { directory, environment } => {
                 if let Err(error) = self.testbed.shell(&directory, &environment) {
-                    eprintln!("{NAME}: {error}");
+                    eprintln!("{NAME}: {}", error.in_one_line());
                 }
                 Ok(Vec::new())
             }
@@ -102,7 +102,7 @@ impl<T: Testbed> Session<T> {
         };
         match said {
             Ok(words) => Answer::Say(["ok".to_owned()].into_iter().chain(words).collect::<Vec<_>>().join(" ")),
-            Err(error) => Answer::Fail(error.to_string()),
+            Err(error) => Answer::Fail(error.in_one_line()),
         }
     }
 
@@ -144,14 +144,14 @@ pub fn serve<T: Testbed>(debug: bool, start: impl FnOnce(Rc<Signals>) -> Result<
     let testbed = match start(Rc::clone(&signals)) {
         Ok(testbed) => testbed,
         Err(error) => {
-            eprintln!("{NAME}: {error}");
+            eprintln!("{NAME}: {}", error.in_one_line());
             return ExitCode::FAILURE;
         }
     };
     let mut session = Session::new(testbed);
     let ending = converse(&mut session, &signals, debug);
     if let Err(error) = session.close() {
-        return fail(&error.to_string());
+        return fail(&error.in_one_line());
     }
     match ending {
         Ok(()) => ExitCode::SUCCESS,
@@ -161,7 +161,7 @@ pub fn serve<T: Testbed>(debug: bool, start: impl FnOnce(Rc<Signals>) -> Result<
             die_of(number)
         }
         Err(Error::Inside(message)) => fail(&message),
-        Err(error) => fail(&error.to_string()),
+        Err(error) => fail(&error.in_one_line()),
     }
 }
 

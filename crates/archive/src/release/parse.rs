@@ -1,5 +1,6 @@
 use super::Signer;
 use crate::index::is_safe_path;
+use advice::{Advise, Help};
 use debian::deb822::{Comments, Error as Deb822Error, Paragraph, Paragraphs};
 use jiff::{Timestamp, fmt::rfc2822::DateTimeParser};
 use sha256::Digest;
@@ -110,7 +111,7 @@ pub enum ReleaseError {
     /// `Valid-Until` is in the past.
     #[error(
         "the Release file of {suite} was valid until {valid_until}, {days} days ago: the mirror is out of date, or holds \
-         updates back. Use another mirror, or set check-valid-until = false in the recipe if it is frozen on purpose"
+         updates back"
     )]
     Expired {
         /// Suite of the Release file.
@@ -123,7 +124,7 @@ pub enum ReleaseError {
     /// The signing key had expired when the file was made.
     #[error(
         "the Release file was made on {date}, and the key of {key} that signed it expired on {expired}: the signature is not as \
-         old as it says. A newer keyring may have the key renewed: name it in the recipe's archive.keyrings"
+         old as it says"
     )]
     KeyExpired {
         /// User id of the key.
@@ -134,7 +135,7 @@ pub enum ReleaseError {
         date: Timestamp,
     },
     /// `Date` is in the future.
-    #[error("the Release file of {suite} was made on {date}, which is in the future: check this machine's clock")]
+    #[error("the Release file of {suite} was made on {date}, which is in the future")]
     FromTheFuture {
         /// Suite of the Release file.
         suite: String,
@@ -144,6 +145,24 @@ pub enum ReleaseError {
     /// This machine's clock shows a time outside of the calendar.
     #[error("this machine's clock is out of range")]
     Clock,
+}
+
+impl Advise for ReleaseError {
+    fn help(&self) -> Help {
+        match self {
+            Self::Expired { .. } => [
+                "use another mirror",
+                "where it is frozen on purpose, --ignore-valid-until takes it this once, and check-valid-until = false in \
+                 [archive] of the recipe always",
+            ]
+            .into(),
+            Self::KeyExpired { .. } => {
+                "a newer keyring may have the key renewed: name it in the recipe's archive.keyrings".into()
+            }
+            Self::FromTheFuture { .. } | Self::Clock => "check this machine's clock".into(),
+            _ => Help::none(),
+        }
+    }
 }
 
 impl Release {

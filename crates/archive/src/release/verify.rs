@@ -1,4 +1,5 @@
 use super::Keyring;
+use advice::{Advise, Help};
 use jiff::Timestamp;
 use sequoia_openpgp::{
     Cert, Fingerprint, KeyHandle,
@@ -75,13 +76,14 @@ impl fmt::Display for Rejected {
     }
 }
 
+/// What to look at where something is too old or too new.
+const CLOCK: &str = "or this machine's clock is wrong: check it";
+
 /// Signed text that is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VerifyError {
     /// The file is not exactly one cleartext-signed message.
-    #[error(
-        "InRelease is not a signed message: {why}. If a proxy or captive portal answered instead of the mirror, try another mirror"
-    )]
+    #[error("InRelease is not a signed message: {why}")]
     Framing {
         /// Description of the problem.
         why: &'static str,
@@ -93,7 +95,7 @@ pub enum VerifyError {
         reason: String,
     },
     /// No signature is accepted.
-    #[error("no acceptable signature: {}. {}", list(rejected), advice(rejected))]
+    #[error("no acceptable signature: {}", list(rejected))]
     NotTrusted {
         /// All signatures; empty if there are none.
         rejected: Vec<Rejected>,
@@ -107,16 +109,28 @@ fn list(rejected: &[Rejected]) -> String {
     rejected.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-fn advice(rejected: &[Rejected]) -> &'static str {
+impl Advise for VerifyError {
+    fn help(&self) -> Help {
+        match self {
+            Self::Framing { .. } => {
+                "a proxy or captive portal may have answered instead of the mirror: try another mirror".into()
+            }
+            Self::Unreadable { .. } => Help::none(),
+            Self::NotTrusted { rejected } => of_rejected(rejected),
+        }
+    }
+}
+
+fn of_rejected(rejected: &[Rejected]) -> Help {
     let has = |problem| rejected.iter().any(|one| one.problem == problem);
     if has(Problem::BadSignature) {
-        "The file was changed after it was signed, or this machine's clock is wrong; try another mirror"
+        ["the file was changed after it was signed: try another mirror", CLOCK].into()
     } else if has(Problem::BadKey) {
-        "A newer keyring may have the key renewed: name it in the recipe's archive.keyrings; check this machine's clock"
+        ["a newer keyring may have the key renewed: name it in the recipe's archive.keyrings", CLOCK].into()
     } else if has(Problem::MissingKey) {
-        "If you trust the key, name a keyring that holds it in the recipe's archive.keyrings"
+        "if you trust the key, name a keyring that holds it in the recipe's archive.keyrings".into()
     } else {
-        "Try another mirror"
+        "try another mirror".into()
     }
 }
 

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 
+use advice::{Advise, Help};
+
 use super::{HEADER, RECORD, TRAILER, file_type};
 use crate::tree::{Content, FileTree, NodeId, NodeKind};
 
@@ -18,7 +20,7 @@ pub enum WriteError {
         length: u64,
     },
     /// A file has changed since the tree was made.
-    #[error("{path}: it has changed while the archive was made, it is no longer {length} bytes long; build again")]
+    #[error("{path}: it has changed while the archive was made, it is no longer {length} bytes long")]
     Changed {
         /// Path in the tree.
         path: String,
@@ -36,6 +38,15 @@ pub enum WriteError {
     /// Writing the archive failed.
     #[error("writing the cpio archive: {0}")]
     Write(#[source] io::Error),
+}
+
+impl Advise for WriteError {
+    fn help(&self) -> Help {
+        match self {
+            Self::Changed { .. } => "build again".into(),
+            Self::FileTooLarge { .. } | Self::Read { .. } | Self::Write(_) => Help::none(),
+        }
+    }
 }
 
 /// Result of writing an archive.

@@ -2,11 +2,13 @@
 
 use std::io;
 
+use advice::{Advise, Help};
+
 /// Error of [`write`](super::write). The partial output is unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     /// The tree needs more than [`Size::Given`](super::Size::Given) allows.
-    #[error("the files need {needed} bytes, the file system has {given}: give it at least {needed} bytes")]
+    #[error("the files need {needed} bytes, the file system has {given}")]
     NoSpace {
         /// Sufficient size in bytes.
         needed: u64,
@@ -14,7 +16,7 @@ pub enum WriteError {
         given: u64,
     },
     /// The tree needs more inodes than the block groups of that size can have.
-    #[error("{inodes} files and directories are more than a file system of {bytes} bytes can hold: make it larger")]
+    #[error("{inodes} files and directories are more than a file system of {bytes} bytes can hold")]
     TooManyInodes {
         /// Required number of inodes.
         inodes: u64,
@@ -102,7 +104,7 @@ pub enum WriteError {
         length: usize,
     },
     /// `lost+found` is not a directory, as e2fsck requires.
-    #[error("lost+found in the tree is not a directory: remove it")]
+    #[error("lost+found in the tree is not a directory")]
     LostAndFound,
     /// The label is longer than 16 bytes.
     #[error("the label {0:?} is longer than the 16 bytes ext4 has for it")]
@@ -111,9 +113,7 @@ pub enum WriteError {
     #[error("the files together are larger than an ext4 file system can be")]
     TooLarge,
     /// A file on the host has changed since the tree was made.
-    #[error(
-        "{path}: {host} has changed while the image was made: it was {expected} bytes long, now {found}; build again"
-    )]
+    #[error("{path}: {host} has changed while the image was made: it was {expected} bytes long, now {found}")]
     Changed {
         /// Path in the tree.
         path: String,
@@ -142,6 +142,18 @@ pub enum WriteError {
         /// Cause.
         source: io::Error,
     },
+}
+
+impl Advise for WriteError {
+    fn help(&self) -> Help {
+        match self {
+            Self::NoSpace { needed, .. } => format!("give the file system at least {needed} bytes").into(),
+            Self::TooManyInodes { .. } => "give the file system more bytes".into(),
+            Self::LostAndFound => "leave it out: the file system gets one of its own".into(),
+            Self::Changed { .. } => "build again".into(),
+            _ => Help::none(),
+        }
+    }
 }
 
 /// A path as shown in error messages: `/` for the root.

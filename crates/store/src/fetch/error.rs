@@ -4,9 +4,9 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use sha256::Digest;
-
+use advice::{Advise, Help};
 use safetext::redacted;
+use sha256::Digest;
 
 use crate::StoreError;
 use crate::fetch::proxy::BadProxy;
@@ -38,7 +38,7 @@ pub enum FetchError {
     },
 
     /// The CA certificates for TLS cannot be used.
-    #[error("reading certificates from {}: {reason}; install ca-certificates or set SSL_CERT_FILE", path.display())]
+    #[error("reading certificates from {}: {reason}", path.display())]
     Certificates {
         /// Path of the bundle.
         path: PathBuf,
@@ -111,10 +111,7 @@ pub enum Problem {
         got: u64,
     },
     /// The content does not match its digest.
-    #[error(
-        "is not the file that was asked for: expected SHA-256 {expected}, got {got}; the mirror or a proxy on the way \
-         may hold another version of it: try again later, or another mirror"
-    )]
+    #[error("is not the file that was asked for: expected SHA-256 {expected}, got {got}")]
     WrongDigest {
         /// Expected digest.
         expected: Digest,
@@ -128,7 +125,7 @@ pub enum Problem {
     #[error("redirection refused: {0}")]
     Redirection(String),
     /// The server's certificate was rejected.
-    #[error("TLS failed: {0}; if a proxy here has its own certificate authority, name its bundle in SSL_CERT_FILE")]
+    #[error("TLS failed: {0}")]
     Tls(String),
     /// The configured proxy cannot be used.
     #[error(transparent)]
@@ -180,6 +177,46 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// What to do about it, apart from trying again.
+    fn help(&self) -> Option<&'static str> {
+        match self {
+            Self::WrongDigest { .. } => {
+                Some("the mirror or a proxy on the way may hold another version: try again later, or another mirror")
+            }
+            Self::Tls(_) => Some("if a proxy here has its own certificate authority, name its bundle in SSL_CERT_FILE"),
+            Self::Status(407) | Self::Tunnel(407) => {
+                Some("write the proxy's name and password before its host: name:password@host:port")
+            }
+            Self::Proxy(BadProxy { reason, .. }) => Some(reason.help()),
+            _ => None,
+        }
+    }
+}
+
+impl Advise for FetchError {
+    fn help(&self) -> Help {
+        match self {
+            Self::Store(error) => error.help(),
+            Self::Offline(_) => "run it once without offline mode".into(),
+            Self::Failed { failures, unreachable, .. } => {
+                let mut help = Help::none();
+                let problems = failures.iter().flat_map(|failure| &failure.causes).map(|cause| &cause.problem);
+                for text in problems.filter_map(Problem::help) {
+                    help.extend(text.into());
+                }
+                help.extend(if unreachable.is_empty() {
+                    "what was fetched is kept: the next run goes on from there".into()
+                } else {
+                    "check the network, the proxy settings and the mirror's name".into()
+                });
+                help
+            }
+            Self::Certificates { .. } => "install ca-certificates or set SSL_CERT_FILE".into(),
+        }
+    }
+}
+
 impl FetchError {
     /// Whether every file failed because it does not exist on any server (404 or 410) or in the local directory.
     pub fn is_not_found(&self) -> bool {
@@ -198,9 +235,7 @@ fn explain(status: u16) -> &'static str {
     match status {
         403 => " (forbidden)",
         404 => " (not found)",
-        407 => {
-            " (the proxy wants a name and a password, or others: they stand before the host, as name:password@host:port)"
-        }
+        407 => " (the proxy wants a name and a password, or others)",
         410 => " (gone)",
         429 => " (too many requests)",
         503 => " (unavailable)",
@@ -211,12 +246,14 @@ fn explain(status: u16) -> &'static str {
 
 fn offline_message(missing: &[Missing]) -> String {
     let known: u64 = missing.iter().filter_map(|file| file.size).sum();
-    let mut lines = vec![format!("offline, and {} files ({known} bytes) are not stored:", missing.len())];
+    let mut lines = vec![match missing.len() {
+        1 => format!("offline, and a file ({known} bytes) is not stored:"),
+        count => format!("offline, and {count} files ({known} bytes) are not stored:"),
+    }];
     lines.extend(
         missing.iter().take(LISTED).map(|file| format!("  {} ({})", redacted(&file.label), redacted(&file.url))),
     );
     lines.extend(more(missing.len()));
-    lines.push("Run it once without offline mode.".to_owned());
     lines.join("\n")
 }
 
@@ -224,12 +261,7 @@ fn failed_message(failures: &[Failure], requested: usize, unreachable: &[String]
     let mut lines = vec![format!("{} of {requested} downloads failed:", failures.len())];
     lines.extend(failures.iter().take(LISTED).map(ToString::to_string));
     lines.extend(more(failures.len()));
-    lines.extend(unreachable.iter().map(|host| {
-        format!("{host} could not be reached at all: check the network, the proxy settings and the mirror's name.")
-    }));
-    if unreachable.is_empty() {
-        lines.push("What was fetched is kept: the next run goes on from there.".to_owned());
-    }
+    lines.extend(unreachable.iter().map(|host| format!("{host} could not be reached at all")));
     lines.join("\n")
 }
 

@@ -87,7 +87,7 @@ pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             ExitCode::from(if summary.refused && code == 0 { REFUSED } else { code })
         }
         Err(error) => {
-            eprintln!("rocbed: {error}");
+            eprintln!("rocbed: {}", error.in_one_line());
             ExitCode::from(FAILED)
         }
     }
@@ -187,7 +187,7 @@ fn execute(wanted: &Wanted, machine: &Machine, simulation: &Simulation) -> u8 {
         simulation.apply().map_err(Error::step("sending requests to the simulated GPUs"))
     })();
     if let Err(error) = prepared {
-        eprintln!("rocbed: simulating GPUs: {error}");
+        eprintln!("rocbed: simulating GPUs: {}", error.in_one_line());
         return FAILED;
     }
     let Some((program, arguments)) = wanted.command.split_first() else { return FAILED };

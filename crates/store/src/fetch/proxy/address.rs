@@ -40,14 +40,24 @@ pub struct BadProxy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
     /// A SOCKS proxy.
-    #[error(
-        "SOCKS proxies are not supported, only HTTP proxies; name one in http_proxy and https_proxy, or the servers that can be \
-         reached without a proxy in no_proxy"
-    )]
+    #[error("SOCKS proxies are not supported, only HTTP proxies")]
     Socks,
     /// Not an address.
-    #[error("not the address of a proxy; it should look like http://host:port or http://name:password@host:port")]
+    #[error("not the address of a proxy")]
     NotAnAddress,
+}
+
+impl Reason {
+    /// What to do about it.
+    pub(crate) fn help(self) -> &'static str {
+        match self {
+            Self::Socks => {
+                "name an HTTP proxy in http_proxy and https_proxy, or the servers that can be reached without a proxy in \
+                 no_proxy"
+            }
+            Self::NotAnAddress => "write it as http://host:port or http://name:password@host:port",
+        }
+    }
 }
 
 impl BadProxy {
