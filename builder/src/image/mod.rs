@@ -4,6 +4,9 @@
 //! boots it, [`manifest`] the description, and [`publish`] gives everything its final name.
 
 mod alone;
+mod boot_parts;
+mod compressed;
+mod content;
 mod copy;
 pub mod disk;
 mod graft;
@@ -11,6 +14,8 @@ pub mod initramfs;
 pub mod manifest;
 pub(crate) mod memo;
 pub mod modules;
+mod output;
+mod package_files;
 pub mod programs;
 pub mod publish;
 pub mod reseal;
@@ -21,27 +26,29 @@ pub(crate) mod signed;
 mod state;
 pub mod tree;
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use advice::{Advice, WithHelp as _};
+use advice::Advice;
 use anyhow::{Context as _, Result, ensure};
-use diskimage::blockmap::BlockMap;
-use diskimage::{SectorSize, compress, uki};
-use fsimage::{Content, FileTree, ext4};
+use diskimage::{SectorSize, uki};
+use fsimage::{FileTree, ext4};
 use serde::Serialize;
-use sha256::Digest;
-use store::{Fetcher, Lock as FileLock, Removal, Store, Wait};
+use store::{Fetcher, Removal, Wait};
 
 use crate::lock::Lock;
 use crate::mirror::Mirror;
 use crate::recipe::Recipe;
 use crate::report::Reporter;
+use boot_parts::BootRequest;
+use compressed::{compress_disk, map_disk};
 use manifest::ImageFile;
-use modules::{Chooser, Kernel, Selection};
+use modules::Kernel;
+use output::guard;
+pub use output::{IMAGE_FILES, default_output};
+use package_files::PackageFiles;
 use publish::Staging;
 use root_image::RootImage;
 
@@ -107,7 +114,8 @@ pub fn run(
             "name one by kernel.flavour; `rocbed test` runs tests without"
         )
     );
-    let _guard = guard(recipe, options, reporter)?;
+    let wait = if options.wait { Wait::Forever } else { Wait::No };
+    let _guard = guard(&options.output, recipe, wait, reporter)?;
     let mut clock = Clock::default();
     let epoch = source_date_epoch()?.unwrap_or(lock.archive.date);
     let mut staging = Staging::begin(&options.output)?;
@@ -223,55 +231,6 @@ pub fn run(
     })
 }
 
-/// Names of an image's files. A build replaces files of these names.
-pub const IMAGE_FILES: [&str; 10] = [
-    "disk.img",
-    "disk.img.zst",
-    "disk.img.bmap",
-    "root.img",
-    "uki.efi",
-    "vmlinuz",
-    "initrd.img",
-    "netboot.img",
-    "cmdline",
-    "manifest.json",
-];
-
-/// Refuses a directory that has files of these names but was not written by a build: they would be replaced.
-fn refuse_others(directory: &Path) -> Result<()> {
-    let has = |name: &str| directory.join(name).symlink_metadata().is_ok();
-    if has(LOCK) || has(publish::SUMS) {
-        return Ok(());
-    }
-    let found: Vec<&str> = IMAGE_FILES.into_iter().filter(|name| has(name)).collect();
-    ensure!(
-        found.is_empty(),
-        Advice::new(
-            format!(
-                "{} holds no image of rocbed's, and a build would replace what is there: {}",
-                directory.display(),
-                found.join(", ")
-            ),
-            "give a directory of its own with --output, or move these files away"
-        )
-    );
-    Ok(())
-}
-
-/// Lock file of an image directory. Its presence also marks a directory as an image directory.
-const LOCK: &str = ".lock";
-
-/// Takes the lock on the output directory: one build at a time.
-fn guard(recipe: &Recipe, options: &BuildOptions, reporter: &Reporter) -> Result<FileLock> {
-    refuse_others(&options.output)?;
-    fs::create_dir_all(&options.output).with_context(|| format!("making {}", options.output.display()))?;
-    let wait = if options.wait { Wait::Forever } else { Wait::No };
-    let path = options.output.join(LOCK);
-    let lock = FileLock::acquire(&path, &format!("building {}", recipe.name), wait, reporter);
-    lock.context("another build into this directory is running")
-        .help("--wait waits for its end, --output names another directory")
-}
-
 /// Timestamp for the build's content: `SOURCE_DATE_EPOCH` of reproducible-builds.org, in seconds since 1970.
 pub(crate) fn source_date_epoch() -> Result<Option<i64>> {
     match std::env::var_os("SOURCE_DATE_EPOCH") {
@@ -283,46 +242,6 @@ pub(crate) fn source_date_epoch() -> Result<Option<i64>> {
             Ok(Some(seconds))
         }
         None => Ok(None),
-    }
-}
-
-/// Parts that depend on the kernel only, and not on what maintainer scripts do.
-struct BootParts {
-    /// Modules kept in the root.
-    kept: Selection,
-    /// Initramfs.
-    initrd: Vec<u8>,
-    /// Archive that follows it for network boot.
-    netboot: Vec<u8>,
-}
-
-/// What [`BootParts`] are made from, besides the root directory.
-struct BootRequest<'a> {
-    recipe: &'a Recipe,
-    lock: &'a Lock,
-    /// The program `rocbed-init`.
-    init: &'a [u8],
-    /// Timestamp for the content, in seconds since 1970.
-    epoch: i64,
-    store: &'a Store,
-    /// Ignore what is cached.
-    fresh: bool,
-    reporter: &'a Reporter,
-}
-
-impl BootRequest<'_> {
-    fn parts(&self, root: &Path) -> Result<BootParts> {
-        let kernel = Kernel::find(root, self.lock)?;
-        let wanted = &self.recipe.kernel;
-        let chooser = Chooser::new(&kernel, self.store, self.fresh, self.reporter);
-        let early = modules::initramfs_requests(&wanted.initramfs_modules);
-        let early = chooser.choose(&early, "kernel.initramfs-modules")?;
-        let network = modules::network_requests(&wanted.initramfs_modules);
-        let network = chooser.choose(&network, "netboot-modules")?;
-        let kept = chooser.choose(&wanted.modules, "kernel.modules")?;
-        let archives = Archives { request: self, kernel: &kernel, root };
-        let initrd = archives.initrd(&early)?;
-        Ok(BootParts { kept, initrd, netboot: archives.netboot(&network, &early.paths)? })
     }
 }
 
@@ -344,110 +263,6 @@ fn write_root(
     let root = RootImage { sha256, size: report.size };
     staging.finished("root.img", root.size, root.sha256);
     Ok(root)
-}
-
-/// Inputs for the archives of the initramfs.
-struct Archives<'a> {
-    request: &'a BootRequest<'a>,
-    kernel: &'a Kernel,
-    root: &'a Path,
-}
-
-impl Archives<'_> {
-    /// The settings and the large archive.
-    fn initrd(&self, modules: &Selection) -> Result<Vec<u8>> {
-        let BootRequest { recipe, init, epoch, .. } = *self.request;
-        let mut initrd = initramfs::settings(&recipe.name, &recipe.settings, epoch)?;
-        let content = Content::from(init.to_vec());
-        let none = BTreeSet::new();
-        let parts = initramfs::Parts { init: Some(content), ..self.parts(modules, &none) };
-        initrd.extend(self.cached("initramfs", &Digest::of(init).to_string(), &parts)?);
-        Ok(initrd)
-    }
-
-    /// The archive with network drivers, which follows the initramfs.
-    fn netboot(&self, modules: &Selection, besides: &BTreeSet<String>) -> Result<Vec<u8>> {
-        let firmware = self.root.join("usr/lib/firmware");
-        let parts = initramfs::Parts { firmware: Some(&firmware), ..self.parts(modules, besides) };
-        // Firmware comes from packages of the root.
-        let what = root::content_key(self.request.recipe, self.request.lock).to_string();
-        self.cached("netboot", &what, &parts)
-    }
-
-    fn parts<'b>(&'b self, modules: &'b Selection, besides: &'b BTreeSet<String>) -> initramfs::Parts<'b> {
-        let (kernel, directory) = (self.kernel.version.as_str(), self.kernel.directory.as_path());
-        let epoch = self.request.epoch;
-        initramfs::Parts { init: None, kernel, modules, besides, firmware: None, directory, epoch }
-    }
-
-    /// Returns an archive from the cache, or makes it. The cache holds one of a kind for each recipe.
-    fn cached(&self, kind: &str, made_of: &str, parts: &initramfs::Parts) -> Result<Vec<u8>> {
-        let BootRequest { recipe, epoch, store, fresh, .. } = *self.request;
-        let paths: Vec<&str> = parts.modules.paths.iter().map(String::as_str).collect();
-        let identity = &self.kernel.identity;
-        let what = format!("{}\n{made_of}\n{identity}\n{}\n{}", programs::stamp()?, epoch, paths.join("\n"));
-        let name = format!("{kind}-of-{}", recipe.key());
-        if !fresh && let Some(archive) = memo::recall(store, &name, &what)? {
-            return Ok(archive);
-        }
-        let archive = initramfs::compressed(&initramfs::tree(parts)?)?;
-        memo::remember(store, &name, &what, &archive)?;
-        Ok(archive)
-    }
-}
-
-/// Reads single files of packages that are not installed in the root.
-struct PackageFiles<'a> {
-    recipe: &'a Recipe,
-    lock: &'a Lock,
-    fetcher: &'a Fetcher,
-    mirror: &'a Mirror,
-    reporter: &'a Reporter,
-}
-
-impl PackageFiles<'_> {
-    /// The file at `path` of a locked package. It is kept in the cache under the name `kept`: finding a file in a
-    /// package takes a tenth of a second.
-    fn read(&self, name: &str, path: &str, kept: &str) -> Result<Vec<u8>> {
-        let Self { recipe, lock, fetcher, mirror, reporter } = *self;
-        let store = fetcher.store();
-        let package = lock
-            .package(name)
-            .with_context(|| format!("{name} is not in the lock"))
-            .help("run `rocbed lock --update`")?;
-        let question = package.sha256.to_string();
-        if let Some(bytes) = memo::recall(store, kept, &question)? {
-            return Ok(bytes);
-        }
-        let wanted =
-            root::downloads(std::iter::once(package), &mirror.url, &recipe.archive.snapshot, lock.archive.date);
-        fetcher.fetch_checked(&wanted, reporter).with_context(|| format!("fetching {name}"))?;
-        let bytes = root::package_file(&store.path(&package.sha256), path)?;
-        let bytes = bytes.with_context(|| format!("{name} {} has no /{path}", package.version))?;
-        memo::remember(store, kept, &question, &bytes)?;
-        Ok(bytes)
-    }
-}
-
-/// Writes the block map of a finished disk.
-fn map_disk(staging: &mut Staging, name: &str, reporter: &Reporter) -> Result<()> {
-    let source = staging.current(name);
-    let disk = fs::File::open(&source).with_context(|| format!("opening {}", source.display()))?;
-    let map = BlockMap::of(&disk, reporter).with_context(|| format!("mapping the blocks of {name}"))?;
-    staging.write(&format!("{name}.bmap"), map.to_xml().as_bytes())
-}
-
-/// Compresses a finished disk.
-fn compress_disk(staging: &mut Staging, name: &str, reporter: &Reporter) -> Result<()> {
-    let (source, compressed) = (staging.current(name), format!("{name}.zst"));
-    let disk = fs::File::open(&source).with_context(|| format!("opening {}", source.display()))?;
-    let target = staging.create(&compressed)?;
-    let options = compress::CompressOptions::default();
-    compress::compress(&disk, &target, options, reporter).with_context(|| format!("compressing {name}"))?;
-    let size = target.metadata().with_context(|| format!("examining {compressed}"))?.len();
-    let sha256 = diskimage::sparse::sha256(&target).with_context(|| format!("hashing {compressed}"))?;
-    staging.finished(&compressed, size, sha256);
-    Ok(())
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
@@ -472,35 +287,5 @@ impl Clock {
         let took: Duration = now - self.last;
         self.laps.push((stage, took.as_secs_f64()));
         self.last = now;
-    }
-}
-
-/// The default output directory.
-pub fn default_output(recipe: &Recipe) -> PathBuf {
-    Path::new("images").join(&recipe.name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_image_directories_are_built_into() -> Result<()> {
-        let directory = tempfile::tempdir()?;
-        refuse_others(&directory.path().join("new"))?;
-        fs::write(directory.path().join("notes"), "")?;
-        refuse_others(directory.path())?;
-        fs::write(directory.path().join("vmlinuz"), "somebody's kernel")?;
-        let refused = refuse_others(directory.path()).map_err(|error| crate::error::report(&error).to_string());
-        assert!(
-            refused.is_err_and(|text| text.contains("replace what is there: vmlinuz\n") && text.contains("--output"))
-        );
-        // The remains of an interrupted build, and the files it had finished.
-        for ours in [LOCK, publish::SUMS] {
-            fs::write(directory.path().join(ours), "")?;
-            refuse_others(directory.path())?;
-            fs::remove_file(directory.path().join(ours))?;
-        }
-        Ok(())
     }
 }

@@ -12,9 +12,11 @@ use progress::{Progress as _, Unit};
 use sha256::{Digest, sums};
 use store::{Lock as FileLock, Wait};
 
+use super::MANIFEST;
+use super::compressed::{compress_disk, map_disk};
 use super::manifest::{self, ImageFile};
+use super::output::LOCK;
 use super::publish::{SUMS, Staging};
-use super::{LOCK, MANIFEST, compress_disk, map_disk};
 use crate::report::Reporter;
 
 /// The entries of the `SHA256SUMS` beside a disk, if it lists the disk.

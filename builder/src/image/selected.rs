@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context as _, Result, ensure};
 use fsimage::FileTree;
 
-use super::tree::read_file;
+use super::content::read_file;
 
 /// Which files of a root directory are taken.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use advice::Advice;
 use anyhow::{Context as _, Result, ensure};
 use diskimage::{BootEntry, uki};
 
-use super::PackageFiles;
+use super::package_files::PackageFiles;
 
 const SHIM_PACKAGE: &str = "shim-signed";
 const LOADER_PACKAGE: &str = "systemd-boot-efi-amd64-signed";

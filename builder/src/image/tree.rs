@@ -2,7 +2,6 @@
 //! anything that differs from build to build.
 
 use std::collections::BTreeSet;
-use std::io::Read as _;
 
 use advice::WithHelp as _;
 use anyhow::{Context as _, Result};
@@ -11,6 +10,7 @@ use rootfs::finish::{self, Group, NewFile, User};
 use serde_json::json;
 use sha256::Digest;
 
+use super::content::read_file;
 use super::modules::{Kernel, Selection};
 use super::root::{self, Root};
 use super::selected::Selected;
@@ -224,15 +224,6 @@ fn id(tree: &FileTree, database: &str, name: &str) -> Result<u32> {
     number
         .with_context(|| format!("{name:?} is not in /{database}"))
         .help("add a [[user]] or [[group]] to the recipe, or give a number")
-}
-
-/// The content of a regular file.
-pub(super) fn read_file(tree: &FileTree, path: &str) -> Result<Vec<u8>> {
-    let node = tree.get(path).with_context(|| format!("the root file system has no /{path}"))?;
-    let NodeKind::File(content) = &node.kind else { anyhow::bail!("/{path} is not a regular file") };
-    let mut bytes = Vec::new();
-    content.open()?.read_to_end(&mut bytes).with_context(|| format!("reading /{path}"))?;
-    Ok(bytes)
 }
 
 /// Formats sources in deb822 style (sources.list(5)).
