@@ -9,6 +9,7 @@ use std::path::Path;
 use tarball::{Entry, EntryKind, Form, Reader, Rules};
 
 use crate::ReadError;
+use crate::member::{MemberKind, wrong};
 use crate::places::Places;
 
 /// An entry of an archive.
@@ -25,21 +26,8 @@ pub(crate) struct Item {
     pub(crate) modified: u64,
 }
 
-/// Type of an entry, with a link's target.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum MemberKind {
-    File,
-    Directory,
-    Link(Vec<u8>),
-    HardLink(Vec<u8>),
-}
-
 /// Function that is called with each entry and its content; returns whether to continue. Unread content is skipped.
 pub(crate) type Visit<'a> = dyn FnMut(&Item, &mut dyn Read) -> Result<bool, ReadError> + 'a;
-
-pub(crate) fn wrong(message: impl Into<String>) -> ReadError {
-    ReadError::Wrong(message.into())
-}
 
 /// Calls `each` for every entry, in order, until it returns false or the archive ends.
 pub(crate) fn walk(tar: impl Read, rules: &Rules, each: &mut Visit<'_>) -> Result<(), ReadError> {

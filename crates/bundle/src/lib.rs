@@ -24,6 +24,7 @@
 //! [`pack_source`] makes one. The bounded reader of tar archives is the crate [`tarball`], which packages are read with too.
 
 mod archive;
+mod member;
 mod places;
 mod read;
 pub mod regular;

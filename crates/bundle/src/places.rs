@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::ReadError;
-use crate::archive::{MemberKind, wrong};
+use crate::member::{MemberKind, wrong};
 
 /// The paths of an archive, as a tree. Its memory is bounded by the number of paths and the length of their names.
 #[derive(Debug)]

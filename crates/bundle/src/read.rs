@@ -4,7 +4,8 @@ use std::io::Read;
 
 use protocol::JobResult;
 
-use crate::archive::{Item, MemberKind, limited, walk, wrong};
+use crate::archive::{Item, limited, walk};
+use crate::member::{MemberKind, wrong};
 use crate::{LARGEST_RESULT, RESULT, ReadError, UNPACKED, WINDOW_LOG, rules};
 
 /// Contents of a bundle.

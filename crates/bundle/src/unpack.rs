@@ -10,7 +10,8 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
 use tarball::{Form, Rules};
 
-use crate::archive::{Item, MemberKind, as_path, of_reader, walk};
+use crate::archive::{Item, as_path, of_reader, walk};
+use crate::member::MemberKind;
 use crate::read::{BundleEntry, decompressed};
 use crate::{ReadError, UNPACKED, rules};
 

@@ -2,16 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use crate::address_range::{END, PAGE};
 use crate::errno::Errno;
 use crate::kfd_abi::memory_flag;
 use crate::memory::{Fault, Memory};
 use crate::svm::SharedMemory;
 
-pub(crate) const PAGE: u64 = 4096;
 /// Most pieces of memory of one process.
 const MOST: usize = 1 << 20;
-/// First address that a process can't have (47 bits), and so the end of what GPUs may use.
-pub(crate) const END: u64 = 1 << 47;
 
 /// A piece of memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

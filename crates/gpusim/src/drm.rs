@@ -3,7 +3,7 @@
 
 use zerocopy::{FromZeros, IntoBytes};
 
-use crate::address_space::END;
+use crate::address_range::END;
 use crate::device::Device;
 use crate::drm_abi::{
     self, Client, DeviceInfo, Firmware, GemClose, GetCap, Heap, Info, MemoryInfo, Vbios, Version, VramGtt, number,

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
-use crate::address_space::{END, Wanted};
+use crate::address_range::END;
+use crate::address_space::Wanted;
 use crate::device::Machine;
 use crate::errno::Errno;
 use crate::kfd_abi::{

@@ -14,6 +14,7 @@
 //! function here panic.
 
 mod abi;
+mod address_range;
 mod address_space;
 mod aql;
 mod chip;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::address_space::{END, PAGE};
+use crate::address_range::{END, PAGE};
 use crate::device::Machine;
 use crate::errno::Errno;
 use crate::kfd_abi::{SvmAttribute, svm_attribute, svm_flag};

@@ -1,0 +1,7 @@
+//! Which addresses there are for processes and GPUs.
+
+/// Bytes of a page, the smallest piece of memory that can be mapped.
+pub(crate) const PAGE: u64 = 4096;
+
+/// First address that a process can't have (47 bits), and so the end of what GPUs may use.
+pub(crate) const END: u64 = 1 << 47;
