@@ -7,9 +7,9 @@ use protocol::api::{GiveBackReason, Health};
 use protocol::{Job, Machine, Verdict};
 use sha256::Digest;
 
+use super::bundle_place::BundlePlace;
 use super::interrupt::Interrupt;
 use super::running::InterruptedJob;
-use super::storage::BundlePlace;
 
 /// A job source and result sink: gives out jobs one at a time, and takes their results.
 ///

@@ -5,6 +5,7 @@
 
 mod agent_loop;
 mod apt;
+mod bundle_place;
 mod choose;
 pub mod debci;
 mod discover;
@@ -39,6 +40,7 @@ use gpu::Inventory;
 use signal_hook::consts::SIGTERM;
 
 pub use agent_loop::AgentLoop;
+pub use bundle_place::BundlePlace;
 pub use choose::{ChosenSource, choose};
 pub use fitness::{AlwaysFit, Defect, Fitness, Probe, ThisMachine, Worker};
 pub use hub::Hub;
@@ -47,7 +49,7 @@ pub use job_source::{Assignment, Claim, Delivery, End, JobSource, TestbedOptions
 pub use outbox::{Outbox, PendingResult, Waiting};
 pub use run::{Outcome, RunError, RunJob};
 pub use running::{InterruptedJob, Journal, RunningJob};
-pub use storage::{BundlePlace, StorageOptions, WithStorage};
+pub use storage::{StorageOptions, WithStorage};
 pub use timeouts::Timeouts;
 pub use uploader::{Tell, Transport, UploadOutcome, Uploader};
 

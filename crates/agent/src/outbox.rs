@@ -18,6 +18,9 @@ use super::job_source::Delivery;
 
 /// The directory's name in the data directory.
 const DIRECTORY: &str = "outbox";
+
+/// Directory in the data directory with an outbox of its own, for bundles that are not in the storage yet.
+pub(super) const STORAGE: &str = "storage";
 const BUNDLE: &str = ".tar.zst";
 const LABEL: &str = ".json";
 
@@ -73,7 +76,7 @@ pub struct Load {
 /// If one cannot be read. A missing outbox counts as empty.
 pub fn load(data: &Path) -> io::Result<Load> {
     let mut load = Load::default();
-    for outbox in [data.join(DIRECTORY), data.join(super::storage::DIRECTORY).join(DIRECTORY)] {
+    for outbox in [data.join(DIRECTORY), data.join(STORAGE).join(DIRECTORY)] {
         let entries = match fs::read_dir(outbox) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             other => other?,

@@ -11,45 +11,13 @@ use protocol::Machine;
 use protocol::api::{GiveBackReason, Health};
 use s3::{Bucket, Content, S3Error};
 
+use super::bundle_place::{self, BundlePlace};
 use super::job_source::{Assignment, Claim, Delivery, End, JobSource};
-use super::outbox::{Outbox, PendingResult};
+use super::outbox::{Outbox, PendingResult, STORAGE};
 use super::running::InterruptedJob;
 use super::timeouts::Timeouts;
 use super::uploader::{Tell, Transport, UploadOutcome, Uploader};
 use appliance::report::Report;
-
-/// Directory in the data directory for bundles that are not in the storage yet.
-pub(super) const DIRECTORY: &str = "storage";
-
-/// Longest part of a job's id in the name of an object.
-const LONGEST_JOB: usize = 50;
-
-/// How many digits of a bundle's digest its name has.
-const DIGITS: usize = 16;
-
-/// Where bundles will be found, for results that point to them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BundlePlace {
-    /// Address of the machine's bundles, with a slash at the end.
-    address: String,
-}
-
-impl BundlePlace {
-    /// The address of a job's bundle. It may not be there yet.
-    pub fn of(&self, delivery: &Delivery) -> String {
-        format!("{}{}", self.address, object(delivery))
-    }
-}
-
-/// The name of a bundle: unique, as its digest is part of it.
-fn object(delivery: &Delivery) -> String {
-    format!("{}.tar.zst", name(delivery))
-}
-
-fn name(delivery: &Delivery) -> String {
-    let job: String = delivery.job.chars().take(LONGEST_JOB).collect();
-    format!("{job}-{}", delivery.sha256.prefix(DIGITS))
-}
 
 /// Letters, digits and hyphens of a machine's name.
 fn plain(machine: &str) -> String {
@@ -123,7 +91,7 @@ impl WithStorage {
     /// # Errors
     /// If the data directory cannot be used.
     pub fn new(source: Box<dyn JobSource>, options: StorageOptions) -> Result<Self, Advice> {
-        let outbox = Outbox::open(&options.data.join(DIRECTORY)).map_err(|error| cannot_keep(&options.data, &error))?;
+        let outbox = Outbox::open(&options.data.join(STORAGE)).map_err(|error| cannot_keep(&options.data, &error))?;
         Ok(Self { source, options, outbox, uploader: None, place: None })
     }
 
@@ -134,7 +102,8 @@ impl WithStorage {
         if fs::hard_link(&delivery.bundle, &copy).is_err() {
             fs::copy(&delivery.bundle, &copy)?;
         }
-        let (name, address) = (name(delivery), self.options.bucket.location().to_string());
+        let (name, address) =
+            (bundle_place::name(&delivery.job, delivery.sha256), self.options.bucket.location().to_string());
         let kept = self.outbox.put(&address, Some(&name), &Delivery { bundle: copy.clone(), ..delivery.clone() });
         if kept.is_err() {
             durable::remove(&copy)?;
@@ -167,7 +136,7 @@ impl JobSource for WithStorage {
 
     fn ready(&mut self, machine: &Machine, interrupted: Option<&InterruptedJob>) -> Result<(), Advice> {
         let (bucket, machine_name) = (self.options.bucket.clone(), plain(&machine.name));
-        self.place = Some(BundlePlace { address: bucket.name(&format!("{machine_name}/")) });
+        self.place = Some(BundlePlace::below(bucket.name(&format!("{machine_name}/"))));
         let tell = of_storage(&self.options.tell);
         let transport =
             StorageTransport { bucket, machine: machine_name, told: String::new(), tell: Arc::clone(&tell) };
@@ -278,7 +247,7 @@ mod tests {
 
         fn deliver(&mut self, assignment: &Assignment, delivery: &Delivery) -> Result<(), Advice> {
             assert!(delivery.bundle.exists());
-            let place = assignment.storage.as_ref().map(|place| place.of(delivery));
+            let place = assignment.storage.as_ref().map(|place| place.of(&delivery.job, delivery.sha256));
             self.delivered.lock().unwrap().push(place);
             Ok(())
         }
@@ -325,7 +294,7 @@ mod tests {
             assert!(began.elapsed() < Duration::from_secs(60), "{told:?}");
             thread::sleep(Duration::from_millis(5));
         }
-        let waiting = Outbox::open(&data.path().join(DIRECTORY))?.waiting()?;
+        let waiting = Outbox::open(&data.path().join(STORAGE))?.waiting()?;
         assert_eq!(waiting[0].result.lease.as_deref(), Some("gzip-ba7816bf8f01cfea"));
         assert_eq!(fs::read(&waiting[0].bundle)?, b"abc");
         assert_eq!(crate::outbox::load(data.path())?.results, 1);

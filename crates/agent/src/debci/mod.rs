@@ -291,7 +291,7 @@ impl JobSource for Debci {
 
     /// A result is durable once it is in the outbox; the broker gives its job out until it has the result.
     fn deliver(&mut self, assignment: &Assignment, delivery: &Delivery) -> Result<(), Advice> {
-        let stored_at = assignment.storage.as_ref().map(|place| place.of(delivery));
+        let stored_at = assignment.storage.as_ref().map(|place| place.of(&delivery.job, delivery.sha256));
         let lease = assignment.lease.as_deref();
         self.outbox.put_stored(&self.server, lease, delivery, stored_at).map_err(outbox)?;
         let (Some(current), Some(waiting)) = (self.current.take(), self.waiting(assignment.name())?) else {
