@@ -5,6 +5,7 @@
 //! is never sent to another address than the one it was stored for.
 
 mod local;
+mod pages;
 
 use std::fs;
 use std::io;
@@ -21,9 +22,7 @@ use serde::Deserialize;
 use crate::cmdline::AtHub;
 
 pub use local::{Local, default_data};
-
-/// Number of entries of a list to ask for at once: the most that a hub gives.
-pub const PAGE: usize = 1000;
+pub use pages::{PAGE, Rest, pages};
 
 /// The user's list of hubs, `$XDG_CONFIG_HOME/rocbed/hubs.toml`.
 #[derive(Debug, Default, Deserialize)]

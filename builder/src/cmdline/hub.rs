@@ -150,6 +150,20 @@ pub struct Limits {
     pub trusted_proxy: Vec<hub::Network>,
 }
 
+/// How much of a list is printed, and in which form; and which hub has it.
+#[derive(Debug, Clone, Args)]
+pub struct ListOf {
+    /// How many at most; 0 for all
+    #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 50)]
+    pub limit: usize,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Which hub.
+    #[command(flatten)]
+    pub at: AtHub,
+}
+
 /// Which hub, and what authorises us there.
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "The hub")]

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use protocol::api::JobState;
 use protocol::{RunAs, Span};
 
-use super::{AtHub, run_as};
+use super::{AtHub, ListOf, run_as};
 
 /// `rocbed jobs`
 #[derive(Debug, Subcommand)]
@@ -178,15 +178,9 @@ pub struct JobsList {
     /// Only those that this worker has or had last: its name, its id, or the beginning of either
     #[arg(long)]
     pub worker: Option<String>,
-    /// How many at most; 0 for all
-    #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 50)]
-    pub limit: usize,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
-    /// Which hub.
+    /// How much of it, and of which hub.
     #[command(flatten)]
-    pub at: AtHub,
+    pub list: ListOf,
 }
 
 /// `rocbed jobs show`

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use protocol::Verdict;
 
-use super::AtHub;
+use super::{AtHub, ListOf};
 
 /// `rocbed results`
 #[derive(Debug, Subcommand)]
@@ -38,9 +38,9 @@ pub enum ResultsCommand {
     Bug(ResultsBug),
 }
 
-/// `rocbed results history`
+/// Tests of a package, for commands about their history.
 #[derive(Debug, Args)]
-pub struct ResultsHistory {
+pub struct TestsOf {
     /// The source package
     #[arg(value_name = "PACKAGE")]
     pub package: String,
@@ -50,6 +50,14 @@ pub struct ResultsHistory {
     /// Only this test
     #[arg(long, value_name = "NAME")]
     pub test: Option<String>,
+}
+
+/// `rocbed results history`
+#[derive(Debug, Args)]
+pub struct ResultsHistory {
+    /// Which tests.
+    #[command(flatten)]
+    pub of: TestsOf,
     /// List every run, not only changes of state
     #[arg(long)]
     pub all: bool,
@@ -90,15 +98,9 @@ pub struct ResultsCompare {
 /// `rocbed results why`
 #[derive(Debug, Args)]
 pub struct ResultsWhy {
-    /// The source package
-    #[arg(value_name = "PACKAGE")]
-    pub package: String,
-    /// Only on this target: gfx1030
-    #[arg(long)]
-    pub target: Option<gpu::Target>,
-    /// Only this test
-    #[arg(long, value_name = "NAME")]
-    pub test: Option<String>,
+    /// Which tests.
+    #[command(flatten)]
+    pub of: TestsOf,
     /// List all changed packages, also those that a passing run had
     #[arg(long)]
     pub all: bool,
@@ -136,15 +138,9 @@ pub struct ResultsList {
     /// Only from this worker: its name, its id, or the beginning of either
     #[arg(long)]
     pub worker: Option<String>,
-    /// How many at most; 0 for all
-    #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 50)]
-    pub limit: usize,
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
-    /// Which hub.
+    /// How much of it, and of which hub.
     #[command(flatten)]
-    pub at: AtHub,
+    pub list: ListOf,
 }
 
 /// `rocbed results show`

@@ -34,7 +34,7 @@ pub struct Flash {
     #[arg(long, value_name = "SIZE", requires = "file", value_parser = crate::recipe::parse_size)]
     pub size: Option<u64>,
     /// Logical sector size that the file is laid out for: 512 or 4096 [default: the image's]
-    #[arg(long, value_name = "BYTES", requires = "file", value_parser = super::sector_size)]
+    #[arg(long, value_name = "BYTES", requires = "file", value_parser = super::build::sector_size)]
     pub sector_size: Option<SectorSize>,
     /// SHA-256 of the image's file [default: from SHA256SUMS beside it]
     #[arg(long, value_name = "DIGEST")]

@@ -12,20 +12,20 @@ use safetext::printable;
 use crate::cmdline::{JobsList, JobsShow};
 use crate::commands::{more, print, print_json};
 use crate::context::Context;
-use crate::hubs::{HubAccess, PAGE, connect};
+use crate::hubs::{HubAccess, Rest, connect, pages};
 use crate::table::{Cell, Screen, Table, of_state, of_verdict};
 use crate::times::{ago, time};
 
 pub(super) fn list(context: &Context, options: &JobsList) -> Result<()> {
-    let (place, client) = connect(&options.at)?;
+    let (place, client) = connect(&options.list.at)?;
     let query = JobQuery {
         state: options.state,
         package: options.package.clone(),
         worker: options.worker.clone(),
         ..JobQuery::default()
     };
-    let (jobs, rest) = pages(&place, &client, query, options.limit)?;
-    if options.json {
+    let (jobs, rest) = fetch(&place, &client, query, options.list.limit)?;
+    if options.list.json {
         print_json(&jobs)?;
     } else {
         print(&table(&jobs, Timestamp::now()).text(Screen::of_stdout()))?;
@@ -36,35 +36,18 @@ pub(super) fn list(context: &Context, options: &JobsList) -> Result<()> {
     Ok(())
 }
 
-/// Whether the hub has more jobs than were fetched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rest {
-    /// There are no more.
-    Nothing,
-    /// There are more on the hub.
-    More,
-}
-
 /// Fetches jobs up to a limit; 0 means no limit.
-pub(super) fn pages(
+pub(super) fn fetch(
     place: &HubAccess,
     client: &Client,
     mut query: JobQuery,
     limit: usize,
 ) -> Result<(Vec<JobInfo>, Rest)> {
-    let mut jobs = Vec::new();
-    loop {
-        let left = if limit == 0 { PAGE } else { limit.saturating_sub(jobs.len()) };
-        query.limit = Some(left.clamp(1, PAGE));
+    pages(limit, |most, after| {
+        (query.limit, query.after) = (Some(most), after);
         let page = client.jobs(&query).map_err(|error| place.explain(error))?;
-        jobs.extend(page.jobs);
-        query.after = page.next;
-        match query.after {
-            None => return Ok((jobs, Rest::Nothing)),
-            Some(_) if limit != 0 && jobs.len() >= limit => return Ok((jobs, Rest::More)),
-            Some(_) => {}
-        }
-    }
+        Ok((page.jobs, page.next))
+    })
 }
 
 fn table(jobs: &[JobInfo], now: Timestamp) -> Table {

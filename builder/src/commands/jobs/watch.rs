@@ -10,7 +10,7 @@ use protocol::api::{JobInfo, JobState};
 use protocol::{Verdict, exit};
 use serde::Serialize;
 
-use super::list::{pages, state, what};
+use super::list::{fetch, state, what};
 use crate::cmdline::JobsWatch;
 use crate::commands::{print, print_json};
 use crate::context::Context;
@@ -28,7 +28,7 @@ pub(super) fn run(context: &Context, options: &JobsWatch) -> Result<u8> {
         for state in [JobState::Running, JobState::Queued] {
             let query = JobQuery { state: Some(state), ..JobQuery::default() };
             // The newest come first in the list, and are watched last.
-            ids.extend(pages(&place, &client, query, 0)?.0.into_iter().rev().map(|job| job.id));
+            ids.extend(fetch(&place, &client, query, 0)?.0.into_iter().rev().map(|job| job.id));
         }
         // A job may be in both answers if it began between the two requests.
         ids.dedup();
@@ -157,7 +157,7 @@ fn refresh(place: &HubAccess, client: &Client, watched: &mut [Watched]) -> Resul
     if open.len() > FEW {
         for state in [JobState::Queued, JobState::Running] {
             let query = JobQuery { state: Some(state), ..JobQuery::default() };
-            now.extend(pages(place, client, query, 0)?.0.into_iter().map(|job| (job.id.clone(), job)));
+            now.extend(fetch(place, client, query, 0)?.0.into_iter().map(|job| (job.id.clone(), job)));
         }
     }
     for watched in open {

@@ -11,6 +11,7 @@ use crate::cmdline::ResultsHistory;
 use crate::commands::{print, print_json};
 use crate::hubs::connect;
 use crate::table::{Screen, of_test_state};
+use crate::wording::counted;
 
 /// Most changes, and most runs, of a test.
 const MOST: usize = 1000;
@@ -20,9 +21,9 @@ const CHANGES: usize = 12;
 pub(super) fn run(options: &ResultsHistory) -> Result<()> {
     let (place, client) = connect(&options.at)?;
     let query = HistoryQuery {
-        package: Some(options.package.clone()),
-        target: options.target.map(|target| target.without_features().to_string()),
-        test: options.test.clone(),
+        package: Some(options.of.package.clone()),
+        target: options.of.target.map(|target| target.without_features().to_string()),
+        test: options.of.test.clone(),
         variants: options.variants,
         changes: if options.json { MOST } else { CHANGES },
         runs: if options.all { MOST } else { 0 },
@@ -36,7 +37,7 @@ pub(super) fn run(options: &ResultsHistory) -> Result<()> {
     // Writing to a String cannot fail.
     let _ = describe(&mut text, &list.tests, Screen::of_stdout());
     if list.tests.is_empty() {
-        let _ = writeln!(text, "no result of {} counts yet", printable(&options.package));
+        let _ = writeln!(text, "no result of {} counts yet", printable(&options.of.package));
     }
     print(&text)
 }
@@ -98,13 +99,17 @@ fn state(test: &TestHistory) -> String {
         details.push(format!("good {}", day(good)));
     }
     if test.flips > 0 {
-        details.push(format!("{} {} in 60 days", test.flips, if test.flips == 1 { "flip" } else { "flips" }));
+        details.push(format!("{} in 60 days", counted(test.flips as usize, "flip", "flips")));
     }
     if test.infrastructure > 0 {
-        details.push(format!("{} later failures of the machine", test.infrastructure));
+        details.push(counted(
+            test.infrastructure as usize,
+            "later failure of the machine",
+            "later failures of the machine",
+        ));
     }
     if let Some(known) = &test.known {
-        details.push(printable(known.bug.as_deref().unwrap_or(&known.text)));
+        details.push(printable(known.failure.bug.as_deref().unwrap_or(&known.failure.text)));
     }
     if details.is_empty() { words } else { format!("{words} ({})", details.join(", ")) }
 }

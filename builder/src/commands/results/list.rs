@@ -8,12 +8,12 @@ use protocol::api::ResultInfo;
 use crate::cmdline::ResultsList;
 use crate::commands::{more, print, print_json};
 use crate::context::Context;
-use crate::hubs::{PAGE, connect};
+use crate::hubs::{Rest, connect, pages};
 use crate::table::{Cell, Screen, Table, of_verdict};
 use crate::times::ago;
 
 pub(super) fn run(context: &Context, options: &ResultsList) -> Result<()> {
-    let (place, client) = connect(&options.at)?;
+    let (place, client) = connect(&options.list.at)?;
     let mut query = ResultQuery {
         package: options.package.clone(),
         target: options.target.map(|target| target.without_features().to_string()),
@@ -21,23 +21,17 @@ pub(super) fn run(context: &Context, options: &ResultsList) -> Result<()> {
         worker: options.worker.clone(),
         ..ResultQuery::default()
     };
-    let mut results = Vec::new();
-    loop {
-        let left = if options.limit == 0 { PAGE } else { options.limit.saturating_sub(results.len()) };
-        query.limit = Some(left.clamp(1, PAGE));
+    let (results, rest) = pages(options.list.limit, |most, after| {
+        (query.limit, query.after) = (Some(most), after);
         let page = client.results(&query).map_err(|error| place.explain(error))?;
-        results.extend(page.results);
-        query.after = page.next;
-        if query.after.is_none() || (options.limit != 0 && results.len() >= options.limit) {
-            break;
-        }
-    }
-    if options.json {
+        Ok((page.results, page.next))
+    })?;
+    if options.list.json {
         print_json(&results)?;
     } else {
         print(&table(&results, Timestamp::now()).text(Screen::of_stdout()))?;
     }
-    if query.after.is_some() {
+    if rest == Rest::More {
         context.reporter.say(&more(results.len(), "results"));
     }
     Ok(())

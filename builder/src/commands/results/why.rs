@@ -20,15 +20,15 @@ const PACKAGES: usize = 20;
 pub(super) fn run(options: &ResultsWhy) -> Result<u8> {
     let (place, client) = connect(&options.at)?;
     let query = HistoryQuery {
-        package: Some(options.package.clone()),
-        target: options.target.map(|target| target.without_features().to_string()),
-        test: options.test.clone(),
+        package: Some(options.of.package.clone()),
+        target: options.of.target.map(|target| target.without_features().to_string()),
+        test: options.of.test.clone(),
         ..HistoryQuery::default()
     };
     let mut found = client.why(&query).map_err(|error| place.explain(error))?.tests;
     let is_known = !found.is_empty() || !client.history(&query).map_err(|error| place.explain(error))?.tests.is_empty();
     // The whole run fails because of its tests.
-    if options.test.is_none() && found.iter().any(|why| !why.test.test.is_empty()) {
+    if options.of.test.is_none() && found.iter().any(|why| !why.test.test.is_empty()) {
         found.retain(|why| !why.test.test.is_empty());
     }
     if options.json {
@@ -50,7 +50,7 @@ fn text(found: &[Explanation], options: &ResultsWhy, is_known: bool) -> String {
         let _ = describe(&mut text, why, options.all, Screen::of_stdout());
     }
     if found.is_empty() {
-        let package = printable(&options.package);
+        let package = printable(&options.of.package);
         text = if is_known {
             format!("no test of {package} fails\n")
         } else {

@@ -1,0 +1,81 @@
+//! `rocbed test` and `rocbed simulate`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::Source;
+
+/// `rocbed test`
+#[derive(Debug, Args)]
+pub struct Test {
+    /// A name (recipes/NAME.toml here, else a shipped recipe), or a path
+    pub recipe: String,
+    /// A source package of the archive, or a path to a source tree, a .dsc or a .tar: ./tree
+    pub package: String,
+    /// Give the testbeds this machine's GPUs: all that ROCm can use, or those with these ids; or simulated ones with these
+    /// targets: --gpu=gfx1100
+    #[arg(long, value_name = "ID", num_args = 0.., require_equals = true, value_delimiter = ',')]
+    pub gpu: Option<Vec<String>>,
+    /// Who runs the tests, one run each [default: user]
+    #[arg(long = "as", value_name = "user|root", value_delimiter = ',', value_parser = run_as)]
+    pub run_as: Vec<protocol::RunAs>,
+    /// End the tests when this time is over and keep what there is: 90m, 2h
+    #[arg(long, value_name = "TIME", default_value_t = protocol::Job::TIMEOUT)]
+    pub timeout: protocol::Span,
+    /// Keep autopkgtest's output and the result bundle in this directory; it is made, or empty
+    #[arg(short, long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// How much a testbed may write, in memory: 4G, 25% [default: half of the memory]
+    #[arg(long, value_name = "SIZE", conflicts_with = "overlay_dir", value_parser = overlay_size)]
+    pub overlay_size: Option<String>,
+    /// Keep what testbeds write in this directory instead of memory; its file system is the limit
+    #[arg(long, value_name = "DIR")]
+    pub overlay_dir: Option<PathBuf>,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Where packages come from.
+    #[command(flatten)]
+    pub source: Source,
+    /// Options for autopkgtest, after `--`
+    #[arg(last = true, value_name = "AUTOPKGTEST OPTION")]
+    pub autopkgtest: Vec<String>,
+}
+
+/// `rocbed simulate`
+#[derive(Debug, Args)]
+pub struct Simulate {
+    /// Targets with commas between them (gfx1030,gfx942), or the file of an inventory, as `rocbed detect --json` prints it
+    #[arg(value_name = "GPUS")]
+    pub gpus: String,
+    /// Run it in a root directory or in that of a recipe, which is built first; what it writes there is thrown away
+    #[arg(long, value_name = "RECIPE|DIR")]
+    pub root: Option<String>,
+    /// Let programs go on after kernels that did not run, to see what comes then: their data is wrong, and the status never 0
+    #[arg(long)]
+    pub skip_kernels: bool,
+    /// Where packages come from.
+    #[command(flatten)]
+    pub source: Source,
+    /// The command, after `--`
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<std::ffi::OsString>,
+}
+
+/// A size as testbeds take it.
+fn overlay_size(text: &str) -> Result<String, String> {
+    let words = ["--root", "/", "--overlay-size", text].map(std::ffi::OsString::from);
+    testbed::TestbedOptions::parse(words).map(|_| text.to_owned()).map_err(|error| match error {
+        testbed::Error::Usage(message) => message,
+        other => other.to_string(),
+    })
+}
+
+pub(super) fn run_as(text: &str) -> Result<protocol::RunAs, String> {
+    match text {
+        "user" => Ok(protocol::RunAs::User),
+        "root" => Ok(protocol::RunAs::Root),
+        _ => Err("tests are run as `user`, as `root`, or as both in turn: user,root".into()),
+    }
+}
