@@ -27,4 +27,5 @@ pub mod table;
 pub mod times;
 pub mod virtio_channel;
 pub mod why;
+pub mod wording;
 pub mod worklist;

@@ -6,6 +6,7 @@ use super::{bytes, print_json};
 use crate::cmdline::Build;
 use crate::context::{Context, mirror};
 use crate::locking::{self, Relock};
+use crate::wording::counted;
 use crate::{image, lock, recipe};
 
 /// Whether this runs in a CI system: all of them set the variable.
@@ -30,7 +31,7 @@ pub fn run(context: &Context, options: &Build) -> Result<()> {
     if let Some(changes) = &outcome.changes {
         outcome.lock.write(&found.path).context("keeping the new lock")?;
         let count = outcome.lock.packages.len();
-        let what = if found.lock.is_none() { format!("{count} packages") } else { lock::summary(changes) };
+        let what = if found.lock.is_none() { counted(count, "package", "packages") } else { lock::summary(changes) };
         context.reporter.say(&format!("wrote {}: {what}", found.path.display()));
     }
     let how = image::BuildOptions {
@@ -52,10 +53,10 @@ pub fn run(context: &Context, options: &Build) -> Result<()> {
     // With JSON on stdout this line is useful only in logs that are read later.
     if !options.json || context.reporter.is_ci() {
         context.reporter.summary(&format!(
-            "built {} in {seconds:.1} s: kernel {}, {} packages, disk.img {}, sha256 {}",
+            "built {} in {seconds:.1} s: kernel {}, {}, disk.img {}, sha256 {}",
             built.directory.display(),
             built.kernel,
-            built.packages,
+            counted(built.packages, "package", "packages"),
             bytes(disk.map_or(0, |disk| disk.size)),
             disk.map_or_else(String::new, |disk| disk.sha256.to_string()),
         ));

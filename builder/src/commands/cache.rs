@@ -12,6 +12,7 @@ use store::{PrunePolicy, StoreEntry, StoreEntryKind, VerifyReport};
 use super::{bytes, print, print_json};
 use crate::cmdline::CacheCommand;
 use crate::context::Context;
+use crate::wording::counted;
 
 /// Kinds of entries, with their heading and JSON key, in the order in which they are shown.
 const KINDS: [(StoreEntryKind, &str, &str); 4] = [
@@ -54,10 +55,10 @@ pub fn run(context: &Context, command: &CacheCommand) -> Result<()> {
             print(&removed.iter().map(line).collect::<String>())?;
             let verb = if *dry_run { "would remove" } else { "removed" };
             context.reporter.say(&format!(
-                "{verb} {} entries, {}; {} entries, {} stay",
-                removed.len(),
+                "{verb} {}, {}; {}, {} stay",
+                counted(removed.len(), "entry", "entries"),
                 bytes(report.freed_bytes),
-                report.kept,
+                counted(report.kept, "entry", "entries"),
                 bytes(report.kept_bytes)
             ));
             Ok(())
@@ -82,9 +83,10 @@ fn verify(context: &Context, remove: bool) -> Result<()> {
         ));
     }
     let VerifyReport { files, trees, values, bytes: size, .. } = &report;
-    context
-        .reporter
-        .say(&format!("read {files} files ({}), {trees} root directories and {values} results", bytes(*size)));
+    let files = counted(*files, "file", "files");
+    let trees = counted(*trees, "root directory", "root directories");
+    let values = counted(*values, "result", "results");
+    context.reporter.say(&format!("read {files} ({}), {trees} and {values}", bytes(*size)));
     match (report.broken.len(), remove) {
         (0, _) => context.reporter.say("all of it is what its digest says"),
         (count, true) => {
@@ -140,7 +142,7 @@ fn list(context: &Context, files: bool, json: bool) -> Result<()> {
         }
     }
     let all: Vec<&Kept> = entries.iter().collect();
-    writeln!(text, "in all: {} entries, {}", all.len(), sum(&all))?;
+    writeln!(text, "in all: {}, {}", counted(all.len(), "entry", "entries"), sum(&all))?;
     print(&text)
 }
 

@@ -12,6 +12,7 @@ use super::{print, print_json};
 use crate::cmdline::{Lint, LintFormat};
 use crate::context::Context;
 use crate::table::{Cell, Screen, Table};
+use crate::wording::{capital, counted};
 
 /// There are findings that are errors.
 const FOUND: u8 = 1;
@@ -105,13 +106,12 @@ fn style(severity: Severity) -> Style {
 }
 
 fn summary(report: &Report) -> String {
-    let counted = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     let silenced = report.findings.len() - report.open().count();
     let mut parts: Vec<String> = Severity::ALL
         .into_iter()
         .map(|severity| (report.count(severity), severity))
         .filter(|(count, _)| *count > 0)
-        .map(|(count, severity)| counted(count, severity.name()))
+        .map(|(count, severity)| counted(count, severity.name(), &format!("{}s", severity.name())))
         .collect();
     if parts.is_empty() {
         parts.push("nothing to complain about".to_owned());
@@ -149,12 +149,6 @@ fn explain(id: &str, json: bool) -> Result<()> {
         capital(rule.summary),
         rule.explanation
     ))
-}
-
-/// The text with a capital letter first.
-pub(crate) fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }
 
 fn list(json: bool) -> Result<()> {

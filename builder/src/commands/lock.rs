@@ -12,6 +12,7 @@ use crate::lock::{self, Change, LockError};
 use crate::locking::{self, Found, Origin, Relock};
 use crate::recipe;
 use crate::times::date;
+use crate::wording::counted;
 
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -55,7 +56,8 @@ pub fn run(context: &Context, options: &LockArgs) -> Result<()> {
     if !first {
         print(&changes.iter().map(|change| format!("{change}\n")).collect::<String>())?;
     }
-    let what = if first { format!("{} packages", outcome.lock.packages.len()) } else { lock::summary(&changes) };
+    let packages = outcome.lock.packages.len();
+    let what = if first { counted(packages, "package", "packages") } else { lock::summary(&changes) };
     let verb = if write { "wrote" } else { "kept" };
     context.reporter.say(&format!(
         "{verb} {}: {what}, archive of {}",

@@ -38,8 +38,6 @@ use serde::Serialize;
 use crate::cmdline::{Cli, Command};
 use crate::context::Context;
 
-pub(crate) use lint::capital;
-
 /// Runs the command and returns the exit code.
 pub fn run(context: &Context, cli: Cli) -> Result<u8> {
     match cli.command {

@@ -12,6 +12,7 @@ use crate::context::{Context, mirror};
 use crate::image::root;
 use crate::lock::{self, Change, LockedPackage};
 use crate::locking::{self, Relock};
+use crate::wording::counted;
 use crate::{recipe, resolve, times, why};
 
 #[derive(Serialize)]
@@ -110,7 +111,7 @@ fn text(report: &Report, had_lock: bool) -> String {
     lines.push(format!("packages   {}, {} installed", report.packages.len(), bytes(report.installed_bytes)));
     lines.push(match missing {
         0 => "download   nothing, all packages are in the cache".to_owned(),
-        some => format!("download   {some} packages, {}", bytes(report.download_bytes)),
+        some => format!("download   {}, {}", counted(some, "package", "packages"), bytes(report.download_bytes)),
     });
     let root = if report.root_directory_cached { "from the cache" } else { "to be unpacked and configured" };
     lines.push(format!("root       {root}"));

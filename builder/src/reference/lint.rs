@@ -2,7 +2,7 @@
 
 use lint::{RULES, Scope, Severity};
 
-use crate::commands::capital;
+use crate::wording::capital;
 
 /// Generates the page.
 pub(super) fn markdown() -> String {

@@ -259,7 +259,8 @@ fn last_words(heading: &Heading<'_>, scan: &Scan, choice: &Choice, code: u8) -> 
     texts.extend(unknown.iter().map(|word| format!("the word `{word}` of the job is not known, and was ignored")));
     let left_out = choice.left_out.len() + scan.unusable.len();
     if left_out > 0 {
-        texts.push(format!("{left_out} files were left out of this result: see artifacts.removed.txt"));
+        let files = if left_out == 1 { "a file was".to_owned() } else { format!("{left_out} files were") };
+        texts.push(format!("{files} left out of this result: see artifacts.removed.txt"));
     }
     texts.extend(heading.notes.iter().cloned());
     notes(texts.into_iter())

@@ -15,6 +15,7 @@ use crate::commands::{print, print_json};
 use crate::context::{Context, mirror};
 use crate::hubs::connect;
 use crate::lock::Lock;
+use crate::wording::counted;
 use crate::worklist::{Candidate, Indexes, changed, need, rdeps, select};
 use crate::{archive, recipe};
 
@@ -61,7 +62,8 @@ pub(super) fn run(context: &Context, options: &JobsMake) -> Result<()> {
         .collect();
     let count: usize = planned.iter().map(|(_, jobs)| jobs.len()).sum();
     let unchanged = if lock.is_some() { format!("; {} unchanged", found - planned.len()) } else { String::new() };
-    context.reporter.say(&format!("{count} jobs for {} packages of {}{unchanged}", planned.len(), wish.suite));
+    let (jobs, packages) = (counted(count, "job", "jobs"), counted(planned.len(), "package", "packages"));
+    context.reporter.say(&format!("{jobs} for {packages} of {}{unchanged}", wish.suite));
     hand_over(context, options, planned, &wish.suite)
 }
 

@@ -17,6 +17,7 @@ use crate::cmdline::ResultsFetch;
 use crate::commands::{print, print_json};
 use crate::context::Context;
 use crate::hubs::{HubAccess, connect};
+use crate::wording::counted;
 
 /// A fetched bundle.
 #[derive(Debug, Serialize)]
@@ -158,6 +159,6 @@ fn unpack(context: &Context, path: &Path, output: &Path, job: &str) -> Result<Pa
     fs::create_dir(&inside).with_context(|| format!("making {}", inside.display()))?;
     let entries = bundle::unpack(file, &inside).with_context(|| format!("unpacking {}", path.display()))?;
     fs::rename(&inside, &to).with_context(|| format!("renaming {} to {}", inside.display(), to.display()))?;
-    context.reporter.detail(&format!("unpacked {} entries into {}", entries.len(), to.display()));
+    context.reporter.detail(&format!("unpacked {} into {}", counted(entries.len(), "entry", "entries"), to.display()));
     Ok(to)
 }

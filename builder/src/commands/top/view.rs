@@ -8,6 +8,7 @@ use crate::commands::jobs::gpu;
 use crate::commands::{results, workers};
 use crate::table::{Cell, Screen, Table, bold, dimmed, line, warning};
 use crate::times::ago;
+use crate::wording::counted;
 
 /// Width of a progress bar.
 const BAR: u64 = 10;
@@ -123,13 +124,12 @@ fn summary(snapshot: &Snapshot, address: &str) -> Vec<Cell> {
     let online = snapshot.workers.iter().filter(|worker| worker.online).count();
     let gpus: usize =
         snapshot.workers.iter().filter(|worker| worker.online).map(|worker| worker.machine.gpus.gpus.len()).sum();
-    let counted = |count: usize, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
     let text = format!(
         "  {} of {} online, {}; {} running, {} queued",
         online,
-        counted(snapshot.workers.len(), "worker"),
-        counted(gpus, "GPU"),
-        counted(snapshot.running.len(), "job"),
+        counted(snapshot.workers.len(), "worker", "workers"),
+        counted(gpus, "GPU", "GPUs"),
+        counted(snapshot.running.len(), "job", "jobs"),
         snapshot.queued.len(),
     );
     vec![Cell::coloured(address, bold()), text.into()]

@@ -118,7 +118,11 @@ impl Remembered {
     /// `it had faults in 3 jobs, the last 3 in a row (hang, reset)`
     fn explain(&self) -> String {
         let kinds: Vec<_> = self.kinds.iter().map(|kind| kind.name()).collect();
-        format!("it had faults in {} jobs, the last {} in a row ({})", self.faults, self.in_row, kinds.join(", "))
+        let jobs = match self.faults {
+            1 => "one job".to_owned(),
+            faults => format!("{faults} jobs, the last {} in a row", self.in_row),
+        };
+        format!("it had faults in {jobs} ({})", kinds.join(", "))
     }
 }
 
