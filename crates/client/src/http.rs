@@ -122,18 +122,8 @@ impl Client {
         if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none_or(str::is_empty) {
             return Err(wrong());
         }
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            // Requests are for this hub only.
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .accept_encoding("identity")
-            .user_agent(concat!("rocbed/", env!("CARGO_PKG_VERSION")))
-            .timeout_connect(Some(options.timeout))
-            .timeout_per_read(Some(options.timeout))
-            .timeout_per_write(Some(options.timeout))
-            .max_idle_connections_per_host(4)
-            .tls_config(tls::trusting(options.ca_file.as_deref())?);
+        // A token is for this hub only.
+        let config = transfer::one_server(options.timeout, tls::trusting(options.ca_file.as_deref())?);
         Ok(Self {
             base: address.trim().trim_end_matches('/').to_owned(),
             prefix: PREFIX,

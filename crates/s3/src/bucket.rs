@@ -63,19 +63,9 @@ impl Options {
     }
 
     pub(crate) fn agent(&self) -> Result<Agent, S3Error> {
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            // A request is signed for one server and path.
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .accept_encoding("identity")
-            .user_agent(concat!("rocbed/", env!("CARGO_PKG_VERSION")))
-            .timeout_connect(Some(self.timeout))
-            .timeout_recv_response(Some(self.timeout))
-            .timeout_per_read(Some(self.timeout))
-            .timeout_per_write(Some(self.timeout))
-            .max_idle_connections_per_host(4)
-            .tls_config(tls::trusting(self.ca_file.as_deref())?);
+        // A request is signed for one server and path.
+        let config = transfer::one_server(self.timeout, tls::trusting(self.ca_file.as_deref())?)
+            .timeout_recv_response(Some(self.timeout));
         Ok(config.build().into())
     }
 }

@@ -2,11 +2,16 @@
 //!
 //! - [`range`]: the part of a file that a request asks for (`Range`), and that an answer holds (`Content-Range`);
 //! - [`Backoff`]: pauses between attempts;
-//! - `tls` (feature of the same name): which certificate authorities clients trust.
+//! - with the feature `tls`: `tls`, which certificate authorities clients trust, and `one_server`, settings of clients
+//!   that talk to one server.
 
 mod backoff;
+#[cfg(feature = "tls")]
+mod one_server;
 pub mod range;
 #[cfg(feature = "tls")]
 pub mod tls;
 
 pub use backoff::Backoff;
+#[cfg(feature = "tls")]
+pub use one_server::one_server;
