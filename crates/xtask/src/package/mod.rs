@@ -53,7 +53,7 @@ pub(crate) fn deb(options: &Options) -> Result<()> {
     let output = output.canonicalize().with_context(|| format!("finding {}", output.display()))?;
     // Documentation says `rocbed_*.deb`. Elsewhere, earlier packages are the user's.
     if options.output.is_none() {
-        remove_packages(&output)?;
+        remove_earlier(&output, is_package)?;
     }
     for record in &built.records {
         copy_into(record, &output)?;
@@ -64,12 +64,15 @@ pub(crate) fn deb(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Removes the packages that earlier commits had, and the records of their builds.
-fn remove_packages(directory: &Path) -> Result<()> {
+/// Removes the files of a directory that earlier commits had, by their names; there may be no such directory.
+fn remove_earlier(directory: &Path, is_ours: fn(&Path) -> bool) -> Result<()> {
+    if !directory.exists() {
+        return Ok(());
+    }
     let listing = || format!("listing {}", directory.display());
     for entry in fs::read_dir(directory).with_context(listing)? {
         let path = entry.with_context(listing)?.path();
-        if is_package(&path) {
+        if is_ours(&path) {
             fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
         }
     }
@@ -127,7 +130,7 @@ mod tests {
         for name in kept.iter().chain(&removed) {
             fs::write(directory.path().join(name), "")?;
         }
-        remove_packages(directory.path())?;
+        remove_earlier(directory.path(, is_package))?;
         for name in kept {
             assert!(directory.path().join(name).exists(), "{name}");
         }

@@ -82,25 +82,10 @@ pub(crate) fn run_oci(options: &Options) -> Result<()> {
     let own = target_directory().join("oci");
     // Documentation says `rocbed-hub-*.oci.tar`. Elsewhere, earlier images are the user's.
     if options.output.is_none() {
-        remove_images(&own)?;
+        super::remove_earlier(&own, is_image)?;
     }
     for path in images.write(scratch.path(), options.output.as_ref().unwrap_or(&own))? {
         println!("{}", path.display());
-    }
-    Ok(())
-}
-
-/// Removes the images that earlier commits had.
-fn remove_images(directory: &Path) -> Result<()> {
-    if !directory.exists() {
-        return Ok(());
-    }
-    let listing = || format!("listing {}", directory.display());
-    for entry in fs::read_dir(directory).with_context(listing)? {
-        let path = entry.with_context(listing)?.path();
-        if is_image(&path) {
-            fs::remove_file(&path).with_context(|| format!("removing {}", path.display()))?;
-        }
     }
     Ok(())
 }
