@@ -24,13 +24,20 @@ struct Ran {
 /// Package, user and test.
 type Key = (String, String, String);
 
-/// Compares the results of two jobs, which may be of different targets or with different packages. `Err` has the id of
-/// a job that has no result.
-pub(crate) fn compare_jobs(db: &Connection, before: &str, after: &str) -> rusqlite::Result<Result<Comparison, String>> {
+/// What came of comparing two jobs.
+pub(crate) enum JobComparison {
+    /// Both have results.
+    Compared(Comparison),
+    /// The job with this id has no result.
+    NoResult(String),
+}
+
+/// Compares the results of two jobs, which may be of different targets or with different packages.
+pub(crate) fn compare_jobs(db: &Connection, before: &str, after: &str) -> rusqlite::Result<JobComparison> {
     let (first, second) = (of_job(db, before)?, of_job(db, after)?);
     for (job, tests) in [(before, &first), (after, &second)] {
         if tests.is_empty() {
-            return Ok(Err(job.to_owned()));
+            return Ok(JobComparison::NoResult(job.to_owned()));
         }
     }
     let mut comparison = Comparison::default();
@@ -47,7 +54,7 @@ pub(crate) fn compare_jobs(db: &Connection, before: &str, after: &str) -> rusqli
         }
     }
     comparison.tests.sort_by_key(|test| test.compared);
-    Ok(Ok(comparison))
+    Ok(JobComparison::Compared(comparison))
 }
 
 fn of_job(db: &Connection, job: &str) -> rusqlite::Result<BTreeMap<Key, Ran>> {

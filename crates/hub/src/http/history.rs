@@ -11,7 +11,7 @@ use protocol::api::{
 };
 use serde::Deserialize;
 
-use crate::history::{self, Elsewhere, HistoryFilter};
+use crate::history::{self, Elsewhere, HistoryFilter, JobComparison};
 use crate::http::answer::{Answer, Refused, refuse};
 use crate::http::auth::{Admin, Reader};
 use crate::http::body::Document;
@@ -96,8 +96,10 @@ pub(crate) async fn compare(
     }
     let compared = shared.readers.run(move |db| history::compare_jobs(db, &pair.before, &pair.after)).await?;
     match compared {
-        Ok(comparison) => Ok(Json(comparison)),
-        Err(job) => refuse(ProblemCode::NotFound, format!("there is no result of job `{job}`, and it is not a day")),
+        JobComparison::Compared(comparison) => Ok(Json(comparison)),
+        JobComparison::NoResult(job) => {
+            refuse(ProblemCode::NotFound, format!("there is no result of job `{job}`, and it is not a day"))
+        }
     }
 }
 
