@@ -1,5 +1,12 @@
 //! Tests of `rocbed hub`, `rocbed jobs`, `rocbed results` and `rocbed workers` together, with a simulated worker.
 
+#[path = "hub_commands/history.rs"]
+mod history;
+#[path = "hub_commands/serving.rs"]
+mod serving;
+#[path = "hub_commands/terminal.rs"]
+mod terminal;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
@@ -132,70 +139,6 @@ fn jobs_are_cancelled_repeated_and_imported() {
     says(&hub.call(&["jobs", "import"]).arg(&list).fails(), &["tree", "only this machine has", "rocbed boot"]);
 }
 
-#[test]
-fn since_when_a_test_fails_and_what_is_known_of_it() {
-    let hub = Hub::start(&[]);
-    let worker = MadeUpWorker::register(&hub, "lab-1", "gfx1030");
-    let run = |verdict| {
-        hub.call(&["jobs", "add", "rocrand"]).ok();
-        worker.deliver(&worker.begin(), verdict);
-    };
-    let why = || hub.call(&["results", "why", "rocrand", "--target", "gfx1030"]).run();
-    assert_eq!(why().code, Some(8));
-    run(Verdict::Pass);
-    assert_eq!((why().code, why().stdout.as_str()), (Some(0), "no test of rocrand fails\n"));
-    run(Verdict::Fail);
-
-    let history = hub.call(&["results", "history", "rocrand", "--target", "gfx1030"]).ok();
-    says(&history, &["rocrand  upstream  gfx1030 (simulated)  new failure since", "ok -> new failure", "rocrand-2"]);
-    let all = hub.json(&["results", "history", "rocrand", "--test", "upstream", "--all"]);
-    assert_eq!((&all[0]["state"], all[0]["runs"].as_array().map(Vec::len)), (&json!("new-failure"), Some(2)));
-    let why = why();
-    assert_eq!(why.code, Some(4), "{}", why.stderr);
-    says(
-        &why.stdout,
-        &["last good: ", "first bad: ", "changed:  the packages are not known", "jobs confirm rocrand-2"],
-    );
-    assert!(!why.stdout.contains("whole run"), "{}", why.stdout);
-
-    let compared = hub.call(&["results", "compare", "rocrand", "rocrand-2"]).run();
-    assert_eq!(compared.code, Some(4), "{}", compared.stderr);
-    says(&compared.stdout, &["regressed", "upstream", "2 regressed"]);
-    assert_eq!(hub.call(&["results", "compare", "rocrand", "rocrand"]).run().code, Some(0));
-    let days = hub.call(&["results", "compare", "yesterday", "today"]).run();
-    assert_eq!(days.code, Some(0), "{}", days.stderr);
-    says(&days.stdout, &["added"]);
-    says(&hub.call(&["results", "compare", "rocrand", "nothing"]).fails(), &["nothing", "not a day"]);
-
-    says(
-        &hub.call(&["results", "show", "rocrand-2"]).ok(),
-        &["reproduce: rocbed test rocm rocrand --gpu -- --test-name=upstream"],
-    );
-    let bug = hub.call(&["results", "bug", "rocrand-2"]).ok();
-    says(&bug, &["Subject: rocrand: autopkgtest upstream fails on gfx1030", "Source: rocrand", "/jobs/rocrand-2"]);
-
-    assert_eq!(hub.call(&["jobs", "confirm", "rocrand-2"]).ok(), "rocrand-2-2\n");
-    let claimed = worker.begin();
-    assert_eq!(claimed.job.tests, ["upstream"]);
-    worker.deliver(&claimed, Verdict::Fail);
-    let history = hub.call(&["results", "history", "rocrand"]).ok();
-    says(&history, &["regression since"]);
-    says(&hub.call(&["jobs", "confirm", "rocrand"]).fails(), &["rocrand", "has not failed"]);
-
-    let number = hub
-        .call(&[
-            "known", "add", "rocrand", "--test", "upstream", "--target", "gfx1030", "--bug", "#1112345", "--until",
-            "7.3",
-        ])
-        .ok();
-    assert_eq!(number, "1\n");
-    says(&hub.call(&["results", "history", "rocrand"]).ok(), &["known since", "1112345"]);
-    says(&hub.call(&["known", "list"]).ok(), &["NUMBER", "rocrand", "upstream", "1112345", "7.3"]);
-    hub.call(&["known", "remove", "1"]).ok();
-    assert_eq!(hub.json(&["known", "list"]), json!([]));
-    says(&hub.call(&["known", "add", "rocrand", "--bug", "soon"]).fails(), &["bug", "neither the number"]);
-}
-
 fn piped(call: Call, text: &str) -> Output {
     let mut child = call.into_command().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let child = child.as_mut().expect("rocbed");
@@ -277,86 +220,6 @@ fn a_hub_that_is_not_there() {
 }
 
 #[test]
-fn what_keeps_a_hub_from_starting() {
-    let hub = Hub::start(&[]);
-    let data = hub.started()["data"].as_str().expect("a path");
-    let again = hub.call(&["hub", "--listen", "127.0.0.1:0"]).fails();
-    says(&again, &[data, "in use by another hub", hub.address(), "--data"]);
-    let other = hub.home().join("other").display().to_string();
-    let port = hub.address().trim_start_matches("http://");
-    says(&hub.call(&["hub", "--data", &other, "--listen", port]).fails(), &[port, "--listen"]);
-    let file = hub.home().join("file");
-    fs::write(&file, "no certificate").expect("a file");
-    let file = file.display().to_string();
-    says(&hub.call(&["hub", "--data", &other, "--tls-cert", &file, "--tls-key", &file]).fails(), &[&file, "PEM"]);
-    let usage = hub.call(&["hub", "--tls-cert", &file]).run();
-    assert_eq!(usage.code, Some(2), "{}", usage.stderr);
-    says(&hub.call(&["hub", "--data", &format!("{file}/x")]).fails(), &[&file, "Not a directory"]);
-}
-
-#[test]
-fn signals_end_it_and_nothing_is_forgotten() {
-    let hub = Hub::start(&[]);
-    let token = hub.started()["admin-token"].as_str().expect("a token, at the first start").to_owned();
-    hub.call(&["jobs", "add", "rocrand"]).ok();
-    let (code, _, home) = hub.end("-TERM");
-    assert_eq!(code, Some(0));
-    let hub = Hub::start_in(home, &["--listen", "127.0.0.1:0"]);
-    assert_eq!(hub.started()["admin-token"], Value::Null, "it is shown once");
-    assert_eq!(hub.json(&["jobs", "list"])[0]["id"], "rocrand");
-    let (code, _, home) = hub.end("-INT");
-    assert_eq!(code, Some(0));
-    let hub = Hub::start_in(home, &["--listen", "127.0.0.1:0", "--new-admin-token"]);
-    assert_ne!(hub.started()["admin-token"], Value::String(token.clone()));
-    says(&hub.call(&["jobs", "add", "x1", "--token", &token]).fails(), &["does not know this token"]);
-    hub.call(&["jobs", "add", "rocrand"]).ok();
-}
-
-#[test]
-fn a_hangup_has_tokens_and_the_certificate_read_again() {
-    let authority = Authority::new();
-    let home = tempfile::tempdir().expect("a directory");
-    let path = |name: &str| home.path().join(name).display().to_string();
-    let (certificate, key) = (path("cert.pem"), path("key.pem"));
-    fs::copy(authority.server_certificate(), &certificate).expect("a certificate");
-    fs::copy(authority.server_key(), &key).expect("a key");
-    let ca = authority.certificate().display().to_string();
-    let words = ["--listen", "127.0.0.1:0", "--tls-cert", &certificate, "--tls-key", &key];
-    let (certificate, key) = (certificate.clone(), key.clone());
-    let words: Vec<String> = words.map(str::to_owned).to_vec();
-    let hub = Hub::start_in(home, &words.iter().map(String::as_str).collect::<Vec<_>>());
-    let other = Authority::new();
-    let ask = |ca: &str| hub.call(&["jobs", "list", "--ca", ca]).run().code == Some(0);
-    assert!(ask(&ca));
-    fs::copy(other.server_certificate(), &certificate).expect("a certificate");
-    let join = hub.started()["join-token-path"].as_str().expect("a path").to_owned();
-    let token = fs::read_to_string(&join).expect("a token");
-    fs::remove_file(&join).expect("removing the token");
-    let hang_up = || tool("kill", ["-HUP", &hub.started()["pid"].to_string()]);
-    hang_up();
-    // A certificate and a key that do not belong together are not used, and the hub continues.
-    until("a new join token", || fs::read_to_string(&join).is_ok_and(|new| new != token));
-    assert!(ask(&ca));
-    fs::copy(other.server_key(), &key).expect("a key");
-    hang_up();
-    let other = other.certificate().display().to_string();
-    until("the new certificate", || ask(&other));
-    let (code, said, _) = hub.end("-TERM");
-    assert_eq!(code, Some(0));
-    says(&said, &["the certificate cannot be used; the old one stays in use", &certificate]);
-}
-
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    for _ in 0..600 {
-        if is_so() {
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    }
-    panic!("this did not come: {what}");
-}
-
-#[test]
 fn people_are_told_how_to_go_on() {
     let home = tempfile::tempdir().expect("a directory");
     let mut command = in_home(home.path(), &["hub", "--listen", "127.0.0.1:0"]).into_command();
@@ -377,17 +240,6 @@ fn people_are_told_how_to_go_on() {
         ["this machine only", "rocbed-admin-", "rocbed.hub=http://127.0.0.1:", "rocbed.join-token=rocbed-join-"];
     says(&text, &parts);
     says(&text, &["hub = \"http://127.0.0.1:", "join-token = \"rocbed-join-", "rocbed.toml"]);
-}
-
-#[test]
-fn https_with_a_certificate_of_ones_own() {
-    let authority = Authority::new();
-    let path = |path: PathBuf| path.display().to_string();
-    let (certificate, key) = (path(authority.server_certificate()), path(authority.server_key()));
-    let hub = Hub::start(&["--tls-cert", &certificate, "--tls-key", &key]);
-    assert!(hub.address().starts_with("https://127.0.0.1:"), "{}", hub.address());
-    says(&hub.call(&["jobs", "list"]).fails(), &["certificate", "--ca"]);
-    hub.call(&["jobs", "add", "rocrand", "--ca", &path(authority.certificate())]).ok();
 }
 
 #[test]
@@ -415,112 +267,4 @@ fn a_list_is_made_from_what_the_archive_has_signed() {
     fs::write(&path, text).expect("tampering");
     fs::remove_dir_all(&cache).expect("forgetting what was fetched");
     says(&make(&[]).fails(), &["Sources"]);
-}
-
-/// What a command shows on a terminal of this width, with these keys typed.
-fn on_terminal(call: Call, columns: u32, keys: &str) -> Output {
-    let command = call.into_command();
-    let quoted = |word: &std::ffi::OsStr| format!("'{}'", word.to_string_lossy());
-    let words: Vec<String> = std::iter::once(command.get_program()).chain(command.get_args()).map(quoted).collect();
-    let line = format!("stty cols {columns} rows 24; exec {}", words.join(" "));
-    let mut script = std::process::Command::new("script");
-    script
-        .args(["--quiet", "--flush", "--return", "--command", &line, "/dev/null"])
-        .env("TERM", "xterm")
-        .env_remove("NO_COLOR");
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => script.env(name, value),
-            None => script.env_remove(name),
-        };
-    }
-    script.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = script.spawn().expect("script, of the package bsdutils");
-    let mut stdin = child.stdin.take().expect("its stdin");
-    for key in keys.bytes() {
-        // A moment between the keys, as when somebody types.
-        std::thread::sleep(std::time::Duration::from_millis(500));
-        stdin.write_all(&[key]).expect("a key");
-    }
-    let output = child.wait_with_output().expect("its end");
-    drop(stdin);
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Output { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
-}
-
-/// The text without colours, and without the carriage returns of a terminal.
-fn plain(text: &str) -> String {
-    let mut plain = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('\u{1b}') {
-        plain.push_str(before);
-        rest = after.trim_start_matches(|char: char| !char.is_ascii_alphabetic());
-        rest = rest.get(1..).unwrap_or_default();
-    }
-    plain.push_str(rest);
-    plain.replace('\r', "")
-}
-
-#[test]
-fn on_a_terminal_tables_fit_and_have_colours_that_can_be_switched_off() {
-    let hub = Hub::start(&[]);
-    hub.call(&["jobs", "add", "composable-kernel-with-a-long-name", "--gpu", "gfx1030,gfx90a,gfx942"]).ok();
-    let worker = MadeUpWorker::register(&hub, "poweredge-r7525-number-2", "gfx1030");
-    worker.deliver(&worker.begin(), Verdict::Fail);
-    for words in [
-        &["jobs", "list"][..],
-        &["results", "list"],
-        &["workers", "list"],
-        &["jobs", "watch", "composable-kernel-with-a-long-name"],
-    ] {
-        let wide = hub.call(words).run().stdout;
-        assert!(!wide.contains('\u{1b}') && !wide.contains('…'), "{words:?}: all of it is there in a pipe:\n{wide}");
-        let shown = on_terminal(hub.call(words), 60, "").stdout;
-        assert!(shown.contains("\u{1b}[3") && !shown.contains("\\u{1b}"), "{words:?}: it has colours: {shown:?}");
-        // A command to be copied is not cut.
-        for line in plain(&shown).lines().filter(|line| !line.starts_with("reproduce ")) {
-            assert!(line.chars().count() <= 60, "{words:?}: {line:?} is too wide in:\n{shown}");
-        }
-        let grey = on_terminal(hub.call(words).env("NO_COLOR", "1"), 60, "").stdout;
-        assert_eq!(grey.matches('\u{1b}').count(), 0, "{words:?}: {grey:?}");
-    }
-}
-
-#[test]
-fn top_shows_a_hub_live_on_a_terminal_and_once_elsewhere() {
-    let hub = Hub::start(&[]);
-    hub.call(&["jobs", "add", "rocrand", "hipcub", "rocfft"]).ok();
-    let worker = MadeUpWorker::register(&hub, "lab-1", "gfx1030");
-    worker.deliver(&worker.begin(), Verdict::Fail);
-    worker.begin();
-
-    let once = hub.call(&["top"]).ok();
-    says(
-        &once,
-        &["1 of 1 worker online, 1 GPU; 1 job running, 1 queued", "lab-1", "gfx1030", "running upstream", "rocfft"],
-    );
-    says(&once, &["1 of 2 tests passed"]);
-    assert!(!once.contains('\u{1b}') && !once.contains("q quit"), "{once}");
-    let one: Value = serde_json::from_str(&hub.call(&["top", "--json"]).ok()).expect("JSON");
-    assert_eq!((&one["running"][0]["job"]["id"], &one["queued"][0]["id"]), (&json!("hipcub"), &json!("rocfft")));
-    assert!(one["running"][0]["since"].is_string() && one["workers"][0]["online"] == true, "{one}");
-
-    // A filter that leaves only the queued job, then quit.
-    let live = on_terminal(hub.call(&["top", "--every", "1s"]), 80, "/rocfft\rq");
-    assert_eq!(live.code, Some(0), "{}", live.stderr);
-    let (screen, after) = live
-        .stdout
-        .split_once("\u{1b}[?1049h")
-        .expect("the alternate screen")
-        .1
-        .split_once("\u{1b}[?1049l")
-        .expect("and back");
-    assert_eq!(after, "", "nothing is left behind");
-    says(screen, &["filter: rocfft_", "q quit  s sort (name)", "only \"rocfft\""]);
-    let last = screen.rsplit("\u{1b}[H").next().expect("the last frame");
-    assert!(last.contains("rocfft") && !last.contains("running upstream"), "{last}");
-    let gone = hub.address().to_owned();
-    drop(hub);
-    let failed = rocbed(["top", "--hub", &gone]).fails();
-    says(&failed, &["help: is the hub running"]);
 }
