@@ -7,6 +7,7 @@ use advice::Advice;
 use anyhow::Result;
 use progress::Progress as _;
 use serde::Serialize;
+use sha256::Digest;
 use store::{PrunePolicy, StoreEntry, StoreEntryKind, VerifyReport};
 
 use super::{bytes, print, print_json};
@@ -30,7 +31,7 @@ struct Kept {
     bytes: u64,
     /// Seconds since the last use.
     idle: u64,
-    digest: String,
+    digest: Digest,
 }
 
 pub fn run(context: &Context, command: &CacheCommand) -> Result<()> {
@@ -108,7 +109,7 @@ fn kept(entry: StoreEntry) -> Kept {
         label: entry.label,
         bytes: entry.size,
         idle: SystemTime::now().duration_since(entry.last_use).map_or(0, |idle| idle.as_secs()),
-        digest: entry.digest.to_string(),
+        digest: entry.digest,
     }
 }
 
