@@ -130,7 +130,7 @@ mod tests {
         for name in kept.iter().chain(&removed) {
             fs::write(directory.path().join(name), "")?;
         }
-        remove_earlier(directory.path(, is_package))?;
+        remove_earlier(directory.path(), is_package)?;
         for name in kept {
             assert!(directory.path().join(name).exists(), "{name}");
         }
