@@ -15,6 +15,7 @@ mod error;
 pub mod exit;
 mod installed;
 mod job;
+mod job_id;
 mod list;
 mod need;
 mod plain;

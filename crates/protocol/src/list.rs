@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::VERSION;
-use crate::api::job_id;
 use crate::job::Job;
+use crate::job_id::job_id;
 
 /// Jobs in the order in which they are run, except for their priorities.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -52,6 +52,25 @@ impl Verdict {
         }
     }
 
+    /// The exit code of a program that ran several jobs: that of the worst. Jobs without a test beside jobs with some count
+    /// as skipped tests.
+    pub fn exit_code_of_all(verdicts: impl IntoIterator<Item = Self>) -> u8 {
+        let (mut worst, mut passed, mut skipped) = (exit::PASSED, false, false);
+        for verdict in verdicts {
+            match verdict {
+                Self::Pass => passed = true,
+                Self::Neutral => skipped = true,
+                other => worst = worst.max(other.exit_code()),
+            }
+        }
+        match (worst, passed, skipped) {
+            (exit::SOME_FAILED, _, true) => exit::SOME_FAILED | exit::SOME_SKIPPED,
+            (exit::PASSED, true, true) => exit::SOME_SKIPPED,
+            (exit::PASSED, false, _) => exit::NOTHING_TESTED,
+            _ => worst,
+        }
+    }
+
     /// Whether it says something about the package: not where the GPU or the testbed failed.
     pub fn is_of_package(self) -> bool {
         !matches!(self, Self::GpuFault | Self::TestbedFailed)
@@ -87,6 +106,7 @@ impl std::str::FromStr for Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use Verdict::{Fail, GpuFault, Neutral, Pass, TestbedFailed, Timeout};
 
     #[test]
     fn exit_statuses_of_autopkgtest() {
@@ -104,5 +124,22 @@ mod tests {
             assert_eq!(verdict.name().parse(), Ok(verdict));
         }
         Ok(())
+    }
+
+    #[test]
+    fn the_worst_counts() {
+        let table: [(&[Verdict], u8); 8] = [
+            (&[Pass, Pass], 0),
+            (&[Pass, Neutral], 2),
+            (&[Pass, Fail], 4),
+            (&[Fail, Neutral], 6),
+            (&[Neutral, Neutral], 8),
+            (&[], 8),
+            (&[Fail, TestbedFailed, Pass], 16),
+            (&[GpuFault, Timeout], 4),
+        ];
+        for (verdicts, code) in table {
+            assert_eq!(Verdict::exit_code_of_all(verdicts.iter().copied()), code, "{verdicts:?}");
+        }
     }
 }

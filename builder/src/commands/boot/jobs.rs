@@ -205,7 +205,7 @@ mod tests {
         let list = JobList::parse(b"[[job]]\npackage = \"gzip\"\n[[job]]\npackage = \"sed\"\n")?;
         let mut watcher = Watcher::new(&reporter, &list, true);
         watcher.finished("gzip", Verdict::Pass, "1 passed", Path::new("results/gzip.tar.zst"));
-        assert_eq!(exit::of_all(watcher.verdicts()), exit::TESTBED_FAILED);
+        assert_eq!(Verdict::exit_code_of_all(watcher.verdicts()), exit::TESTBED_FAILED);
         assert_eq!(
             watcher.table(),
             "gzip  pass            1 passed  results/gzip.tar.zst\n\

@@ -15,7 +15,7 @@ use std::time::Duration;
 use advice::Advice;
 use anyhow::{Context as _, Result, ensure};
 use progress::Progress as _;
-use protocol::exit;
+use protocol::{Verdict, exit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use vm::{Accelerator, End, Exit, Machine, Network as VmNetwork};
 
@@ -108,7 +108,7 @@ fn boot(context: &Context, options: &Boot) -> Result<u8> {
     } else {
         print(&watcher.table())?;
     }
-    let code = exit::of_all(watcher.verdicts());
+    let code = Verdict::exit_code_of_all(watcher.verdicts());
     Ok(if session.done { code } else { code.max(exit::TESTBED_FAILED) })
 }
 

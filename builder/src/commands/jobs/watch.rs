@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::Result;
 use client::{Client, JobQuery};
+use protocol::Verdict;
 use protocol::api::{JobInfo, JobState};
-use protocol::{Verdict, exit};
 use serde::Serialize;
 
 use super::list::{fetch, state, what};
@@ -76,7 +76,7 @@ pub(super) fn follow(context: &Context, place: &HubAccess, ids: &[String], json:
         print(&table(&jobs).text(Screen::of_stdout()))?;
         tell_how_to_reproduce(context, &client, &jobs);
     }
-    Ok(exit::of_all(jobs.iter().map(|job| verdict(job))))
+    Ok(Verdict::exit_code_of_all(jobs.iter().map(|job| verdict(job))))
 }
 
 /// Reports the commands that reproduce the first failures.

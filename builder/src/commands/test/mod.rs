@@ -13,7 +13,7 @@ use std::path::Path;
 use advice::Advice;
 use anyhow::{Context as _, Result, bail, ensure};
 use progress::Progress as _;
-use protocol::{Job, JobResult, Source as JobSource, exit};
+use protocol::{Job, JobResult, Source as JobSource, Verdict, exit};
 use runner::{Cancel, Finished, Grant, KernelLog, Kmsg, Observer, RunEvent, Setup};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
@@ -268,6 +268,6 @@ fn code(result: &JobResult) -> u8 {
             let status = run.exit_status.and_then(|status| u8::try_from(status).ok());
             status.unwrap_or_else(|| result.verdict.exit_code())
         }
-        runs => exit::of_all(runs.iter().map(|run| run.verdict).chain([result.verdict])),
+        runs => Verdict::exit_code_of_all(runs.iter().map(|run| run.verdict).chain([result.verdict])),
     }
 }

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{DebciOrigin, ResultInfo};
+use crate::job_id::job_id;
 use crate::{GpuNeed, Job, JobList, UnknownWord};
 
 /// `POST /jobs`: adds jobs.
@@ -46,15 +47,6 @@ impl AddJobs {
         }
         jobs
     }
-}
-
-/// The id of the `number`th job with this id: the id itself for the first, `rocrand-2` for the second. Never longer
-/// than an id may be.
-pub fn job_id(id: &str, number: u64) -> String {
-    const LONGEST: usize = 100;
-    let suffix = if number < 2 { String::new() } else { format!("-{number}") };
-    let room = LONGEST.saturating_sub(suffix.len());
-    id.chars().take(room).chain(suffix.chars()).collect()
 }
 
 /// The state of a job.
@@ -258,12 +250,5 @@ mod tests {
     fn a_job_for_several_targets_fans_out_if_wanted() {
         assert_eq!(ids(false), ["rocrand", "gzip"]);
         assert_eq!(ids(true), ["rocrand@gfx1030", "rocrand@gfx11-generic", "gzip"]);
-    }
-
-    #[test]
-    fn an_id_with_a_number_is_still_an_id() {
-        assert_eq!((job_id("a", 1), job_id("a", 2)), ("a".into(), "a-2".into()));
-        let long = job_id(&"x".repeat(120), 12);
-        assert!(long.len() == 100 && long.ends_with("x-12"), "{long}");
     }
 }

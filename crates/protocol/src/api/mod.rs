@@ -21,6 +21,7 @@ mod storage;
 mod uploads;
 mod workers;
 
+pub use crate::job_id::job_id;
 pub use check::{Invalid, check_id};
 pub use compare::{Compared, ComparedTest, Comparison};
 pub use debci::{DebciOrigin, DebciProblem, DebciStatus};
@@ -28,7 +29,7 @@ pub use history::{
     ChangeKind, Confirmed, Difference, Explanation, ExplanationList, HistoryList, StateChange, TestHistory, TestRun,
     TestState,
 };
-pub use jobs::{AddJobs, AddedJobs, Attempt, AttemptState, JobInfo, JobPage, JobState, job_id};
+pub use jobs::{AddJobs, AddedJobs, Attempt, AttemptState, JobInfo, JobPage, JobState};
 pub use known::{AddKnown, KnownFailure, KnownList};
 pub use leases::{
     Claim, Claimed, Complete, Completed, GiveBack, GiveBackReason, Given, Heartbeat, HeartbeatAnswer, LogAnswer,

@@ -4,7 +4,7 @@ use std::io;
 
 use advice::{Advise, Help};
 
-use super::refused::FOR_CONTAINERS;
+use super::containers::FOR_CONTAINERS;
 
 /// Reason why there is no sandbox.
 #[derive(Debug, thiserror::Error)]

@@ -6,6 +6,7 @@
 //! package's script has no more rights if root builds. When the command ends, so do all processes it started; nothing
 //! stays mounted.
 
+mod containers;
 mod error;
 mod ids;
 mod mounts;

@@ -6,6 +6,7 @@ use std::path::Path;
 use advice::Help;
 
 use super::SandboxError;
+use super::containers::FOR_CONTAINERS;
 use super::probe::{Refusal, Step};
 
 /// Properties of this process's environment that may restrict it.
@@ -28,14 +29,6 @@ const SETTINGS: [(&str, &str, &str); 3] = [
     ("user/max_user_namespaces", "0", "10000"),
     ("kernel/unprivileged_userns_clone", "0", "1"),
     ("kernel/apparmor_restrict_unprivileged_userns", "1", "0"),
-];
-
-/// Help for users who start containers, in the order of likely use.
-pub(super) const FOR_CONTAINERS: [&str; 4] = [
-    "Docker: start the container with --security-opt seccomp=unconfined --security-opt apparmor=unconfined",
-    "Podman: start it with --hostname localhost --security-opt label=disable; its own seccomp profile allows namespaces",
-    "GitLab Runner: security_opt = [\"seccomp=unconfined\", \"apparmor=unconfined\"] in [runners.docker] of its config.toml",
-    "Kubernetes: seccompProfile and appArmorProfile of type Unconfined in the container's securityContext",
 ];
 
 impl Facts {
