@@ -86,7 +86,7 @@ mod tests {
         let own = include_str!("error.rs");
         let mut seen = 0;
         // The errors of these are shown by the agent and PID 1, and `advice` has the trait.
-        let others = ["advice", "agent", "amqp", "appliance"].map(|name| here.join("../crates").join(name));
+        let others = ["advice", "agent", "amqp", "appliance", "network"].map(|name| here.join("../crates").join(name));
         for file in files.iter().filter(|file| !others.iter().any(|other| file.starts_with(other))) {
             for line in fs::read_to_string(file)?.lines().filter_map(|line| line.strip_prefix("impl Advise for ")) {
                 let name = line.trim_end_matches(" {");

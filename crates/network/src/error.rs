@@ -2,11 +2,13 @@
 
 use std::io;
 
-/// An error: what failed, on which object, and what to do about it.
+use advice::{Advise, Help};
+
+/// An error: what failed, and on which object.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The kernel refused a request.
-    #[error("{step}: {source}{}", hint(source))]
+    #[error("{step}: {source}")]
     System {
         /// What was tried, as a gerund.
         step: String,
@@ -27,13 +29,16 @@ impl Error {
     }
 }
 
-fn hint(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => "; this needs root, or CAP_NET_ADMIN and CAP_NET_RAW",
-        io::ErrorKind::ReadOnlyFilesystem => "; give a path on a file system that can be written to",
-        _ if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => {
-            "; the kernel lacks this kind of socket: load af_packet, or use a kernel with CONFIG_PACKET"
+impl Advise for Error {
+    fn help(&self) -> Help {
+        let Self::System { source, .. } = self;
+        match source.kind() {
+            io::ErrorKind::PermissionDenied => "this needs root, or CAP_NET_ADMIN and CAP_NET_RAW".into(),
+            io::ErrorKind::ReadOnlyFilesystem => "give a path on a file system that can be written to".into(),
+            _ if source.raw_os_error() == Some(libc::EAFNOSUPPORT) => {
+                "the kernel lacks this kind of socket: load af_packet, or use a kernel with CONFIG_PACKET".into()
+            }
+            _ => Help::none(),
         }
-        _ => "",
     }
 }

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use advice::Advice;
+
 use crate::configuration::Configuration;
 use crate::error::Error;
 
@@ -104,8 +106,8 @@ impl fmt::Display for NetworkEvent {
                 since.as_secs()
             ),
             Self::Hostname { name } => write!(f, "host name {name}"),
-            Self::Problem { link: Some(link), error } => write!(f, "{link}: {error}"),
-            Self::Problem { link: None, error } => error.fmt(f),
+            Self::Problem { link: Some(link), error } => write!(f, "{link}: {}", Advice::of(error).in_one_line()),
+            Self::Problem { link: None, error } => f.write_str(&Advice::of(error).in_one_line()),
         }
     }
 }

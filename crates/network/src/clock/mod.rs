@@ -10,13 +10,21 @@ pub mod sntp;
 mod sync;
 mod system;
 
+use advice::{Advise, Help};
+
 pub use sync::{ClockSettings, Failure, Source, SyncReport, sync_once};
 pub use system::{Clock, RecordingClock, SystemClock};
 
 /// The clock could not be set.
 #[derive(Debug, thiserror::Error)]
-#[error("setting the clock to {}: {source}; this needs root, or CAP_SYS_TIME", http::format(*.to))]
+#[error("setting the clock to {}: {source}", http::format(*.to))]
 pub struct Error {
     to: std::time::SystemTime,
     source: std::io::Error,
+}
+
+impl Advise for Error {
+    fn help(&self) -> Help {
+        "this needs root, or CAP_SYS_TIME".into()
+    }
 }
