@@ -129,7 +129,7 @@ fn fill(database: &Path, each_day: usize) -> Result<usize, Box<dyn Error>> {
             for package in 0..PACKAGES {
                 let list = list(package, day);
                 let digest = list.sha256();
-                list_row.execute(params![digest, zstd::encode_all(list.text().as_bytes(), 9)?])?;
+                list_row.execute(params![digest.to_string(), zstd::encode_all(list.text().as_bytes(), 9)?])?;
                 let name = format!("package-{package:02}");
                 for (index, target) in TARGETS.iter().enumerate() {
                     for run in 0..each_day {
