@@ -11,14 +11,13 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 use std::process::Stdio;
 
 use advice::Advise as _;
 use protocol::Verdict;
 use protocol::api::Claim;
-use rocbed_tests::{Authority, Call, Hub, MadeUpWorker, Output, TestArchive, in_home, noise, rocbed, tool};
-use serde_json::{Value, json};
+use rocbed_tests::{Call, Hub, MadeUpWorker, Output, TestArchive, in_home, noise, rocbed, tool};
+use serde_json::json;
 
 fn says(text: &str, parts: &[&str]) {
     for part in parts {

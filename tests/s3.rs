@@ -425,7 +425,7 @@ fn a_worker_puts_its_bundles_into_a_bucket_besides() -> Result<(), Box<dyn std::
     let delivery =
         Delivery { job: "rocrand".into(), verdict: Verdict::Pass, summary: String::new(), bundle, size, sha256 };
     // Where it will be is known at once, for results that point to it.
-    let place = assignment.storage.as_ref().ok_or("no place")?.of(&delivery);
+    let place = assignment.storage.as_ref().ok_or("no place")?.of(&delivery.job, sha256);
     let key = format!("lab-1/rocrand-{}.tar.zst", sha256.prefix(16));
     assert_eq!(place, format!("s3+http://{}/worker/ci/{key}", relay.address()));
     // The storage is away, and the machine restarts: the bundle waits.

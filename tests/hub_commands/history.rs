@@ -1,7 +1,7 @@
 //! Since when tests fail, and what is known of it.
 
 use protocol::Verdict;
-use rocbed_tests::{Hub, MadeUpWorker, rocbed};
+use rocbed_tests::{Hub, MadeUpWorker};
 use serde_json::json;
 
 use super::says;

@@ -1,11 +1,10 @@
 //! What keeps a hub from starting, signals to it, and its certificate.
 
 use std::fs;
-use std::io::Read;
 use std::path::PathBuf;
 
 use rocbed_tests::{Authority, Hub, tool};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::says;
 
