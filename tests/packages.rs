@@ -13,7 +13,7 @@ use std::fs;
 use std::time::Instant;
 
 use built::Packages;
-use rocbed_tests::{fixture_tree, seed_cache, tool};
+use rocbed_tests::{OnlyProxy, PROXY_PORT, Rules, fixture_tree, seed_cache, served_mirror, tool};
 use root::{Net, Root};
 
 /// What the packages depend on. It is in the clean roots, so that purging leaves them as they were.
@@ -137,7 +137,7 @@ fn debian_13_installs_uses_upgrades_and_purges_them() {
     installed.runs_the_hub();
     installed.runs_tests();
     seed_cache(&installed.root.path("/var/tmp/cache"));
-    shows_the_demo(&installed.root);
+    shows_the_demo_behind_a_proxy(&installed.root);
     installed.leaves_no_trace();
 }
 
@@ -150,9 +150,27 @@ fn sid_installs_uses_upgrades_and_purges_them() {
     installed.leaves_no_trace();
 }
 
+/// The demo where a proxy is the only way out, for the program and for the machine in QEMU: apt's configuration names it.
+fn shows_the_demo_behind_a_proxy(root: &Root) {
+    let server = served_mirror();
+    let mirror = "deb.invalid";
+    let machine = OnlyProxy::new(Rules::default().server(mirror, server.address()), "", "");
+    let (sources, own) = (root.path("/etc/apt/sources.list"), root.path("/var/tmp/sources.list"));
+    let proxy = root.path("/etc/apt/apt.conf.d/90proxy");
+    fs::rename(&sources, &own).expect("apt's sources");
+    fs::write(&sources, format!("deb http://{mirror}/debian sid main\n")).expect("apt's sources");
+    fs::write(&proxy, format!("Acquire::http::Proxy \"http://127.0.0.1:{PROXY_PORT}/\";\n")).expect("a proxy");
+    shows_the_demo(root, Net::OnlyProxy(&machine));
+    fs::remove_file(&proxy).expect("removing the proxy");
+    fs::rename(&own, &sources).expect("apt's sources");
+    let requests = machine.requests();
+    assert!(requests.iter().all(|line| line.starts_with(&format!("GET http://{mirror}/debian/"))), "{requests:?}");
+    assert!(requests.iter().any(|line| line.contains("/main/source/")), "no source package in {requests:?}");
+}
+
 /// The newcomer's first command: an image, a worker in QEMU, a real package's tests.
-fn shows_the_demo(root: &Root) {
-    let said = root.run(Net::Host, "mkdir /var/tmp/first; cd /var/tmp/first; rocbed demo 2>&1");
+fn shows_the_demo(root: &Root, net: Net<'_>) {
+    let said = root.run(net, "mkdir /var/tmp/first; cd /var/tmp/first; rocbed demo 2>&1");
     assert!(said.contains("simulated GPU") && said.contains("The demo took"), "{said}");
     let page = fs::read_to_string(root.path("/var/tmp/first/rocbed-demo/report.html")).expect("a page");
     assert!(page.contains("gzip") && page.contains("pass"), "{page}");
@@ -169,7 +187,7 @@ fn a_clean_sid_shows_the_demo() {
     let began = Instant::now();
     root.run(Net::Host, &format!("apt-get update && apt-get install --quiet --yes {package}"));
     let installed = began.elapsed();
-    shows_the_demo(&root);
+    shows_the_demo(&root, Net::Host);
     println!(
         "installed after {:.0} s, a green result after {:.0} s",
         installed.as_secs_f64(),

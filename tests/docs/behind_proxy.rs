@@ -3,14 +3,15 @@
 //!
 //! The downloads are local where that is enough: the packages of the smoke recipe from the tests' cache, and a test
 //! archive where an index is needed. Commands that need the archive's source packages get the real archive through the
-//! proxy. Root directories of earlier builds are reused, so that only the downloads are repeated.
+//! proxy. Root directories of earlier builds are reused, so that only the downloads are repeated. `rocbed demo` is run
+//! behind a proxy by `tests/packages.rs`, as a boot takes minutes.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rocbed_tests::{OnlyProxy, PROXY_PORT, Rules, Server, real_mirror, tool};
+use rocbed_tests::{OnlyProxy, PROXY_PORT, Rules, Server, served_mirror, tool};
 
 use crate::collect::{self, Line};
 use crate::pages::root;
@@ -35,9 +36,9 @@ fn the_first_commands_run_where_only_a_cache_leads_out() {
 }
 
 #[test]
-fn tests_job_lists_and_the_demo_work_where_only_a_proxy_leads_out() {
+fn tests_and_job_lists_work_where_only_a_proxy_leads_out() {
     let world = World::new();
-    let server = passes_on(real_mirror());
+    let server = served_mirror();
     let sources = format!("deb http://{MIRROR}/debian sid main\n");
     let configuration = format!("Acquire::http::Proxy \"http://127.0.0.1:{PROXY_PORT}/\";\n");
     let machine = OnlyProxy::new(Rules::default().server(MIRROR, server.address()), &sources, &configuration);
@@ -48,8 +49,6 @@ fn tests_job_lists_and_the_demo_work_where_only_a_proxy_leads_out() {
     let commands = [
         ("docs/quick-start.md:", "rocbed test smoke gzip", "rocbed test smoke gzip --ignore-valid-until"),
         ("README.md:", "rocbed jobs make --add", "rocbed jobs make --add --ignore-valid-until"),
-        // The test runs what it runs once it has compiled.
-        ("README.md:", "cargo xtask demo", "rocbed demo --output demo"),
     ];
     for (page, command, run) in commands {
         let documented = |line: &&Line| line.place.starts_with(page) && line.text.starts_with(command);
@@ -81,18 +80,6 @@ fn with_hub(line: &str) -> String {
          {line}"
     )
 }
-
-/// A server whose `/debian` is the archive at this address.
-fn passes_on(mirror: String) -> Server {
-    Server::start(move |path| {
-        let url = format!("{mirror}/{}", path.strip_prefix("/debian/")?);
-        let mut answer = ureq::get(&url).call().ok()?;
-        answer.body_mut().with_config().limit(LARGEST).read_to_vec().ok()
-    })
-}
-
-/// No file that these commands download is larger.
-const LARGEST: u64 = 256 << 20;
 
 /// Removes the settings that would name another proxy or mirror.
 fn without_settings(shell: &mut Command) {

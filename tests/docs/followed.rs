@@ -51,10 +51,7 @@ const STEPS: &[(&str, Step)] = &[
     ("rocbed hub", Step::Hub),
     (
         "cargo xtask demo",
-        Step::Elsewhere(
-            "tests/docs/behind_proxy.rs",
-            "compiles the programs, and then is `rocbed demo`, which runs there",
-        ),
+        Step::Elsewhere("tests/packages.rs", "compiles the programs, and then is `rocbed demo`, which runs there"),
     ),
     ("cargo xtask deb", Step::Elsewhere("tests/packages.rs", COMPILES)),
     (

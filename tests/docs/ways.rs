@@ -91,7 +91,7 @@ const WAYS: &[(&str, Way)] = &[
     ("autopkgtest", Way::Parts("crates/testbed/tests/autopkgtest_suite.py", &["--root"])),
     ("export PATH", Way::Nobody("changes the shell that it is typed in; tests/docs/followed.rs runs it in one")),
     ("cargo xtask", Way::Task),
-    ("cargo xtask demo", Way::Parts("tests/docs/behind_proxy.rs", &["cargo xtask demo"])),
+    ("cargo xtask demo", Way::Nobody("compiles the programs, and then is `rocbed demo`")),
     ("rocbed demo", Way::Nobody("tests/packages.rs runs it in a clean Debian 13, in a script")),
     (
         "cat /var/lib/rocbed-hub/admin-token",

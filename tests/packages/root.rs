@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rocbed_tests::{scratch, tool};
+use rocbed_tests::{OnlyProxy, scratch, tool};
 use tempfile::TempDir;
 
 /// Runs a shell script with `$1` as the root directory, in namespaces of its own. The root is moved to `/`, as where it is
@@ -25,13 +25,15 @@ const ENTER: &str = r#"
 /// Files that apt and dpkg write whatever they install, and where tests put theirs.
 const UNINTERESTING: [&str; 7] = ["dev", "proc", "sys", "var/cache", "var/log", "var/lib/apt", "var/tmp"];
 
-/// Whether commands reach the network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Net {
+/// The network that commands reach.
+#[derive(Clone, Copy)]
+pub enum Net<'a> {
     /// The machine's.
     Host,
     /// A loopback interface of their own, where every port is free.
     Loopback,
+    /// One whose only way out is a proxy, that apt in the root is configured to use.
+    OnlyProxy(&'a OnlyProxy),
 }
 
 /// A system that is removed with this.
@@ -90,10 +92,17 @@ impl Root {
     }
 
     /// A script that will run as root inside.
-    pub fn command(&self, net: Net, script: &str) -> Command {
-        let mut command = Command::new("unshare");
+    pub fn command(&self, net: Net<'_>, script: &str) -> Command {
+        let mut command = match net {
+            Net::Host | Net::Loopback => Command::new("unshare"),
+            Net::OnlyProxy(machine) => {
+                let mut enter = Command::new("nsenter");
+                enter.arg(format!("--net={}", machine.network().display())).arg("unshare");
+                enter
+            }
+        };
         command.args(["--mount", "--pid", "--fork", "--kill-child"]);
-        if net == Net::Loopback {
+        if matches!(net, Net::Loopback) {
             command.arg("--net");
         }
         command.args(["sh", "-euc", ENTER, "sh"]).arg(self.directory.path()).arg(script);
@@ -102,7 +111,11 @@ impl Root {
         // Otherwise Python leaves files beside the programs of other packages.
         command.env("PYTHONDONTWRITEBYTECODE", "1");
         command.env("ROCBED_CACHE", "/var/tmp/cache");
-        for name in ["ROCBED_MIRROR", "ROCBED_ACCEL", "http_proxy", "https_proxy", "no_proxy"] {
+        let settings: &[&str] = match net {
+            Net::Host | Net::Loopback => &["ROCBED_ACCEL", "ROCBED_MIRROR", "http_proxy", "https_proxy", "no_proxy"],
+            Net::OnlyProxy(_) => &["ROCBED_ACCEL"],
+        };
+        for name in settings {
             if let Some(value) = std::env::var_os(name) {
                 command.env(name, value);
             }
@@ -111,7 +124,7 @@ impl Root {
     }
 
     /// Runs a script as root inside, which must succeed; returns its output including stderr.
-    pub fn run(&self, net: Net, script: &str) -> String {
+    pub fn run(&self, net: Net<'_>, script: &str) -> String {
         let output = self.command(net, script).output().expect("starting unshare");
         let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{script}\n{}\n{text}", output.status);

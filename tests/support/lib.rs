@@ -29,7 +29,7 @@ pub use archive::{Server, TestArchive};
 pub use card_rom::CardRom;
 pub use debci::Debci;
 pub use hub::{Hub, in_home};
-pub use mirror::real_mirror;
+pub use mirror::{real_mirror, served_mirror};
 pub use only_proxy::{OnlyProxy, PORT as PROXY_PORT};
 pub use peer::mmdebstrap;
 pub use program::{Call, Output, rocbed, rocbed_path};

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
@@ -67,6 +68,11 @@ impl OnlyProxy {
         command.args(["--target", &self.machine.id().to_string(), "--net", "--mount", "sh", "-ec"]);
         command.arg(format!("cd \"$1\"\n{line}")).args(["sh", directory]);
         command
+    }
+
+    /// The network namespace, for commands in a root of their own.
+    pub fn network(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/ns/net", self.machine.id()))
     }
 
     /// The requests to the proxy so far.
