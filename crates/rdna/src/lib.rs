@@ -1,0 +1,38 @@
+//! An interpreter for the machine code of AMD's RDNA GPUs.
+//!
+//! Kernels that were compiled for gfx10 and gfx11 run on a processor: [`Dispatch`] carries out a launch as its [`Packet`]
+//! says, on [`Memory`] that may be another process's. It is for tests of programs on machines without a GPU, and says
+//! nothing about a GPU's speed. Every access to memory is checked, a kernel has a limited number of instructions, and no
+//! bytes make a function here panic.
+//!
+//! What an instruction does is written after AMD's "RDNA 2" and "RDNA 3 Instruction Set Architecture" documents. One that
+//! isn't known, or is used in a way that isn't, ends the launch with a [`Problem`] that names it.
+//!
+//! Results are those of a GPU but for:
+//! - approximations (`v_rcp_f32`, `v_exp_f32`, `v_sin_f32` and the like) are rounded correctly, where a GPU's may differ in
+//!   the last bits;
+//! - which bits a number has that is none (NaN);
+//! - atomic operations are such between work-items, not between the kernel and its program;
+//! - clocks count instructions.
+
+mod architecture;
+mod code;
+mod decode;
+mod dispatch;
+mod execute;
+mod half;
+mod instruction;
+mod launch;
+mod memory;
+mod names;
+mod operand;
+mod problem;
+mod table;
+mod wave;
+mod workgroup;
+
+pub use architecture::Architecture;
+pub use dispatch::{Dispatch, Progress};
+pub use launch::Packet;
+pub use memory::{Fault, Memory};
+pub use problem::Problem;

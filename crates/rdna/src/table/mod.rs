@@ -1,0 +1,284 @@
+//! The instructions: a row for each with its name, its number in both generations, and what it does.
+//!
+//! Names and numbers are those of AMD's "RDNA 2" and "RDNA 3 Instruction Set Architecture" documents. Where a later
+//! generation has another name for the same instruction, a row has both with `|` between them.
+
+mod access;
+mod compare;
+mod lane;
+mod local;
+mod packed;
+mod scalar;
+mod scalar_wave;
+mod vector1;
+mod vector2;
+mod vector3;
+mod vector_wave;
+
+use std::sync::LazyLock;
+
+use crate::architecture::Architecture;
+use crate::instruction::{Scalar, Vector};
+use crate::operand::Type;
+use crate::problem::Obstacle;
+use crate::wave::Wave;
+
+pub(crate) use access::{Access, BufferOperation, FlatOperation, Portion, ScalarMemory};
+pub(crate) use local::LocalOperation;
+
+/// For rows that a generation doesn't have.
+const NO: u16 = u16::MAX;
+
+/// An instruction of the table.
+#[derive(Debug)]
+pub(crate) struct Row<T: 'static> {
+    names: &'static str,
+    numbers: [u16; 2],
+    pub(crate) operation: T,
+}
+
+const fn row<T>(names: &'static str, gfx10: u16, gfx11: u16, operation: T) -> Row<T> {
+    Row { names, numbers: [gfx10, gfx11], operation }
+}
+
+impl<T> Row<T> {
+    /// Its name in a generation.
+    pub(crate) fn name(&self, architecture: Architecture) -> &'static str {
+        match (self.names.split_once('|'), architecture) {
+            (None, _) => self.names,
+            (Some((old, _)), Architecture::Gfx10) => old,
+            (Some((_, new)), Architecture::Gfx11) => new,
+        }
+    }
+}
+
+/// A value and, for instructions that set it, the scalar condition code.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outcome {
+    pub(crate) value: u64,
+    pub(crate) scc: Option<bool>,
+}
+
+/// What scalar instructions do.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum ScalarOperation {
+    /// Makes a value of two and the condition code. The types are those of the result and the sources.
+    Value([Type; 3], fn(u64, u64, bool) -> Outcome),
+    /// Sets the condition code.
+    Compare([Type; 2], fn(u64, u64) -> bool),
+    /// Makes a new EXEC of a source and the old one.
+    Exec { is_wide: bool, returns_new: bool, apply: fn(u64, u64) -> u64 },
+    /// Anything else that a wave can do.
+    Wave(fn(&mut Wave, &Scalar) -> Result<(), Obstacle>),
+}
+
+/// What vector instructions do.
+#[derive(Debug)]
+pub(crate) struct VectorOperation {
+    pub(crate) result: Type,
+    pub(crate) sources: &'static [Type],
+    pub(crate) action: VectorAction,
+}
+
+/// What a vector instruction does in each lane.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum VectorAction {
+    /// Makes a value of the sources.
+    Lane(fn([u64; 3]) -> u64),
+    /// The same, with the destination as the last source.
+    Accumulate(fn([u64; 3]) -> u64),
+    /// The same, with a word that follows as the second or the third source.
+    WithLiteral { third: bool, apply: fn([u64; 3]) -> u64 },
+    /// The same, with the lane's number.
+    Numbered(fn(usize, [u64; 3]) -> u64),
+    /// Makes a bit of a scalar register, or of EXEC.
+    Compare { sets_exec: bool, apply: fn(u64, u64) -> bool },
+    /// Uses or makes a bit of a scalar register besides.
+    Flags { input: FlagsIn, output: bool, apply: fn([u64; 3], bool) -> (u64, bool) },
+    /// Makes a value of the lower halves, and one of the upper ones.
+    Packed(fn([u64; 3]) -> u64),
+    /// Makes a value of sources that are each of 32 bits, or a half.
+    Mixed { upper: bool },
+    /// Anything else that a wave can do.
+    Wave(fn(&mut Wave, &Vector) -> Result<(), Obstacle>),
+}
+
+/// Where an instruction takes a bit for each lane from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FlagsIn {
+    None,
+    /// VCC, or the register that the longer form names.
+    Carry,
+    Vcc,
+}
+
+/// Rows by number.
+#[derive(Debug)]
+struct Index<T: 'static>(Vec<Option<&'static Row<T>>>);
+
+impl<T> Index<T> {
+    fn new(tables: &[&'static [Row<T>]], column: usize) -> Self {
+        let mut rows = Vec::new();
+        for row in tables.iter().flat_map(|table| table.iter()) {
+            let number = usize::from(row.numbers[column]);
+            if row.numbers[column] != NO {
+                if rows.len() <= number {
+                    rows.resize(number + 1, None);
+                }
+                debug_assert!(rows[number].is_none(), "two instructions have number {number}: {}", row.names);
+                rows[number] = Some(row);
+            }
+        }
+        Self(rows)
+    }
+
+    fn get(&self, number: u32) -> Option<&'static Row<T>> {
+        self.0.get(usize::try_from(number).ok()?).copied().flatten()
+    }
+
+    fn rows(&self) -> impl Iterator<Item = &'static Row<T>> {
+        self.0.iter().copied().flatten()
+    }
+}
+
+/// All instructions of a generation.
+#[derive(Debug)]
+pub(crate) struct Tables {
+    architecture: Architecture,
+    sop1: Index<ScalarOperation>,
+    sop2: Index<ScalarOperation>,
+    sopk: Index<ScalarOperation>,
+    sopc: Index<ScalarOperation>,
+    sopp: Index<ScalarOperation>,
+    smem: Index<ScalarMemory>,
+    vop1: Index<VectorOperation>,
+    vop2: Index<VectorOperation>,
+    vopc: Index<VectorOperation>,
+    vop3: Index<VectorOperation>,
+    vop3p: Index<VectorOperation>,
+    flat: Index<FlatOperation>,
+    mubuf: Index<BufferOperation>,
+    ds: Index<LocalOperation>,
+}
+
+/// A way in which an instruction is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(clippy::upper_case_acronyms, reason = "the documents' names")]
+pub(crate) enum Encoding {
+    SOP1,
+    SOP2,
+    SOPK,
+    SOPC,
+    SOPP,
+    SMEM,
+    VOP1,
+    VOP2,
+    VOPC,
+    VOP3,
+    VOP3P,
+    FLAT,
+    MUBUF,
+    DS,
+}
+
+impl Tables {
+    /// Those of a generation.
+    pub(crate) fn of(architecture: Architecture) -> &'static Self {
+        static TABLES: [LazyLock<Tables>; 2] =
+            [LazyLock::new(|| Tables::new(Architecture::Gfx10)), LazyLock::new(|| Tables::new(Architecture::Gfx11))];
+        &TABLES[architecture.column()]
+    }
+
+    fn new(architecture: Architecture) -> Self {
+        let column = architecture.column();
+        Self {
+            architecture,
+            sop1: Index::new(&[scalar::SOP1, scalar_wave::SOP1], column),
+            sop2: Index::new(&[scalar::SOP2], column),
+            sopk: Index::new(&[scalar::SOPK, scalar_wave::SOPK], column),
+            sopc: Index::new(&[scalar::SOPC], column),
+            sopp: Index::new(&[scalar_wave::SOPP], column),
+            smem: Index::new(&[access::SMEM], column),
+            vop1: Index::new(&[vector1::VOP1, vector_wave::VOP1], column),
+            vop2: Index::new(&[vector2::VOP2], column),
+            vopc: Index::new(compare::VOPC, column),
+            vop3: Index::new(&[vector3::VOP3, vector3::WIDE, vector_wave::VOP3], column),
+            vop3p: Index::new(&[packed::VOP3P], column),
+            flat: Index::new(&[access::FLAT], column),
+            mubuf: Index::new(&[access::MUBUF], column),
+            ds: Index::new(local::DS, column),
+        }
+    }
+
+    pub(crate) fn scalar(&self, encoding: Encoding, number: u32) -> Option<(&'static str, ScalarOperation)> {
+        let index = match encoding {
+            Encoding::SOP1 => &self.sop1,
+            Encoding::SOP2 => &self.sop2,
+            Encoding::SOPK => &self.sopk,
+            Encoding::SOPC => &self.sopc,
+            Encoding::SOPP => &self.sopp,
+            _ => return None,
+        };
+        index.get(number).map(|row| (row.name(self.architecture), row.operation))
+    }
+
+    /// A vector instruction. The longer form has the shorter ones' too: at 0, 256 and 384.
+    pub(crate) fn vector(&self, encoding: Encoding, number: u32) -> Option<(&'static str, &'static VectorOperation)> {
+        let row = match (encoding, number) {
+            (Encoding::VOP1, _) => self.vop1.get(number),
+            (Encoding::VOP2, _) => self.vop2.get(number),
+            (Encoding::VOPC, _) | (Encoding::VOP3, 0..256) => self.vopc.get(number),
+            (Encoding::VOP3, 384..512) => self.vop3.get(number).or_else(|| self.vop1.get(number - 384)),
+            (Encoding::VOP3, 256..384) => self.vop3.get(number).or_else(|| {
+                // What has a literal in the shorter form has no longer one.
+                let literal =
+                    |row: &&Row<VectorOperation>| matches!(row.operation.action, VectorAction::WithLiteral { .. });
+                self.vop2.get(number - 256).filter(|row| !literal(row))
+            }),
+            (Encoding::VOP3, _) => self.vop3.get(number),
+            (Encoding::VOP3P, _) => self.vop3p.get(number),
+            _ => None,
+        };
+        row.map(|row| (row.name(self.architecture), &row.operation))
+    }
+
+    pub(crate) fn scalar_memory(&self, number: u32) -> Option<(&'static str, ScalarMemory)> {
+        self.smem.get(number).map(|row| (row.name(self.architecture), row.operation))
+    }
+
+    pub(crate) fn flat(&self, number: u32) -> Option<(&'static str, FlatOperation)> {
+        self.flat.get(number).map(|row| (row.name(self.architecture), row.operation))
+    }
+
+    pub(crate) fn buffer(&self, number: u32) -> Option<(&'static str, BufferOperation)> {
+        self.mubuf.get(number).map(|row| (row.name(self.architecture), row.operation))
+    }
+
+    pub(crate) fn local(&self, number: u32) -> Option<(&'static str, LocalOperation)> {
+        self.ds.get(number).map(|row| (row.name(self.architecture), row.operation))
+    }
+
+    /// The names of all instructions of an encoding.
+    pub(crate) fn names(&self, encoding: Encoding) -> Vec<&'static str> {
+        fn of<T>(index: &Index<T>, architecture: Architecture) -> Vec<&'static str> {
+            index.rows().map(|row| row.name(architecture)).collect()
+        }
+        let architecture = self.architecture;
+        match encoding {
+            Encoding::SOP1 => of(&self.sop1, architecture),
+            Encoding::SOP2 => of(&self.sop2, architecture),
+            Encoding::SOPK => of(&self.sopk, architecture),
+            Encoding::SOPC => of(&self.sopc, architecture),
+            Encoding::SOPP => of(&self.sopp, architecture),
+            Encoding::SMEM => of(&self.smem, architecture),
+            Encoding::VOP1 => of(&self.vop1, architecture),
+            Encoding::VOP2 => of(&self.vop2, architecture),
+            Encoding::VOPC => of(&self.vopc, architecture),
+            Encoding::VOP3 => of(&self.vop3, architecture),
+            Encoding::VOP3P => of(&self.vop3p, architecture),
+            Encoding::FLAT => of(&self.flat, architecture),
+            Encoding::MUBUF => of(&self.mubuf, architecture),
+            Encoding::DS => of(&self.ds, architecture),
+        }
+    }
+}
