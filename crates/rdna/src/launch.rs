@@ -116,6 +116,8 @@ pub(crate) struct Descriptor {
     pub(crate) mode: u32,
     /// Lanes of its waves.
     pub(crate) lanes: usize,
+    /// Vector registers of its waves.
+    pub(crate) registers: usize,
 }
 
 impl Descriptor {
@@ -128,6 +130,9 @@ impl Descriptor {
         if word(&bytes, 56) >> 16 != 0 {
             return Err(Problem::Launch("its arguments are to be in registers, which this generation cannot do"));
         }
+        let lanes = if given >> 10 & 1 != 0 { 32 } else { 64 };
+        // Allocated in portions of eight, of four for waves of 64.
+        let registers = ((resources1 & 0x3f) as usize + 1) * (256 / lanes);
         let descriptor = Self {
             code: at.wrapping_add(long(&bytes, 16)),
             group_size: word(&bytes, 0),
@@ -139,7 +144,8 @@ impl Descriptor {
             has_private: bit(resources2, 0),
             item_dimensions: (resources2 >> 11 & 3) as u8 + 1,
             mode: resources1 >> 12 & 0xff,
-            lanes: if given >> 10 & 1 != 0 { 32 } else { 64 },
+            lanes,
+            registers,
         };
         if descriptor.mode & 0xf != 0 {
             return Err(Problem::Launch("it rounds otherwise than to the nearest"));

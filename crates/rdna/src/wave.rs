@@ -7,8 +7,8 @@ use crate::operand::{Operand, Type, register};
 pub(crate) const LANES: usize = 64;
 /// Scalar registers, and some more, so that the last ones can be read as two or more.
 const SCALARS: usize = 128 + 16;
-/// Vector registers, and some more for the same reason.
-const VECTORS: usize = 256 + 16;
+/// Most vector registers.
+const VECTORS: usize = 256;
 
 /// One value for each lane.
 pub(crate) type Lanes = [u64; LANES];
@@ -43,11 +43,19 @@ pub(crate) struct Wave {
     /// What clocks say: instructions that were carried out.
     pub(crate) clock: u64,
     scalars: [u32; SCALARS],
-    vectors: Vec<[u32; LANES]>,
+    /// Vector registers, each with as many lanes as the wave has.
+    vectors: Vec<u32>,
 }
 
 impl Wave {
-    pub(crate) fn new(architecture: Architecture, size: usize, counter: u64, private_size: usize) -> Self {
+    /// A wave with so many lanes, and as many vector registers as its kernel asks for. Registers beyond are 0.
+    pub(crate) fn new(
+        architecture: Architecture,
+        size: usize,
+        registers: usize,
+        counter: u64,
+        private_size: usize,
+    ) -> Self {
         Self {
             architecture,
             size,
@@ -59,7 +67,7 @@ impl Wave {
             private: vec![0; private_size * size],
             clock: 0,
             scalars: [0; SCALARS],
-            vectors: vec![[0; LANES]; VECTORS],
+            vectors: vec![0; registers.min(VECTORS) * size],
         }
     }
 
@@ -114,22 +122,30 @@ impl Wave {
         (0..self.size).filter(move |lane| exec >> lane & 1 != 0)
     }
 
+    /// All lanes of a vector register, or of one of those after it.
+    fn row(&self, number: u8, offset: usize) -> &[u32] {
+        let start = (usize::from(number) + offset) * self.size;
+        self.vectors.get(start..start + self.size).unwrap_or(&[])
+    }
+
     /// A vector register's value in a lane.
     pub(crate) fn vector(&self, number: u8, lane: usize) -> u32 {
-        self.vectors[usize::from(number)][lane]
+        self.vector_at(number, 0, lane)
     }
 
     /// The value of a vector register, or of one of those after it.
     pub(crate) fn vector_at(&self, number: u8, offset: usize, lane: usize) -> u32 {
-        self.vectors[usize::from(number) + offset][lane]
+        self.row(number, offset).get(lane).copied().unwrap_or(0)
     }
 
     pub(crate) fn set_vector(&mut self, number: u8, lane: usize, value: u32) {
-        self.vectors[usize::from(number)][lane] = value;
+        self.set_vector_at(number, 0, lane, value);
     }
 
     pub(crate) fn set_vector_at(&mut self, number: u8, offset: usize, lane: usize, value: u32) {
-        self.vectors[usize::from(number) + offset][lane] = value;
+        if let Some(place) = self.vectors.get_mut((usize::from(number) + offset) * self.size + lane) {
+            *place = value;
+        }
     }
 
     /// The value of an operand that is the same for all lanes. A vector register's is that of lane 0.
@@ -151,9 +167,9 @@ impl Wave {
         let shift = if upper { 16 } else { 0 };
         match operand {
             Operand::Vector(number) => {
-                let low = &self.vectors[usize::from(number)];
+                let low = self.row(number, 0);
                 if kind.is_wide() {
-                    let high = &self.vectors[usize::from(number) + 1];
+                    let high = self.row(number, 1);
                     for ((lane, low), high) in lanes.iter_mut().zip(low).zip(high) {
                         *lane = u64::from(*low) | u64::from(*high) << 32;
                     }
@@ -178,20 +194,23 @@ impl Wave {
 
     /// Writes the lanes of `mask` to a register. `upper` writes the upper half of values of 16 bits; the other half stays.
     pub(crate) fn set_lanes(&mut self, number: u8, kind: Type, upper: bool, values: &Lanes, mask: u64) {
-        for (lane, value) in values.iter().enumerate().take(self.size).filter(|(lane, _)| mask >> lane & 1 != 0) {
-            let value = *value;
-            if kind.is_half() {
-                let before = self.vector(number, lane);
-                let bits = value as u32 & 0xffff;
-                let new = if upper { before & 0xffff | bits << 16 } else { before & 0xffff_0000 | bits };
-                self.set_vector(number, lane, new);
-            } else {
-                self.set_vector(number, lane, value as u32);
-                if kind.is_wide() {
-                    self.set_vector_at(number, 1, lane, (value >> 32) as u32);
-                }
+        let start = usize::from(number) * self.size;
+        let size = self.size;
+        let Some(low) = self.vectors.get_mut(start..start + size) else { return };
+        let places = low.iter_mut().zip(values).enumerate().filter(|(lane, _)| mask >> lane & 1 != 0);
+        if kind.is_half() {
+            for (_, (place, value)) in places {
+                let bits = *value as u32 & 0xffff;
+                *place = if upper { *place & 0xffff | bits << 16 } else { *place & 0xffff_0000 | bits };
             }
+            return;
         }
+        places.for_each(|(_, (place, value))| *place = *value as u32);
+        let Some(high) = self.vectors.get_mut(start + size..start + 2 * size).filter(|_| kind.is_wide()) else {
+            return;
+        };
+        let places = high.iter_mut().zip(values).enumerate().filter(|(lane, _)| mask >> lane & 1 != 0);
+        places.for_each(|(_, (place, value))| *place = (*value >> 32) as u32);
     }
 
     /// One lane's part of the work-items' own memory.

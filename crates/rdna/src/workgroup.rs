@@ -38,7 +38,7 @@ impl Workgroup {
         let count = (items as usize).div_ceil(lanes);
         let mut waves = Vec::with_capacity(count);
         for index in 0..count {
-            let mut wave = Wave::new(architecture, lanes, descriptor.code, private_size);
+            let mut wave = Wave::new(architecture, lanes, descriptor.registers, descriptor.code, private_size);
             wave.mode = descriptor.mode;
             let first = (index * lanes) as u32;
             let active = (items - first).min(lanes as u32);

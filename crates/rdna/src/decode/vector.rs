@@ -24,6 +24,8 @@ struct Reader<'a> {
     name: &'static str,
     /// Words that were read.
     used: usize,
+    /// The literal, which several sources may be.
+    literal: Option<u32>,
     vector: Vector,
 }
 
@@ -45,7 +47,7 @@ impl<'a> Reader<'a> {
             clamp: false,
             selection: Selection::None,
         };
-        Self { words, name, used, vector }
+        Self { words, name, used, literal: None, vector }
     }
 
     fn count(&self) -> usize {
@@ -62,6 +64,12 @@ impl<'a> Reader<'a> {
         word
     }
 
+    fn literal(&mut self) -> u32 {
+        let literal = self.literal.unwrap_or_else(|| self.next());
+        self.literal = Some(literal);
+        literal
+    }
+
     fn invalid<T>(&self) -> Result<T, Unknown> {
         Err(Unknown::operand(self.name))
     }
@@ -72,7 +80,7 @@ impl<'a> Reader<'a> {
             return Ok(());
         }
         let operand = match number {
-            source::LITERAL => Operand::Literal(self.next()),
+            source::LITERAL => Operand::Literal(self.literal()),
             source::DPP8 | source::DPP8_FETCH_INACTIVE if index == 0 => {
                 let word = self.next();
                 let fetch_inactive = number == source::DPP8_FETCH_INACTIVE;
@@ -240,11 +248,7 @@ pub(super) fn vop2(tables: &'static Tables, words: Words<'_>) -> Result<Instruct
             let second = u32::from(second) + source::VECTOR;
             match reader.vector.operation.action {
                 VectorAction::WithLiteral { third, .. } => {
-                    // A literal that is the first source as well is there once.
-                    let literal = match reader.vector.sources[0] {
-                        Operand::Literal(word) => word,
-                        _ => reader.next(),
-                    };
+                    let literal = reader.literal();
                     reader.vector.sources[if third { 2 } else { 1 }] = Operand::Literal(literal);
                     reader.source(if third { 1 } else { 2 }, second, true)?;
                 }

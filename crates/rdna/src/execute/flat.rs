@@ -36,23 +36,40 @@ impl Accesses {
         Self { places, lanes }
     }
 
-    /// Lanes whose bytes in the program's memory follow each other, so that they are accessed at once; each with the lanes
-    /// as a range of `self.lanes`.
-    fn runs(&self, length: usize) -> Vec<std::ops::Range<usize>> {
-        let mut runs: Vec<std::ops::Range<usize>> = Vec::new();
-        for (index, lane) in self.lanes.iter().enumerate() {
-            let follows = index > 0
-                && match (self.places[self.lanes[index - 1]], self.places[*lane]) {
-                    (Place::Program(before), Place::Program(here)) => before.checked_add(length as u64) == Some(here),
-                    _ => false,
-                };
-            match runs.last_mut().filter(|_| follows) {
-                Some(run) => run.end = index + 1,
-                None => runs.push(index..index + 1),
+    /// Lanes whose bytes in the program's memory follow each other, or are the same, so that they are accessed at once.
+    fn runs(&self, length: usize) -> Vec<Run> {
+        let mut runs: Vec<Run> = Vec::new();
+        for (index, pair) in self.lanes.windows(2).enumerate() {
+            let [before, here] = [pair[0], pair[1]].map(|lane| self.places[lane]);
+            let step = match (before, here) {
+                (Place::Program(before), Place::Program(here)) if before == here => Some(0),
+                (Place::Program(before), Place::Program(here)) => {
+                    before.checked_add(length as u64).filter(|next| *next == here).map(|_| length)
+                }
+                _ => None,
+            };
+            let last = runs.pop().unwrap_or(Run { first: 0, count: 1, step: None });
+            // A run of one lane goes on either way.
+            if step.is_some() && (last.step.is_none() || last.step == step) {
+                runs.push(Run { count: last.count + 1, step, ..last });
+            } else {
+                runs.extend([last, Run { first: index + 1, count: 1, step: None }]);
             }
+        }
+        if self.lanes.len() == 1 {
+            runs.push(Run { first: 0, count: 1, step: None });
         }
         runs
     }
+}
+
+/// Accesses at once: from the lane with this position on, how many, and how far each is from the one before, if there are
+/// several.
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    first: usize,
+    count: usize,
+    step: Option<usize>,
 }
 
 /// The memories that a wave's accesses can go to.
@@ -209,6 +226,9 @@ pub(super) fn execute_buffer(
     memory: &dyn Memory,
     shared: &mut [u8],
 ) -> Result<(), Obstacle> {
+    if let Access::Load(Portion::Registers(0)) = buffer.operation {
+        return Ok(());
+    }
     let words = [0, 1, 2, 3].map(|index| wave.scalar(buffer.descriptor.saturating_add(index)));
     let [low, high, records, flags] = words;
     let scalar_offset = wave.uniform(buffer.scalar_offset, Type::B32) as u32;
@@ -275,16 +295,18 @@ fn access(
     };
     let mut buffer = [0; MOST * LANES];
     match access {
-        Access::Load(Portion::Registers(0)) => {}
         Access::Load(portion) => {
             // Nothing is written before all is read, as the address may be in the registers.
             for run in accesses.runs(length) {
-                let (Some(first), Some(bytes)) =
-                    (accesses.lanes.get(run.start), buffer.get_mut(run.start * length..run.end * length))
-                else {
-                    continue;
-                };
-                memories.read(wave, *first, accesses.places[*first], bytes)?;
+                let lane = accesses.lanes[run.first];
+                let bytes = &mut buffer[run.first * length..(run.first + run.count) * length];
+                if run.step == Some(0) {
+                    let (one, rest) = bytes.split_at_mut(length);
+                    memories.read(wave, lane, accesses.places[lane], one)?;
+                    rest.chunks_mut(length).for_each(|other| other.copy_from_slice(one));
+                } else {
+                    memories.read(wave, lane, accesses.places[lane], bytes)?;
+                }
             }
             for (lane, bytes) in accesses.lanes.iter().zip(buffer.chunks(length)) {
                 portion.put(wave, registers.destination, *lane, bytes);
@@ -295,12 +317,11 @@ fn access(
                 bytes.copy_from_slice(&portion.take(wave, registers.data, *lane)[..length]);
             }
             for run in accesses.runs(length) {
-                let (Some(first), Some(bytes)) =
-                    (accesses.lanes.get(run.start), buffer.get(run.start * length..run.end * length))
-                else {
-                    continue;
-                };
-                memories.write(wave, *first, accesses.places[*first], bytes)?;
+                let lane = accesses.lanes[run.first];
+                let bytes = &buffer[run.first * length..(run.first + run.count) * length];
+                // Of several that write the same place, the last one's bytes stay.
+                let bytes = if run.step == Some(0) { &bytes[bytes.len() - length..] } else { bytes };
+                memories.write(wave, lane, accesses.places[lane], bytes)?;
             }
         }
         Access::Atomic { is_wide, compares, apply } => {

@@ -97,8 +97,9 @@ fn compute(wave: &Wave, vector: &Vector) -> Result<Computed, Obstacle> {
     let operation = vector.operation;
     let mut written = wave.exec();
     let mut values = [0; LANES];
+    let limited = |apply| operation.limited.filter(|_| vector.clamp).unwrap_or(apply);
     match operation.action {
-        VectorAction::Packed(apply) => return packed(wave, vector, apply),
+        VectorAction::Packed(apply) => return packed(wave, vector, limited(apply)),
         VectorAction::Mixed { .. } => return Ok(mixed(wave, vector)),
         _ => {}
     }
@@ -111,6 +112,7 @@ fn compute(wave: &Wave, vector: &Vector) -> Result<Computed, Obstacle> {
     let runs = |lane: &usize| written >> lane & 1 != 0;
     match operation.action {
         VectorAction::Lane(apply) | VectorAction::Accumulate(apply) | VectorAction::WithLiteral { apply, .. } => {
+            let apply = limited(apply);
             for lane in lanes.filter(runs) {
                 values[lane] = apply([a[lane], b[lane], c[lane]]);
             }
@@ -152,7 +154,8 @@ fn compute(wave: &Wave, vector: &Vector) -> Result<Computed, Obstacle> {
 fn finish(wave: &Wave, vector: &Vector, values: &mut Lanes) -> Result<(), Obstacle> {
     let kind = vector.operation.result;
     if !kind.is_float() {
-        return if vector.clamp { Err(Obstacle::Unsupported("a limit for whole numbers")) } else { Ok(()) };
+        let is_limited = vector.clamp && vector.operation.limited.is_none();
+        return if is_limited { Err(Obstacle::Unsupported("a limit for whole numbers")) } else { Ok(()) };
     }
     let factor = match vector.multiplier {
         1 => 2.0,

@@ -5,7 +5,7 @@ use super::{NO, Row, VectorAction, VectorOperation, row};
 use crate::operand::Type::{self, B16, B32, B64, F16, F32, F64, I64};
 
 const fn operation(sources: &'static [Type], sets_exec: bool, apply: fn(u64, u64) -> bool) -> VectorOperation {
-    VectorOperation { result: B64, sources, action: VectorAction::Compare { sets_exec, apply } }
+    VectorOperation::new(B64, sources, VectorAction::Compare { sets_exec, apply })
 }
 
 /// The number `offset` after a family's first one.

@@ -45,11 +45,11 @@ pub(super) fn signed24(bits: u64) -> i64 {
 }
 
 pub(super) const fn lane(result: Type, sources: &'static [Type], apply: fn([u64; 3]) -> u64) -> VectorOperation {
-    VectorOperation { result, sources, action: VectorAction::Lane(apply) }
+    VectorOperation::new(result, sources, VectorAction::Lane(apply))
 }
 
 pub(super) const fn accumulate(kind: Type, sources: &'static [Type], apply: fn([u64; 3]) -> u64) -> VectorOperation {
-    VectorOperation { result: kind, sources, action: VectorAction::Accumulate(apply) }
+    VectorOperation::new(kind, sources, VectorAction::Accumulate(apply))
 }
 
 /// An operation on numbers of one kind: `f32_lane!(|a, b| a + b)`.

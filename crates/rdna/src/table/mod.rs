@@ -78,6 +78,18 @@ pub(crate) struct VectorOperation {
     pub(crate) result: Type,
     pub(crate) sources: &'static [Type],
     pub(crate) action: VectorAction,
+    /// For whole numbers: what it makes in each lane if results that do not fit become the nearest that do.
+    pub(crate) limited: Option<fn([u64; 3]) -> u64>,
+}
+
+impl VectorOperation {
+    const fn new(result: Type, sources: &'static [Type], action: VectorAction) -> Self {
+        Self { result, sources, action, limited: None }
+    }
+
+    const fn limited(self, apply: fn([u64; 3]) -> u64) -> Self {
+        Self { limited: Some(apply), ..self }
+    }
 }
 
 /// What a vector instruction does in each lane.

@@ -7,15 +7,15 @@ use crate::half;
 use crate::operand::Type::{self, B16, B32, F16, F32};
 
 const fn shorts(sources: &'static [Type], apply: fn([u64; 3]) -> u64) -> VectorOperation {
-    VectorOperation { result: B16, sources, action: VectorAction::Packed(apply) }
+    VectorOperation::new(B16, sources, VectorAction::Packed(apply))
 }
 
 const fn halves(sources: &'static [Type], apply: fn([u64; 3]) -> u64) -> VectorOperation {
-    VectorOperation { result: F16, sources, action: VectorAction::Packed(apply) }
+    VectorOperation::new(F16, sources, VectorAction::Packed(apply))
 }
 
 const fn mixed(result: Type, upper: bool) -> VectorOperation {
-    VectorOperation { result, sources: &[F32; 3], action: VectorAction::Mixed { upper } }
+    VectorOperation::new(result, &[F32; 3], VectorAction::Mixed { upper })
 }
 
 fn bits(value: i16) -> u64 {
@@ -44,16 +44,16 @@ fn dot_signed([a, b, c]: [u64; 3], width: u32) -> u64 {
 pub(super) const VOP3P: &[Row<VectorOperation>] = &[
     row("v_pk_mad_i16", 0, 0, shorts(&[B16; 3], |[a, b, c]| (a * b + c) & 0xffff)),
     row("v_pk_mul_lo_u16", 1, 1, shorts(&[B16; 2], |[a, b, _]| a * b & 0xffff)),
-    row("v_pk_add_i16", 2, 2, shorts(&[B16; 2], |[a, b, _]| (a + b) & 0xffff)),
-    row("v_pk_sub_i16", 3, 3, shorts(&[B16; 2], |[a, b, _]| a.wrapping_sub(b) & 0xffff)),
+    row("v_pk_add_i16", 2, 2, shorts(&[B16; 2], |[a, b, _]| (a + b) & 0xffff).limited(|[a, b, _]| bits(short(a).saturating_add(short(b))))),
+    row("v_pk_sub_i16", 3, 3, shorts(&[B16; 2], |[a, b, _]| a.wrapping_sub(b) & 0xffff).limited(|[a, b, _]| bits(short(a).saturating_sub(short(b))))),
     row("v_pk_lshlrev_b16", 4, 4, shorts(&[B16; 2], |[a, b, _]| b << (a & 15) & 0xffff)),
     row("v_pk_lshrrev_b16", 5, 5, shorts(&[B16; 2], |[a, b, _]| b >> (a & 15))),
     row("v_pk_ashrrev_i16", 6, 6, shorts(&[B16; 2], |[a, b, _]| bits(short(b) >> (a & 15)))),
     row("v_pk_max_i16", 7, 7, shorts(&[B16; 2], |[a, b, _]| bits(short(a).max(short(b))))),
     row("v_pk_min_i16", 8, 8, shorts(&[B16; 2], |[a, b, _]| bits(short(a).min(short(b))))),
     row("v_pk_mad_u16", 9, 9, shorts(&[B16; 3], |[a, b, c]| (a * b + c) & 0xffff)),
-    row("v_pk_add_u16", 10, 10, shorts(&[B16; 2], |[a, b, _]| (a + b) & 0xffff)),
-    row("v_pk_sub_u16", 11, 11, shorts(&[B16; 2], |[a, b, _]| a.wrapping_sub(b) & 0xffff)),
+    row("v_pk_add_u16", 10, 10, shorts(&[B16; 2], |[a, b, _]| (a + b) & 0xffff).limited(|[a, b, _]| (a + b).min(0xffff))),
+    row("v_pk_sub_u16", 11, 11, shorts(&[B16; 2], |[a, b, _]| a.wrapping_sub(b) & 0xffff).limited(|[a, b, _]| a.saturating_sub(b))),
     row("v_pk_max_u16", 12, 12, shorts(&[B16; 2], |[a, b, _]| a.max(b))),
     row("v_pk_min_u16", 13, 13, shorts(&[B16; 2], |[a, b, _]| a.min(b))),
     row("v_pk_fma_f16", 14, 14, halves(&[F16; 3], fma16)),

@@ -12,7 +12,7 @@ use crate::operand::Type::{self, B16, B32, F16, F32};
 /// Adds with a bit of a scalar register, and makes one.
 const fn carry(apply: fn([u64; 3], bool) -> (u64, bool)) -> VectorOperation {
     let action = VectorAction::Flags { input: FlagsIn::Carry, output: true, apply };
-    VectorOperation { result: B32, sources: ADD_BITS, action }
+    VectorOperation::new(B32, ADD_BITS, action)
 }
 
 const fn with_literal(
@@ -21,7 +21,7 @@ const fn with_literal(
     third: bool,
     apply: fn([u64; 3]) -> u64,
 ) -> VectorOperation {
-    VectorOperation { result: kind, sources, action: VectorAction::WithLiteral { third, apply } }
+    VectorOperation::new(kind, sources, VectorAction::WithLiteral { third, apply })
 }
 
 pub(super) fn add(a: u64, b: u64, carry: bool) -> (u64, bool) {
@@ -67,11 +67,7 @@ pub(super) fn dot_i8([a, b, c]: [u64; 3]) -> u64 {
 
 #[rustfmt::skip]
 pub(super) const VOP2: &[Row<VectorOperation>] = &[
-    row("v_cndmask_b32", 1, 1, VectorOperation {
-        result: B32,
-        sources: ADD_BITS,
-        action: VectorAction::Flags { input: FlagsIn::Carry, output: false, apply: |[a, b, _], flag| (if flag { b } else { a }, false) },
-    }),
+    row("v_cndmask_b32", 1, 1, VectorOperation::new(B32, ADD_BITS, VectorAction::Flags { input: FlagsIn::Carry, output: false, apply: |[a, b, _], flag| (if flag { b } else { a }, false) })),
     row("v_dot2c_f32_f16|v_dot2acc_f32_f16", 2, 2, accumulate(F32, &[B32, B32, F32], dot_f16)),
     row("v_add_f32", 3, 3, f32_lane!(|a, b| a + b)),
     row("v_sub_f32", 4, 4, f32_lane!(|a, b| a - b)),
@@ -97,9 +93,9 @@ pub(super) const VOP2: &[Row<VectorOperation>] = &[
     row("v_or_b32", 28, 28, b32_lane!(|a, b| a | b)),
     row("v_xor_b32", 29, 29, b32_lane!(|a, b| a ^ b)),
     row("v_xnor_b32", 30, 30, b32_lane!(|a, b| !(a ^ b) & 0xffff_ffff)),
-    row("v_add_nc_u32", 37, 37, b32_lane!(|a, b| add(a, b, false).0)),
-    row("v_sub_nc_u32", 38, 38, b32_lane!(|a, b| subtract(a, b, false).0)),
-    row("v_subrev_nc_u32", 39, 39, b32_lane!(|a, b| subtract(b, a, false).0)),
+    row("v_add_nc_u32", 37, 37, b32_lane!(|a, b| add(a, b, false).0).limited(|[a, b, _]| (a + b).min(0xffff_ffff))),
+    row("v_sub_nc_u32", 38, 38, b32_lane!(|a, b| subtract(a, b, false).0).limited(|[a, b, _]| a.saturating_sub(b))),
+    row("v_subrev_nc_u32", 39, 39, b32_lane!(|a, b| subtract(b, a, false).0).limited(|[a, b, _]| b.saturating_sub(a))),
     row("v_add_co_ci_u32", 40, 32, carry(|[a, b, _], flag| add(a, b, flag))),
     row("v_sub_co_ci_u32", 41, 33, carry(|[a, b, _], flag| subtract(a, b, flag))),
     row("v_subrev_co_ci_u32", 42, 34, carry(|[a, b, _], flag| subtract(b, a, flag))),

@@ -7,22 +7,21 @@ use super::lane::{
 use super::vector1::scale32;
 use super::vector2::{add, fma16, fma32, legacy_fma, subtract};
 use super::{FlagsIn, NO, Row, VectorAction, VectorOperation, row};
-use crate::half;
 use crate::operand::Type::{self, B16, B32, B64, F16, F32, F64, I64};
 
 /// Two sources of 32 bits, and a bit.
 pub(super) const ADD_BITS: &[Type] = &[B32, B32];
 
 const fn flags(result: Type, sources: &'static [Type], apply: fn([u64; 3], bool) -> (u64, bool)) -> VectorOperation {
-    VectorOperation { result, sources, action: VectorAction::Flags { input: FlagsIn::None, output: true, apply } }
+    VectorOperation::new(result, sources, VectorAction::Flags { input: FlagsIn::None, output: true, apply })
 }
 
 const fn fmas(kind: Type, sources: &'static [Type], apply: fn([u64; 3], bool) -> (u64, bool)) -> VectorOperation {
-    VectorOperation { result: kind, sources, action: VectorAction::Flags { input: FlagsIn::Vcc, output: false, apply } }
+    VectorOperation::new(kind, sources, VectorAction::Flags { input: FlagsIn::Vcc, output: false, apply })
 }
 
 const fn numbered(apply: fn(usize, [u64; 3]) -> u64) -> VectorOperation {
-    VectorOperation { result: B32, sources: &[B32, B32], action: VectorAction::Numbered(apply) }
+    VectorOperation::new(B32, &[B32, B32], VectorAction::Numbered(apply))
 }
 
 /// As many of the lowest bits as asked for, at most 32.
@@ -138,6 +137,10 @@ impl Division {
         }
         if under.is_infinite() || over == 0.0 || self.exponent(numerator) - self.exponent(denominator) < self.nothing {
             return sign;
+        }
+        // What became too large on the way is no number any more.
+        if self.value(quotient).is_nan() {
+            return sign | infinity;
         }
         sign | quotient & !self.kind.sign()
     }
@@ -282,8 +285,8 @@ pub(super) const WIDE: &[Row<VectorOperation>] = &[
     row("v_lshlrev_b64", 767, 828, lane(B64, &[B32, B64], |[a, b, _]| b << (a & 63))),
     row("v_lshrrev_b64", 768, 829, lane(B64, &[B32, B64], |[a, b, _]| b >> (a & 63))),
     row("v_ashrrev_i64", 769, 830, lane(B64, &[B32, I64], |[a, b, _]| (b.cast_signed() >> (a & 63)).cast_unsigned())),
-    row("v_add_nc_u16", 771, 771, b16_lane!(|a, b| (a + b) & 0xffff)),
-    row("v_sub_nc_u16", 772, 772, b16_lane!(|a, b| a.wrapping_sub(b) & 0xffff)),
+    row("v_add_nc_u16", 771, 771, b16_lane!(|a, b| (a + b) & 0xffff).limited(|[a, b, _]| (a + b).min(0xffff))),
+    row("v_sub_nc_u16", 772, 772, b16_lane!(|a, b| a.wrapping_sub(b) & 0xffff).limited(|[a, b, _]| a.saturating_sub(b))),
     row("v_mul_lo_u16", 773, 773, b16_lane!(|a, b| a * b & 0xffff)),
     row("v_lshrrev_b16", 775, 825, b16_lane!(|a, b| b >> (a & 15))),
     row("v_ashrrev_i16", 776, 826, b16_lane!(|a, b| short_bits(short(b) >> (a & 15)))),
@@ -291,8 +294,8 @@ pub(super) const WIDE: &[Row<VectorOperation>] = &[
     row("v_max_i16", 778, 778, b16_lane!(|a, b| short_bits(short(a).max(short(b))))),
     row("v_min_u16", 779, 779, b16_lane!(|a, b| a.min(b))),
     row("v_min_i16", 780, 780, b16_lane!(|a, b| short_bits(short(a).min(short(b))))),
-    row("v_add_nc_i16", 781, 781, b16_lane!(|a, b| (a + b) & 0xffff)),
-    row("v_sub_nc_i16", 782, 782, b16_lane!(|a, b| a.wrapping_sub(b) & 0xffff)),
+    row("v_add_nc_i16", 781, 781, b16_lane!(|a, b| (a + b) & 0xffff).limited(|[a, b, _]| short_bits(short(a).saturating_add(short(b))))),
+    row("v_sub_nc_i16", 782, 782, b16_lane!(|a, b| a.wrapping_sub(b) & 0xffff).limited(|[a, b, _]| short_bits(short(a).saturating_sub(short(b))))),
     row("v_lshlrev_b16", 788, 824, b16_lane!(|a, b| b << (a & 15) & 0xffff)),
     row("v_and_b16", NO, 866, b16_lane!(|a, b| a & b)),
     row("v_or_b16", NO, 867, b16_lane!(|a, b| a | b)),
@@ -314,15 +317,10 @@ pub(super) const WIDE: &[Row<VectorOperation>] = &[
     row("v_bcnt_u32_b32", 868, 798, b32_lane!(|a, b| (u64::from(a.count_ones()) + b) & 0xffff_ffff)),
     row("v_mbcnt_lo_u32_b32", 869, 799, numbered(|lane, [a, b, _]| (u64::from((a & ones(lane as u64)).count_ones()) + b) & 0xffff_ffff)),
     row("v_mbcnt_hi_u32_b32", 870, 800, numbered(|lane, [a, b, _]| (u64::from((a & ones(lane.saturating_sub(32) as u64)).count_ones()) + b) & 0xffff_ffff)),
-    row("v_sub_nc_i32", 886, 805, i32_lane!(|a, b| a.wrapping_sub(b))),
-    row("v_add_nc_i32", 895, 806, i32_lane!(|a, b| a.wrapping_add(b))),
+    row("v_sub_nc_i32", 886, 805, i32_lane!(|a, b| a.wrapping_sub(b)).limited(|[a, b, _]| unsigned(signed(a).saturating_sub(signed(b))))),
+    row("v_add_nc_i32", 895, 806, i32_lane!(|a, b| a.wrapping_add(b)).limited(|[a, b, _]| unsigned(signed(a).saturating_add(signed(b))))),
 ];
 
 fn short_bits(value: i16) -> u64 {
     value.cast_unsigned().into()
-}
-
-/// A half that the mixed instructions made.
-pub(super) fn half_of(value: f32) -> u64 {
-    half::nearest(value.into()).into()
 }

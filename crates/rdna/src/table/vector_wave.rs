@@ -10,20 +10,20 @@ use crate::wave::Wave;
 type Done = Result<(), Obstacle>;
 
 const fn wave(apply: fn(&mut Wave, &Vector) -> Done) -> VectorOperation {
-    VectorOperation { result: B32, sources: &[B32], action: VectorAction::Wave(apply) }
+    VectorOperation::new(B32, &[B32], VectorAction::Wave(apply))
 }
 
 const fn wave2(apply: fn(&mut Wave, &Vector) -> Done) -> VectorOperation {
-    VectorOperation { result: B32, sources: &[B32, B32], action: VectorAction::Wave(apply) }
+    VectorOperation::new(B32, &[B32, B32], VectorAction::Wave(apply))
 }
 
 const fn wave3(apply: fn(&mut Wave, &Vector) -> Done) -> VectorOperation {
-    VectorOperation { result: B32, sources: &[B32, B32, B32], action: VectorAction::Wave(apply) }
+    VectorOperation::new(B32, &[B32, B32, B32], VectorAction::Wave(apply))
 }
 
 #[rustfmt::skip]
 pub(super) const VOP1: &[Row<VectorOperation>] = &[
-    row("v_nop", 0, 0, VectorOperation { result: B32, sources: &[], action: VectorAction::Wave(|_, _| Ok(())) }),
+    row("v_nop", 0, 0, VectorOperation::new(B32, &[], VectorAction::Wave(|_, _| Ok(())))),
     row("v_readfirstlane_b32", 2, 2, wave(|wave, vector| {
         let first = wave.active().next().unwrap_or(0);
         let value = wave.lanes(vector.sources[0], B32, false)[first] as u32;

@@ -1,0 +1,12 @@
+#!/bin/sh
+# Compiles the kernels of the tests: needs Debian's clang-19 and lld-19. The tests run without.
+set -e
+cd "$(dirname "$0")"
+compile() {
+    "${CLANG:-clang-19}" -x cl -cl-std=CL2.0 -target amdgcn-amd-amdhsa -mcpu="$1" -nogpulib -O2 -Wl,-s \
+        -Xclang -finclude-default-header -ffp-contract=off $3 -o "$2" kernels.cl
+}
+compile gfx1030 gfx1030.co
+compile gfx1100 gfx1100.co
+compile gfx1030 gfx1030-wave64.co -mwavefrontsize64
+compile gfx1100 gfx1100-wave64.co -mwavefrontsize64
