@@ -131,6 +131,30 @@ fn a_program_goes_on_after_skipped_kernels_and_never_succeeds() {
     assert!(output.stderr.contains("went on after kernels that did not run"), "{}", output.stderr);
 }
 
+/// Runs a program of the fixtures with interpreted kernels.
+fn interpreted(target: &str, words: &[&str]) -> Output {
+    let call = rocbed(["simulate", target, "--run-kernels", "--root", root(), "--", "python3", "-c"]);
+    call.arg(program("hip.py")).args(words).run()
+}
+
+#[test]
+fn kernels_of_hip_and_of_programs_are_interpreted() {
+    for target in ["gfx1030", "gfx1100"] {
+        let output = interpreted(target, &["fills", "1", "4096", "100003"]);
+        assert_eq!((output.code, output.stdout.as_str()), (Some(0), "1 same\n4096 same\n100003 same\n"), "{}", output.stderr);
+        assert!(output.stderr.contains("ran kernels, interpreted on the processor"), "{target}: {}", output.stderr);
+        let object = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../crates/rdna/tests/kernels/{target}.co"));
+        let object = fs::read(object).expect("a code object");
+        let object: String = object.iter().map(|byte| format!("{byte:02x}")).collect();
+        let output = interpreted(target, &["adds", &object, "1000"]);
+        assert_eq!((output.code, output.stdout.as_str()), (Some(0), "1000 same\n"), "{}", output.stderr);
+        assert!(output.stderr.contains("interpreted 1 of"), "{target}: {}", output.stderr);
+    }
+    let output = interpreted("gfx90a", &["fills", "4096"]);
+    assert_ne!(output.code, Some(0), "{}", output.stdout);
+    assert!(output.stderr.contains("reached the first kernel launch"), "{}", output.stderr);
+}
+
 #[test]
 fn programs_that_misuse_hip_get_errors_and_leave_nothing() {
     // HIP's own answers: hipErrorInvalidValue is 1, hipErrorOutOfMemory 2, hipErrorInvalidDevice 101.

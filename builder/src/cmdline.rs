@@ -161,9 +161,9 @@ pub enum Command {
     Demo(Demo),
     /// Run a command with simulated GPUs
     ///
-    /// ROCm's programs find the GPUs, allocate their memory and copy to and from it. Kernels do not run: one that is launched
-    /// ends with an illegal instruction. Exit status: the command's own; 1 instead of 0 if a kernel was launched; 125 if it
-    /// could not be run.
+    /// ROCm's programs find the GPUs, allocate their memory and copy to and from it. Kernels do not run, unless
+    /// --run-kernels is given: one that is launched ends with an illegal instruction. Exit status: the command's own; 1
+    /// instead of 0 if a kernel was launched that did not run; 125 if it could not be run.
     Simulate(Simulate),
     /// Run a hub: it hands out jobs to workers and keeps their results
     ///

@@ -19,6 +19,7 @@ mod machines;
 mod packages;
 mod recipes;
 mod runs;
+mod shaders;
 mod simulation;
 mod solver;
 mod sparse;
@@ -39,6 +40,7 @@ pub use machines::{hub_log, netboot_log, netroot, range, settings, virt_request}
 pub use packages::{control, deb822, index, lint, relation, release, version};
 pub use recipes::{lock, recipe};
 pub use runs::{bundle, dsc, report, summary, test_log, tests_control};
+pub use shaders::gpu_kernel;
 pub use simulation::gpu_requests;
 pub use solver::solve;
 pub use sparse::{expand as expand_sparse, pack as pack_sparse};
@@ -76,6 +78,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("frames", frames),
     ("fuse_request", fuse_request),
     ("gpt", gpt),
+    ("gpu_kernel", gpu_kernel),
     ("gpu_requests", gpu_requests),
     ("gpu_target", gpu_target),
     ("http_date", http_date),

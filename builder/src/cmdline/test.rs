@@ -55,6 +55,9 @@ pub struct Simulate {
     /// Let programs go on after kernels that did not run, to see what comes then: their data is wrong, and the status never 0
     #[arg(long)]
     pub skip_kernels: bool,
+    /// Interpret kernels for gfx10 and gfx11 on the processor, slowly; an unknown instruction ends the program and is named
+    #[arg(long, conflicts_with = "skip_kernels")]
+    pub run_kernels: bool,
     /// Where packages come from.
     #[command(flatten)]
     pub source: Source,

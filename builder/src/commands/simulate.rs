@@ -33,6 +33,9 @@ fn execute(context: &Context, options: &Simulate, quiet: bool) -> Result<std::co
     if options.skip_kernels {
         command.arg("--skip-kernels");
     }
+    if options.run_kernels {
+        command.arg("--run-kernels");
+    }
     if quiet {
         command.arg("--quiet");
     }

@@ -1,8 +1,11 @@
 //! AQL packets (HSA Platform System Architecture, section 2.9; `ROCr`'s `amd_hsa_queue.h` and `amd_hsa_signal.h`).
 //!
 //! Barriers are carried out; so are commands that only look after caches, as there are none. A kernel dispatch stops the
-//! queue, unless kernels are skipped.
+//! queue, unless kernels are skipped or run.
 
+use rdna::Dispatch;
+
+use crate::kernel;
 use crate::queue::{Kernels, Packet, Stop, Surroundings};
 
 /// Bytes of a packet.
@@ -25,6 +28,7 @@ mod format {
 
 /// Bits of the value that a queue's own signal is set to when it stops (`AqlQueue::DynamicQueueEventsHandler`).
 pub(crate) mod inactive {
+    pub(crate) const TRAP: u64 = 1 << 31;
     pub(crate) const INVALID_FORMAT: u64 = 1 << 5;
     pub(crate) const ILLEGAL_INSTRUCTION: u64 = 1 << 30;
 }
@@ -35,10 +39,24 @@ const INACTIVE_SIGNAL: u64 = 0xc0;
 /// Most double words of commands for caches.
 const MOST_COMMANDS: u64 = 4096;
 
-/// Carries out the packet with this index. The error is an address that the GPU has no memory at.
-pub(crate) fn run(around: &mut Surroundings<'_>, ring: u64, size: u64, index: u64) -> Result<Packet, u64> {
-    let places = (size / PACKET).max(1);
-    let at = ring.checked_add(index % places * PACKET).ok_or(ring)?;
+/// Where a queue is in the program's memory.
+pub(crate) struct Place {
+    pub(crate) ring: u64,
+    /// Bytes of the ring.
+    pub(crate) size: u64,
+    pub(crate) write_pointer: u64,
+}
+
+/// Carries out the packet with this index, or some more of the kernel that it launched. The error is an address that the
+/// GPU has no memory at.
+pub(crate) fn run(
+    around: &mut Surroundings<'_>,
+    place: &Place,
+    index: u64,
+    kernel: &mut Option<Box<Dispatch>>,
+) -> Result<Packet, u64> {
+    let places = (place.size / PACKET).max(1);
+    let at = place.ring.checked_add(index % places * PACKET).ok_or(place.ring)?;
     let mut bytes = [0; PACKET as usize];
     around.view.read(at, &mut bytes)?;
     let fields: [u64; 8] =
@@ -50,6 +68,12 @@ pub(crate) fn run(around: &mut Surroundings<'_>, ring: u64, size: u64, index: u6
         packet::KERNEL_DISPATCH => match around.kernels {
             Kernels::Refuse => return Ok(Packet::Stops(Stop::Kernel)),
             Kernels::Skip => around.report.skipped_kernels += 1,
+            Kernels::Run => {
+                match kernel::run(around, kernel, &bytes, at, place.write_pointer.wrapping_sub(WRITE_INDEX)) {
+                    Packet::Done(_) => {}
+                    other => return Ok(other),
+                }
+            }
         },
         packet::BARRIER_AND | packet::BARRIER_OR => {
             let mut signals =

@@ -320,7 +320,8 @@ pub(crate) const RUNTIME_ENABLE: u32 = 1;
 /// `KFD_RUNTIME_ENABLE_CAPS_SUPPORTS_CORE_DUMP_MASK`: with it `ROCr` leaves dumps of the GPU to the kernel.
 pub(crate) const KERNEL_DUMPS_CORE: u32 = 1;
 
-/// `EC_QUEUE_WAVE_ILLEGAL_INSTRUCTION` and `EC_QUEUE_PACKET_UNSUPPORTED` as bits of an error mask.
+/// `EC_QUEUE_WAVE_TRAP`, `EC_QUEUE_WAVE_ILLEGAL_INSTRUCTION` and `EC_QUEUE_PACKET_UNSUPPORTED` as bits of an error mask.
+pub(crate) const TRAP: u64 = 1 << 1;
 pub(crate) const ILLEGAL_INSTRUCTION: u64 = 1 << 3;
 pub(crate) const UNSUPPORTED_PACKET: u64 = 1 << 19;
 

@@ -8,7 +8,8 @@
 //! Copies are real: SDMA packets are carried out on the program's memory. Kernels are not: a queue that finds a dispatch
 //! stops, and the program is told that there was an illegal instruction, as a GPU tells it that cannot run the code.
 //! Nothing that needs a result of a kernel can come to believe that it got one, unless it was asked for with
-//! [`Kernels::Skip`]. [`Report`] says how far a program came.
+//! [`Kernels::Skip`]. With [`Kernels::Run`] the interpreter of the crate `rdna` runs kernels, as far as it knows their
+//! instructions. [`Report`] says how far a program came.
 //!
 //! Everything that programs hand over is checked as the kernel checks it: lengths, handles, addresses. No bytes make a
 //! function here panic.
@@ -23,6 +24,7 @@ mod drm;
 mod drm_abi;
 mod errno;
 mod events;
+mod kernel;
 mod kfd;
 mod kfd_abi;
 mod memory;

@@ -1,8 +1,10 @@
 //! [`Queue`]: a ring of packets in a program's memory, which the GPU carries out.
 
+use rdna::Dispatch;
+
 use crate::address_space::View;
 use crate::events::Events;
-use crate::kfd_abi::{CreateQueue, ILLEGAL_INSTRUCTION, SaveAreaHeader, UNSUPPORTED_PACKET, queue_type};
+use crate::kfd_abi::{CreateQueue, ILLEGAL_INSTRUCTION, SaveAreaHeader, TRAP, UNSUPPORTED_PACKET, queue_type};
 use crate::memory::{self, Fault, Memory};
 use crate::report::Report;
 use crate::{aql, sdma};
@@ -19,7 +21,7 @@ enum Language {
     Sdma,
 }
 
-/// What comes of a kernel that is launched. None can run.
+/// What comes of a kernel that is launched.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Kernels {
     /// Its queue stops, and the program is told of an illegal instruction.
@@ -27,13 +29,19 @@ pub enum Kernels {
     Refuse,
     /// It counts as done, and has done nothing. Programs go on with data that is wrong, so nothing that they say counts.
     Skip,
+    /// It runs on the processor, if it is for gfx10 or gfx11, and is refused otherwise.
+    Run,
 }
 
 /// Why a queue stopped for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stop {
-    /// A kernel was launched.
+    /// A kernel was launched, or could not go on.
     Kernel,
+    /// A kernel ended itself.
+    Trap,
+    /// A kernel did not end.
+    Hang,
     /// A packet that is not known.
     Unknown,
     /// The GPU accessed an address that it has no memory at.
@@ -49,6 +57,8 @@ pub(crate) enum Packet {
     Done(u64),
     /// It waits for something.
     Waits,
+    /// It goes on for longer than one turn.
+    Runs,
     /// The queue stops.
     Stops(Stop),
 }
@@ -67,6 +77,8 @@ pub(crate) struct Queue {
     read: u64,
     active: bool,
     stopped: bool,
+    /// The kernel that runs.
+    kernel: Option<Box<Dispatch>>,
 }
 
 /// The clock of the GPU and what packets have effects on.
@@ -103,6 +115,7 @@ impl Queue {
             read: 0,
             active: arguments.queue_percentage != 0,
             stopped: false,
+            kernel: None,
         })
     }
 
@@ -124,6 +137,7 @@ impl Queue {
             return false;
         };
         let before = self.read;
+        let mut runs = false;
         let copied = around.report.copied;
         for _ in 0..TURN {
             // The program may have set it to anything. More than the ring holds was never written.
@@ -133,7 +147,10 @@ impl Queue {
                 break;
             }
             let packet = match self.language {
-                Language::Aql => aql::run(around, self.ring, self.size, self.read),
+                Language::Aql => {
+                    let place = aql::Place { ring: self.ring, size: self.size, write_pointer: self.write_pointer };
+                    aql::run(around, &place, self.read, &mut self.kernel)
+                }
                 Language::Sdma => sdma::run(around, self.ring, self.size, self.read, waiting),
             };
             match packet.unwrap_or_else(|address| Packet::Stops(Stop::Fault(address))) {
@@ -145,22 +162,29 @@ impl Queue {
                     }
                 }
                 Packet::Waits => break,
+                Packet::Runs => {
+                    runs = true;
+                    break;
+                }
                 Packet::Stops(why) => {
                     self.stop(why, around);
                     break;
                 }
             }
         }
-        before != self.read
+        runs || before != self.read
     }
 
     fn stop(&mut self, why: Stop, around: &mut Surroundings<'_>) {
         self.stopped = true;
+        self.kernel = None;
         match why {
             Stop::Kernel => {
                 around.report.refused_kernels += 1;
                 self.tell(ILLEGAL_INSTRUCTION, aql::inactive::ILLEGAL_INSTRUCTION, around);
             }
+            Stop::Trap => self.tell(TRAP, aql::inactive::TRAP, around),
+            Stop::Hang => around.events.hang(around.gpu_id),
             Stop::Unknown => {
                 around.report.unknown_packets += 1;
                 match self.language {

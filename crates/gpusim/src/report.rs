@@ -18,10 +18,16 @@ pub struct Report {
     pub copies: u64,
     /// Bytes that they moved.
     pub copied: u64,
-    /// Kernels that were launched. None of them ran.
+    /// Kernels that were launched and did not run, or could not go on.
     pub refused_kernels: u64,
     /// Kernels that count as done and did nothing, as was asked for.
     pub skipped_kernels: u64,
+    /// Kernels that ran on the processor until their end.
+    pub run_kernels: u64,
+    /// Instructions of kernels that ran, each of a whole wave.
+    pub instructions: u64,
+    /// Why the first kernel that could not go on could not.
+    pub problem: Option<String>,
     /// Accesses to memory that the GPU had not, which end the program.
     pub faults: u64,
     /// Packets that the queues don't know; each has stopped its queue.
@@ -39,10 +45,12 @@ impl Report {
     /// The furthest that was reached, for people.
     pub fn milestone(&self) -> &'static str {
         match self {
+            Self { refused_kernels: 1.., problem: Some(_), .. } => "reached a kernel that cannot be interpreted",
             Self { refused_kernels: 1.., .. } => "reached the first kernel launch",
             Self { skipped_kernels: 1.., .. } => "went on after kernels that did not run",
             Self { unknown_packets: 1.., .. } => "reached a command that is not simulated",
             Self { faults: 1.., .. } => "accessed memory that the GPU does not have",
+            Self { run_kernels: 1.., .. } => "ran kernels, interpreted on the processor",
             Self { copies: 1.., .. } => "copied memory to or from the GPU",
             Self { queues: 1.., .. } => "made a queue",
             Self { allocations: 1.., .. } => "allocated memory for the GPU",
@@ -63,11 +71,14 @@ impl Report {
             (&mut self.copied, other.copied),
             (&mut self.refused_kernels, other.refused_kernels),
             (&mut self.skipped_kernels, other.skipped_kernels),
+            (&mut self.run_kernels, other.run_kernels),
+            (&mut self.instructions, other.instructions),
             (&mut self.faults, other.faults),
             (&mut self.unknown_packets, other.unknown_packets),
         ] {
             *ours = ours.saturating_add(theirs);
         }
+        self.problem = self.problem.take().or_else(|| other.problem.clone());
         self.unknown_requests.extend(other.unknown_requests.iter().copied());
     }
 }
@@ -83,6 +94,9 @@ impl fmt::Display for Report {
         if self.skipped_kernels > 0 {
             write!(f, ", skipped {}", self.skipped_kernels)?;
         }
+        if self.run_kernels > 0 || self.instructions > 0 {
+            write!(f, ", interpreted {} of {} instructions", self.run_kernels, self.instructions)?;
+        }
         if self.faults > 0 {
             write!(f, ", memory faults {}", self.faults)?;
         }
@@ -91,6 +105,10 @@ impl fmt::Display for Report {
                 self.unknown_requests.iter().map(|(kind, number)| format!("{}:{number:#04x}", char::from(*kind)));
             write!(f, ", requests not simulated {}", names.collect::<Vec<_>>().join(" "))?;
         }
-        write!(f, ")")
+        write!(f, ")")?;
+        match &self.problem {
+            Some(problem) => write!(f, "; a kernel could not go on: {problem}"),
+            None => Ok(()),
+        }
     }
 }

@@ -126,6 +126,16 @@ impl Program {
         self.simulator.report()
     }
 
+    /// Launches a kernel.
+    fn launch(&mut self, fields: [u64; 7]) -> Report {
+        let packet: Vec<u64> = [&[LAUNCH][..], &fields].concat();
+        self.put(RING, &[0_u8; 64]);
+        self.memory.write(RING, packet.as_bytes()).unwrap();
+        self.put(WRITE_POINTER, &1_u64);
+        self.simulator.step(Duration::ZERO);
+        self.simulator.report()
+    }
+
     /// Puts an AQL packet into the ring.
     fn packet(&mut self, kind: u8, fields: [u64; 7]) -> Report {
         let mut packet = vec![u64::from(kind)];
@@ -240,6 +250,103 @@ fn a_skipped_kernel_completes_and_the_report_is_of_no_success() {
     assert_eq!((report.skipped_kernels, report.refused_kernels, report.refused()), (1, 0, true));
     let text = report.to_string();
     assert!(text.starts_with("went on after kernels that did not run (") && text.ends_with(", skipped 1)"), "{text}");
+}
+
+/// Puts a kernel at `DATA` that stores 42 where its first argument points, and returns the fields of its packet: one
+/// workgroup of 32, with arguments at `DATA + 0x800`.
+fn kernel(program: &Program, place: u64, code: &[u32]) -> [u64; 7] {
+    let mut descriptor = [0_u32; 16];
+    // Its code follows. It has two registers with the arguments' address; waves of 32.
+    descriptor[4] = 64;
+    (descriptor[12], descriptor[13], descriptor[14]) = (0xf0 << 12, 2 << 1, 1 << 3 | 1 << 10);
+    program.put(DATA, &descriptor);
+    program.memory.write(DATA + 64, code.as_bytes()).unwrap();
+    program.put(DATA + 0x800, &place);
+    [1 | 32 << 32, 1 | 1 << 32, 0, DATA, DATA + 0x800, 0, SIGNAL]
+}
+
+/// What such a packet begins with: one dimension, and workgroups of 32.
+const LAUNCH: u64 = 2 | 1 << 16 | 32 << 32 | 1 << 48;
+
+const STORES: [u32; 9] = [
+    0xf404_0000, // s_load_dwordx2 s[0:1], s[0:1], 0x0
+    0xfa00_0000,
+    0x7e00_02aa, // v_mov_b32 v0, 42
+    0x7e02_0280, // v_mov_b32 v1, 0
+    0xbf8c_c07f, // s_waitcnt lgkmcnt(0)
+    0xdc70_8000, // global_store_dword v1, v0, s[0:1]
+    0x0000_0001,
+    0xbf81_0000, // s_endpgm
+    0,
+];
+
+#[test]
+fn a_kernel_runs_if_it_is_asked_for() {
+    let mut program = Program::with_memory("gfx1030");
+    program.simulator.kernels = Kernels::Run;
+    program.signal();
+    program.queue(queue_type::COMPUTE_AQL);
+    let fields = kernel(&program, DATA + 0x1000, &STORES);
+    let report = program.launch(fields);
+    assert_eq!(report.problem, None);
+    assert_eq!((program.get::<u32>(DATA + 0x1000), program.signal_value()), (42, 0));
+    assert_eq!((report.run_kernels, report.instructions, report.refused()), (1, 6, false));
+    let text = report.to_string();
+    assert!(text.starts_with("ran kernels, interpreted on the processor (requests "), "{text}");
+    assert!(text.ends_with(", interpreted 1 of 6 instructions)"), "{text}");
+}
+
+#[test]
+fn a_kernel_with_an_unknown_instruction_is_an_illegal_one_and_is_named() {
+    let mut program = Program::with_memory("gfx1030");
+    program.simulator.kernels = Kernels::Run;
+    program.signal();
+    program.queue(queue_type::COMPUTE_AQL);
+    let fields = kernel(&program, DATA + 0x1000, &[0xd544_0000, 0x040e_0501]);
+    let report = program.launch(fields);
+    assert_eq!((report.refused_kernels, report.run_kernels, report.refused()), (1, 0, true));
+    let text = report.to_string();
+    assert!(text.starts_with("reached a kernel that cannot be interpreted ("), "{text}");
+    assert!(text.contains("the interpreter does not know v_cubeid_f32 (d5440000 040e0501"), "{text}");
+    assert_eq!(program.signal_value(), 1 << 30);
+}
+
+#[test]
+fn a_kernel_that_stores_where_nothing_is_faults() {
+    let mut program = Program::with_memory("gfx1030");
+    program.simulator.kernels = Kernels::Run;
+    program.signal();
+    program.queue(queue_type::COMPUTE_AQL);
+    let fields = kernel(&program, 0x1000, &STORES);
+    let report = program.launch(fields);
+    assert_eq!((report.faults, report.run_kernels), (1, 0));
+    assert_eq!(program.signal_value(), 1, "nothing says that it was done");
+}
+
+#[test]
+fn a_kernel_that_does_not_end_leaves_requests_their_turn() {
+    let mut program = Program::with_memory("gfx1030");
+    program.simulator.kernels = Kernels::Run;
+    program.signal();
+    program.queue(queue_type::COMPUTE_AQL);
+    // s_branch to itself.
+    let fields = kernel(&program, 0, &[0xbf82_ffff]);
+    let report = program.launch(fields);
+    assert!(report.instructions > 0 && report.run_kernels == 0);
+    assert!(program.simulator.step(Duration::ZERO).1, "there is more to do");
+    program.simulator.leave(PROGRAM);
+    assert!(!program.simulator.has_queues());
+}
+
+#[test]
+fn a_kernel_for_other_gpus_is_refused_even_if_it_is_to_run() {
+    let mut program = Program::with_memory("gfx90a");
+    program.simulator.kernels = Kernels::Run;
+    program.signal();
+    program.queue(queue_type::COMPUTE_AQL);
+    let fields = kernel(&program, DATA, &STORES);
+    let report = program.launch(fields);
+    assert_eq!((report.refused_kernels, report.milestone()), (1, "reached the first kernel launch"));
 }
 
 #[test]

@@ -46,3 +46,24 @@ pub fn name(architecture: Architecture, words: &[u32]) -> Result<(&'static str, 
         .map(|instruction| (instruction.name, instruction.size))
         .map_err(|unknown| unknown.name)
 }
+
+/// An instruction of a generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listed {
+    /// The encoding, as AMD's documents name it.
+    pub encoding: &'static str,
+    /// Its name.
+    pub name: &'static str,
+    /// Whether it can be carried out.
+    pub is_known: bool,
+}
+
+/// All instructions of a generation that a disassembler knows, but for those of graphics only.
+pub fn instructions(architecture: Architecture) -> impl Iterator<Item = Listed> {
+    let tables = table::Tables::of(architecture);
+    names::all(architecture).map(|(encoding, number, name)| Listed {
+        encoding,
+        name,
+        is_known: tables.known(encoding, number).is_some(),
+    })
+}

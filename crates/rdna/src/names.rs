@@ -28,6 +28,6 @@ pub(crate) fn name(architecture: Architecture, encoding: &str, number: u32) -> O
 }
 
 /// All names: encoding, number, name.
-pub fn all(architecture: Architecture) -> impl Iterator<Item = (&'static str, u32, &'static str)> {
+pub(crate) fn all(architecture: Architecture) -> impl Iterator<Item = (&'static str, u32, &'static str)> {
     names(architecture).iter().map(|((encoding, number), name)| (*encoding, *number, *name))
 }

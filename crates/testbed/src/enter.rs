@@ -24,7 +24,7 @@ use crate::namespaces::RunningTestbed;
 use crate::process::{Child, Event, Signals, fork};
 use crate::protocol::{quote, unquote};
 use crate::relay::{Relay, Running};
-use crate::simulate::{SKIP_KERNELS, SimulateOptions, Simulation};
+use crate::simulate::{SimulateOptions, Simulation, kernels_option, option_kernels};
 use crate::terminal::Terminal;
 
 /// Exit status for failures of this program, as distinct from the command's: autopkgtest takes 254 and 255 for a failed
@@ -104,9 +104,7 @@ pub(crate) fn command_line(
     words.extend(rules.processes.map(|processes| format!("--processes={processes}").into()));
     if let Some(simulate) = simulate {
         words.push(option("simulate", simulate.gpus.as_ref()));
-        if simulate.kernels == Kernels::Skip {
-            words.push(SKIP_KERNELS.into());
-        }
+        words.extend(kernels_option(simulate.kernels).map(OsString::from));
         words.extend(simulate.report.iter().map(|path| option("report", path.as_os_str())));
     }
     words.extend(environment.iter().map(|(name, value)| option("env", format!("{name}={value}").as_ref())));
@@ -181,8 +179,8 @@ impl Entry {
             } else if let Some(gpus) = value("--simulate=") {
                 let gpus = String::from_utf8(gpus).map_err(|_| Error::Usage("--simulate is not UTF-8".into()))?;
                 entry.simulate = Some(SimulateOptions { gpus, kernels: Kernels::default(), report: None });
-            } else if text == SKIP_KERNELS {
-                kernels = Kernels::Skip;
+            } else if let Some(option) = option_kernels(&text) {
+                kernels = option;
             } else if let Some(path) = value("--report=") {
                 report = Some(PathBuf::from(OsString::from_vec(path)));
             } else if let Some(setting) = value("--env=") {

@@ -147,10 +147,6 @@ impl<T> Index<T> {
     fn get(&self, number: u32) -> Option<&'static Row<T>> {
         self.0.get(usize::try_from(number).ok()?).copied().flatten()
     }
-
-    fn rows(&self) -> impl Iterator<Item = &'static Row<T>> {
-        self.0.iter().copied().flatten()
-    }
 }
 
 /// All instructions of a generation.
@@ -182,15 +178,11 @@ pub(crate) enum Encoding {
     SOPK,
     SOPC,
     SOPP,
-    SMEM,
     VOP1,
     VOP2,
     VOPC,
     VOP3,
     VOP3P,
-    FLAT,
-    MUBUF,
-    DS,
 }
 
 impl Tables {
@@ -270,27 +262,68 @@ impl Tables {
         self.ds.get(number).map(|row| (row.name(self.architecture), row.operation))
     }
 
-    /// The names of all instructions of an encoding.
-    pub(crate) fn names(&self, encoding: Encoding) -> Vec<&'static str> {
-        fn of<T>(index: &Index<T>, architecture: Architecture) -> Vec<&'static str> {
-            index.rows().map(|row| row.name(architecture)).collect()
-        }
-        let architecture = self.architecture;
+    /// The name of the instruction with this number in an encoding as the lists of names have them, if it is known.
+    pub(crate) fn known(&self, encoding: &str, number: u32) -> Option<&'static str> {
         match encoding {
-            Encoding::SOP1 => of(&self.sop1, architecture),
-            Encoding::SOP2 => of(&self.sop2, architecture),
-            Encoding::SOPK => of(&self.sopk, architecture),
-            Encoding::SOPC => of(&self.sopc, architecture),
-            Encoding::SOPP => of(&self.sopp, architecture),
-            Encoding::SMEM => of(&self.smem, architecture),
-            Encoding::VOP1 => of(&self.vop1, architecture),
-            Encoding::VOP2 => of(&self.vop2, architecture),
-            Encoding::VOPC => of(&self.vopc, architecture),
-            Encoding::VOP3 => of(&self.vop3, architecture),
-            Encoding::VOP3P => of(&self.vop3p, architecture),
-            Encoding::FLAT => of(&self.flat, architecture),
-            Encoding::MUBUF => of(&self.mubuf, architecture),
-            Encoding::DS => of(&self.ds, architecture),
+            "SOP1" => self.scalar(Encoding::SOP1, number).map(|found| found.0),
+            "SOP2" => self.scalar(Encoding::SOP2, number).map(|found| found.0),
+            "SOPK" => self.scalar(Encoding::SOPK, number).map(|found| found.0),
+            "SOPC" => self.scalar(Encoding::SOPC, number).map(|found| found.0),
+            "SOPP" => self.scalar(Encoding::SOPP, number).map(|found| found.0),
+            "SMEM" => self.scalar_memory(number).map(|found| found.0),
+            "VOP1" => self.vector(Encoding::VOP1, number).map(|found| found.0),
+            "VOP2" => self.vector(Encoding::VOP2, number).map(|found| found.0),
+            "VOPC" => self.vector(Encoding::VOPC, number).map(|found| found.0),
+            "VOP3" => self.vector(Encoding::VOP3, number).map(|found| found.0),
+            "VOP3P" => self.vector(Encoding::VOP3P, number).map(|found| found.0),
+            "DS" => self.local(number).map(|found| found.0),
+            "FLAT" | "GLOBAL" => self.flat(number).map(|found| found.0),
+            // Work-items' own memory has no atomic operations by this encoding.
+            "SCRATCH" => {
+                self.flat(number).filter(|found| !matches!(found.1, Access::Atomic { .. })).map(|found| found.0)
+            }
+            "MUBUF" => self.buffer(number).map(|found| found.0),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::names;
+
+    /// The rows of an encoding, with their numbers.
+    fn rows(tables: &Tables, encoding: &str) -> BTreeSet<(u32, String)> {
+        let prefix = encoding.to_lowercase();
+        let known = (0..1024).filter_map(|number| Some((number, tables.known(encoding, number)?)));
+        known.map(|(number, name)| (number, name.replacen('*', &prefix, 1))).collect()
+    }
+
+    #[test]
+    fn names_and_numbers_are_those_of_a_disassembler() {
+        for architecture in [Architecture::Gfx10, Architecture::Gfx11] {
+            let tables = Tables::of(architecture);
+            let listed: BTreeSet<(&str, u32, &str)> = names::all(architecture).collect();
+            let encodings: BTreeSet<&str> = listed.iter().map(|(encoding, ..)| *encoding).collect();
+            for encoding in encodings {
+                for (number, name) in rows(tables, encoding) {
+                    // The longer form of a shorter one is not listed again.
+                    let short = encoding == "VOP3"
+                        && (number < 256
+                            || tables.known("VOP2", number - 256).is_some() && number < 384
+                            || number >= 384 && tables.known("VOP1", number - 384).is_some() && number < 512);
+                    let is_listed = short || listed.contains(&(encoding, number, name.as_str()));
+                    // Atomic operations that are in one of these two only.
+                    let there = names::name(architecture, encoding, number);
+                    assert!(
+                        is_listed || there.is_none() && encoding != "VOPC",
+                        "{architecture:?} {encoding} {number}: {name}, not {there:?}"
+                    );
+                }
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ use rustix::mount::{self, MountFlags, MountPropagationFlags, MoveMountFlags, Ope
 use rustix::process::Signal;
 use rustix::thread::UnshareFlags;
 
-use super::{ENVIRONMENT, SKIP_KERNELS, SimulateOptions, Simulation, Summary, devices, machine, mount_sys};
+use super::{ENVIRONMENT, SimulateOptions, Simulation, Summary, devices, machine, mount_sys, option_kernels};
 use crate::enter::REFUSED;
 use crate::options::{Network, Storage, TestbedOptions};
 use crate::process::{Child, Event, Signals, fork};
@@ -51,7 +51,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    /// Reads `GPUS [--root DIR] [--skip-kernels] [--quiet] -- COMMAND`.
+    /// Reads `GPUS [--root DIR] [--skip-kernels|--run-kernels] [--quiet] -- COMMAND`.
     fn parse(mut arguments: impl Iterator<Item = OsString>) -> Result<Self, Error> {
         let usage = |message: &str| Error::Usage(format!("simulate: {message}"));
         let gpus = arguments.next().and_then(|word| word.into_string().ok());
@@ -61,10 +61,12 @@ impl Wanted {
                 Some("--root") => {
                     wanted.root = Some(arguments.next().ok_or_else(|| usage("--root wants a directory"))?.into());
                 }
-                Some(SKIP_KERNELS) => wanted.kernels = Kernels::Skip,
                 Some("--quiet") => wanted.quiet = true,
                 Some("--") => break,
-                _ => return Err(usage(&format!("unknown argument {}", word.display()))),
+                other => {
+                    let kernels = other.and_then(option_kernels);
+                    wanted.kernels = kernels.ok_or_else(|| usage(&format!("unknown argument {}", word.display())))?;
+                }
             }
         }
         wanted.command = arguments.collect();
@@ -82,7 +84,9 @@ pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
                 eprintln!("rocbed: on the simulated GPU ({}), the command {}", wanted.gpus, summary.text);
             }
             if summary.refused && code == 0 {
-                eprintln!("rocbed: its status was 0, but nothing that launched a kernel has succeeded: none can run");
+                eprintln!(
+                    "rocbed: its status was 0, but nothing that launched a kernel which did not run has succeeded"
+                );
             }
             ExitCode::from(if summary.refused && code == 0 { REFUSED } else { code })
         }
@@ -266,6 +270,7 @@ mod tests {
 
     #[test]
     fn reads_what_is_to_be_run() {
+        assert_eq!(parse("gfx1030 --run-kernels -- true").unwrap().kernels, Kernels::Run);
         let wanted = parse("gfx1030,gfx942 --root /r --skip-kernels --quiet -- rocminfo --root").unwrap();
         assert_eq!(wanted.kernels, Kernels::Skip);
         assert_eq!((wanted.gpus.as_str(), wanted.root, wanted.quiet), ("gfx1030,gfx942", Some("/r".into()), true));

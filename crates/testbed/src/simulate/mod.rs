@@ -30,8 +30,8 @@ pub(crate) use nodes::{devices, mount_sys};
 
 /// Environment of programs. HIP copies little memory with a kernel; like this it leaves all copies to the engines for them.
 pub(crate) const ENVIRONMENT: [(&str, &str); 1] = [("GPU_FORCE_BLIT_COPY_SIZE", "0")];
-/// Option with which kernels count as done.
-pub(crate) const SKIP_KERNELS: &str = "--skip-kernels";
+/// Options for what comes of kernels that are not refused: they count as done, or are interpreted.
+const KERNEL_OPTIONS: [(&str, Kernels); 2] = [("--skip-kernels", Kernels::Skip), ("--run-kernels", Kernels::Run)];
 /// Most bytes of an inventory.
 const MOST: u64 = 4 << 20;
 /// Bytes of memory of a machine that does not tell.
@@ -46,6 +46,16 @@ pub struct SimulateOptions {
     pub kernels: Kernels,
     /// File that gets a line about each command.
     pub report: Option<PathBuf>,
+}
+
+/// The option for what comes of kernels; none if they are refused.
+pub(crate) fn kernels_option(kernels: Kernels) -> Option<&'static str> {
+    KERNEL_OPTIONS.iter().find(|(_, of)| *of == kernels).map(|(option, _)| *option)
+}
+
+/// What comes of kernels with an option.
+pub(crate) fn option_kernels(option: &str) -> Option<Kernels> {
+    KERNEL_OPTIONS.iter().find(|(name, _)| *name == option).map(|(_, kernels)| *kernels)
 }
 
 /// The GPUs that a text names: targets with commas between them (`gfx1030,gfx942`), or the file of an inventory, as
