@@ -302,6 +302,7 @@ fn a_kernel_with_an_unknown_instruction_is_an_illegal_one_and_is_named() {
     program.simulator.kernels = Kernels::Run;
     program.signal();
     program.queue(queue_type::COMPUTE_AQL);
+    program.put(WRITE_POINTER - 0x38 + 0xc0, &SIGNAL);
     let fields = kernel(&program, DATA + 0x1000, &[0xd544_0000, 0x040e_0501]);
     let report = program.launch(fields);
     assert_eq!((report.refused_kernels, report.run_kernels, report.refused()), (1, 0, true));

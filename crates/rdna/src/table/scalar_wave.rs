@@ -41,6 +41,8 @@ pub(super) const SOPP: &[Row<ScalarOperation>] = &[
     row("s_cbranch_execnz", 9, 38, wave(|wave, scalar| jump_if(wave, scalar, wave.exec() != 0))),
     row("s_barrier", 10, 61, wave(|wave, _| { wave.state = State::AtBarrier; Ok(()) })),
     row("s_waitcnt", 12, 9, NOTHING),
+    row("s_wakeup", 3, 52, NOTHING),
+    row("s_wait_idle", 34, 10, NOTHING),
     row("s_sleep", 14, 3, NOTHING),
     row("s_setprio", 15, 53, NOTHING),
     row("s_sendmsg", 16, 54, wave(|wave, scalar| {
@@ -86,6 +88,14 @@ pub(super) const SOP1: &[Row<ScalarOperation>] = &[
         let to = wave.uniform(scalar.sources[0], Type::B64);
         wave.set_scalar_pair(scalar.destination, wave.counter);
         wave.counter = to;
+        Ok(())
+    })),
+    row("s_sendmsg_rtn_b64", NO, 77, wave(|wave, scalar| {
+        // The clock. All else is a question to the processor.
+        if scalar.sources[0] != Operand::Integer(3) {
+            return Err(Obstacle::Unsupported("a question to the processor"));
+        }
+        wave.set_scalar_pair(scalar.destination, wave.clock);
         Ok(())
     })),
     row("s_movrels_b32", 46, 64, wave(|wave, scalar| {

@@ -3,7 +3,7 @@
 set -e
 cd "$(dirname "$0")"
 compile() {
-    "${CLANG:-clang-19}" -x cl -cl-std=CL2.0 -target amdgcn-amd-amdhsa -mcpu="$1" -nogpulib -O2 -Wl,-s \
+    "${CLANG:-clang-19}" -x cl -cl-std=CL2.0 -target amdgcn-amd-amdhsa -mcpu="$1" -nogpulib -O2 \
         -Xclang -finclude-default-header -ffp-contract=off $3 -o "$2" kernels.cl
 }
 compile gfx1030 gfx1030.co
