@@ -52,6 +52,8 @@ pub(crate) fn run(
     match progress {
         Ok(Progress::Runs) => return Packet::Runs,
         Ok(Progress::Done) => around.report.run_kernels += 1,
+        // A program that was killed meanwhile has no memory any more; its kernel did nothing wrong.
+        Err(_) if around.view.memory.read(queue, &mut [0; 8]).is_err() => return Packet::Stops(Stop::Gone),
         Err(problem) => return stop(around, &problem),
     }
     *kernel = None;
