@@ -141,7 +141,12 @@ fn interpreted(target: &str, words: &[&str]) -> Output {
 fn kernels_of_hip_and_of_programs_are_interpreted() {
     for target in ["gfx1030", "gfx1100"] {
         let output = interpreted(target, &["fills", "1", "4096", "100003"]);
-        assert_eq!((output.code, output.stdout.as_str()), (Some(0), "1 same\n4096 same\n100003 same\n"), "{}", output.stderr);
+        assert_eq!(
+            (output.code, output.stdout.as_str()),
+            (Some(0), "1 same\n4096 same\n100003 same\n"),
+            "{}",
+            output.stderr
+        );
         assert!(output.stderr.contains("ran kernels, interpreted on the processor"), "{target}: {}", output.stderr);
         let object = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../crates/rdna/tests/kernels/{target}.co"));
         let object = fs::read(object).expect("a code object");

@@ -30,7 +30,7 @@ impl Code {
 
     /// The instruction at an address.
     pub(crate) fn at(&mut self, address: u64, memory: &dyn Memory) -> Result<Rc<Instruction>, Problem> {
-        if address % 4 != 0 {
+        if !address.is_multiple_of(4) {
             return Err(Problem::NoCode { address });
         }
         let page = address / PAGE;

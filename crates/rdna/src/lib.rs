@@ -15,6 +15,9 @@
 //! - atomic operations are such between work-items, not between the kernel and its program;
 //! - clocks count instructions.
 
+#![allow(clippy::float_cmp, reason = "instructions compare exactly")]
+#![allow(clippy::needless_range_loop, reason = "a lane's number is in several arrays at once")]
+
 mod architecture;
 mod code;
 mod decode;

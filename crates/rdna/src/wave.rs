@@ -184,7 +184,7 @@ impl Wave {
                 }
             }
             Operand::Scalar(number) if kind.is_half() => {
-                lanes = [u64::from(self.scalar(number) >> shift & 0xffff); LANES]
+                lanes = [u64::from(self.scalar(number) >> shift & 0xffff); LANES];
             }
             Operand::Literal(word) if kind.is_half() => lanes = [u64::from(word >> shift & 0xffff); LANES],
             uniform => lanes = [self.uniform(uniform, kind); LANES],

@@ -45,7 +45,7 @@ fn row(control: u16, lane: usize) -> Option<usize> {
         0x111..=0x11f => place.checked_sub(amount)?,
         0x121..=0x12f => (place + 16 - amount) % 16,
         0x140 => 15 - place,
-        0x141 => place & 8 | 7 - place % 8,
+        0x141 => place & 8 | (7 - place % 8),
         0x150..=0x15f => amount,
         _ => place ^ amount,
     };

@@ -77,15 +77,21 @@ fn source(wave: &Wave, vector: &Vector, index: usize, kind: Type, upper: bool, w
     if let Some(part) = part {
         select::take(part, kind, &mut lanes);
         if kind.is_half() {
-            lanes.iter_mut().for_each(|lane| *lane &= 0xffff);
+            for lane in &mut lanes {
+                *lane &= 0xffff;
+            }
         }
     }
     let sign = kind.sign();
     if vector.absolute >> index & 1 != 0 {
-        lanes.iter_mut().for_each(|lane| *lane &= !sign);
+        for lane in &mut lanes {
+            *lane &= !sign;
+        }
     }
     if vector.negate >> index & 1 != 0 {
-        lanes.iter_mut().for_each(|lane| *lane ^= sign);
+        for lane in &mut lanes {
+            *lane ^= sign;
+        }
     }
     if flushes(wave, kind, 0) {
         flush(kind, &mut lanes);
@@ -225,7 +231,9 @@ fn mixed(wave: &Wave, vector: &Vector) -> Computed {
         let this = Vector { absolute: vector.negate_upper, ..*vector };
         let mut lanes = source(wave, &this, index, kind, vector.halves >> index & 1 != 0, &mut written);
         if is_half {
-            lanes.iter_mut().for_each(|lane| *lane = half::value(*lane as u16).to_bits().into());
+            for lane in &mut lanes {
+                *lane = half::value(*lane as u16).to_bits().into();
+            }
         }
         lanes
     });

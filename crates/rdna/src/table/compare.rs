@@ -1,4 +1,10 @@
 //! Vector comparisons: for each kind of number a family, once for a scalar register and once for EXEC.
+#![allow(
+    clippy::neg_cmp_op_on_partial_ord,
+    clippy::double_comparisons,
+    clippy::nonminimal_bool,
+    reason = "what is no number is neither less, nor equal, nor greater, and each instruction says which of these it means"
+)]
 
 use super::lane::{f16_of, f32_of, f64_of, short, signed};
 use super::{NO, Row, VectorAction, VectorOperation, row};

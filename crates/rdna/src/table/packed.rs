@@ -43,7 +43,7 @@ fn dot_signed([a, b, c]: [u64; 3], width: u32) -> u64 {
 #[rustfmt::skip]
 pub(super) const VOP3P: &[Row<VectorOperation>] = &[
     row("v_pk_mad_i16", 0, 0, shorts(&[B16; 3], |[a, b, c]| (a * b + c) & 0xffff)),
-    row("v_pk_mul_lo_u16", 1, 1, shorts(&[B16; 2], |[a, b, _]| a * b & 0xffff)),
+    row("v_pk_mul_lo_u16", 1, 1, shorts(&[B16; 2], |[a, b, _]| (a * b) & 0xffff)),
     row("v_pk_add_i16", 2, 2, shorts(&[B16; 2], |[a, b, _]| (a + b) & 0xffff).limited(|[a, b, _]| bits(short(a).saturating_add(short(b))))),
     row("v_pk_sub_i16", 3, 3, shorts(&[B16; 2], |[a, b, _]| a.wrapping_sub(b) & 0xffff).limited(|[a, b, _]| bits(short(a).saturating_sub(short(b))))),
     row("v_pk_lshlrev_b16", 4, 4, shorts(&[B16; 2], |[a, b, _]| b << (a & 15) & 0xffff)),

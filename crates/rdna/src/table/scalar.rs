@@ -144,8 +144,8 @@ pub(super) const SOP2: &[Row<ScalarOperation>] = &[
     row("s_pack_lh_b32_b16", 51, 51, on32(|a, b, _| plain(a & 0xffff | b & 0xffff_0000))),
     row("s_pack_hh_b32_b16", 52, 52, on32(|a, b, _| plain(a >> 16 | b & 0xffff_0000))),
     row("s_pack_hl_b32_b16", NO, 53, on32(|a, b, _| plain(a >> 16 | (b & 0xffff) << 16))),
-    row("s_mul_hi_u32", 53, 45, on32(|a, b, _| plain(a * b >> 32))),
-    row("s_mul_hi_i32", 54, 46, on32(|a, b, _| plain((i64::from(signed(a)) * i64::from(signed(b)) >> 32).cast_unsigned() & 0xffff_ffff))),
+    row("s_mul_hi_u32", 53, 45, on32(|a, b, _| plain((a * b) >> 32))),
+    row("s_mul_hi_i32", 54, 46, on32(|a, b, _| plain(((i64::from(signed(a)) * i64::from(signed(b))) >> 32).cast_unsigned() & 0xffff_ffff))),
 ];
 
 /// The second source is what the destination has.
@@ -183,7 +183,7 @@ pub(super) const SOP1: &[Row<ScalarOperation>] = &[
     row("s_quadmask_b64", 45, 27, on64(|a, _, _| tested(quads(a)))),
     row("s_abs_i32", 52, 21, on32(|a, _, _| tested32(signed(a).unsigned_abs()))),
     row("s_bitreplicate_b64_b32", 59, 20, ScalarOperation::Value([B64, B32, B64], |a, _, _| {
-        plain((0..32).map(|bit| (a >> bit & 1) * 3 << (2 * bit)).sum())
+        plain((0..32).map(|bit| ((a >> bit & 1) * 3) << (2 * bit)).sum())
     })),
     row("s_and_saveexec_b64", 36, 33, exec(true, false, |source, exec| source & exec)),
     row("s_or_saveexec_b64", 37, 35, exec(true, false, |source, exec| source | exec)),

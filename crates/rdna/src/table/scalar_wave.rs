@@ -21,6 +21,7 @@ fn jump(wave: &mut Wave, scalar: &Scalar) {
     wave.counter = wave.counter.wrapping_add_signed(words * 4);
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "rows of the table return this")]
 fn jump_if(wave: &mut Wave, scalar: &Scalar, condition: bool) -> Done {
     if condition {
         jump(wave, scalar);
@@ -170,5 +171,6 @@ fn set_register(wave: &mut Wave, scalar: &Scalar, value: u32) -> Done {
 
 fn set_mode(wave: &mut Wave, mask: u32, value: u32) -> Done {
     wave.mode = wave.mode & !mask | value & mask;
-    if wave.mode & 0xf == 0 { Ok(()) } else { Err(Obstacle::Unsupported("another rounding than to the nearest")) }
+    let rounding = wave.mode & 0xf;
+    if rounding == 0 { Ok(()) } else { Err(Obstacle::Unsupported("another rounding than to the nearest")) }
 }

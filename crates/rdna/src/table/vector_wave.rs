@@ -94,6 +94,7 @@ fn moved(wave: &mut Wave, vector: &Vector, from: u32, to: u32) -> Done {
 }
 
 /// Takes each lane's value from a lane of its row of 16, or of the other one (`flip` is 16): four bits for each lane.
+#[allow(clippy::unnecessary_wraps, reason = "rows of the table return this")]
 fn permute_rows(wave: &mut Wave, vector: &Vector, flip: usize) -> Done {
     let source = wave.lanes(vector.sources[0], B32, false);
     let low = wave.uniform(vector.sources[1], B32);

@@ -27,7 +27,7 @@ pub fn objects() -> [(Architecture, usize, &'static [u8]); 4] {
 struct Bytes(RefCell<Vec<u8>>);
 
 impl Bytes {
-    fn range(&self, address: u64, length: usize) -> Result<std::ops::Range<usize>, Fault> {
+    fn range(address: u64, length: usize) -> Result<std::ops::Range<usize>, Fault> {
         let fault = Fault { address };
         let start = address.checked_sub(BASE).and_then(|start| usize::try_from(start).ok()).ok_or(fault)?;
         let end = start.checked_add(length).filter(|end| *end <= LENGTH).ok_or(fault)?;
@@ -37,13 +37,13 @@ impl Bytes {
 
 impl Memory for Bytes {
     fn read(&self, address: u64, bytes: &mut [u8]) -> Result<(), Fault> {
-        let range = self.range(address, bytes.len())?;
+        let range = Self::range(address, bytes.len())?;
         bytes.copy_from_slice(&self.0.borrow()[range]);
         Ok(())
     }
 
     fn write(&self, address: u64, bytes: &[u8]) -> Result<(), Fault> {
-        let range = self.range(address, bytes.len())?;
+        let range = Self::range(address, bytes.len())?;
         self.0.borrow_mut()[range].copy_from_slice(bytes);
         Ok(())
     }
