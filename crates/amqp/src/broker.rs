@@ -9,7 +9,8 @@ use rustls::ClientConfig;
 
 use crate::address::Address;
 use crate::error::Error;
-use crate::session::{Session, Taken};
+use crate::method::Delivery;
+use crate::session::{QueueState, Session, Taken};
 use crate::timing::Timing;
 use crate::tls::{self, TlsOptions};
 
@@ -172,7 +173,15 @@ impl Broker {
     /// # Errors
     /// If it has not, or it is not known whether it has: then the connection was lost.
     pub fn publish(&self, queue: &str, body: &[u8]) -> Result<(), Error> {
-        self.shared.with(|session, _| session.publish(queue, body))
+        self.publish_as(queue, body, Delivery::default())
+    }
+
+    /// Publishes a message to a queue with a priority, or so that it expires. Returns once the broker has stored it.
+    ///
+    /// # Errors
+    /// As [`Broker::publish`].
+    pub fn publish_as(&self, queue: &str, body: &[u8], delivery: Delivery) -> Result<(), Error> {
+        self.shared.with(|session, _| session.publish(queue, body, delivery))
     }
 
     /// Publishes the answer to a message, as [`Broker::publish`], while the broker still keeps that message for us.
@@ -180,7 +189,7 @@ impl Broker {
     /// # Errors
     /// [`Error::NotHeld`] if it does not, and those of [`Broker::publish`].
     pub fn answer(&self, receipt: Receipt, queue: &str, body: &[u8]) -> Result<(), Error> {
-        self.shared.held(receipt, |session, _| session.publish(queue, body))
+        self.shared.held(receipt, |session, _| session.publish(queue, body, Delivery::default()))
     }
 
     /// Tells the broker that a message is dealt with, so that it forgets it.
@@ -213,6 +222,14 @@ impl Broker {
     /// # Errors
     /// As [`Broker::take`].
     pub fn count(&self, queue: &Queue) -> Result<u32, Error> {
+        self.look_at(queue).map(|state| state.messages)
+    }
+
+    /// Declares a queue, and tells what is in it and who reads it.
+    ///
+    /// # Errors
+    /// As [`Broker::take`].
+    pub fn look_at(&self, queue: &Queue) -> Result<QueueState, Error> {
         self.shared.with(|session, _| session.declare(&queue.name, queue.max_priority))
     }
 

@@ -27,6 +27,7 @@ mod wire;
 pub use address::{Address, AddressError};
 pub use broker::{Broker, Message, Options, Queue, Receipt};
 pub use error::Error;
-pub use method::Method;
+pub use method::{Delivery, Method};
+pub use session::QueueState;
 pub use timing::Timing;
 pub use tls::{Identity, TlsError, TlsOptions};

@@ -1,5 +1,7 @@
 //! Methods (specification, section 1.4 to 1.8 of its reference): the few that a worker says and hears.
 
+use std::time::Duration;
+
 use crate::wire::{Reader, Value, Writer};
 
 /// A method with its arguments. Those that only the client says are written and never read, and the other way round.
@@ -25,8 +27,8 @@ pub enum Method {
     ChannelClose(u16, String),
     /// `channel.close-ok`
     ChannelCloseOk,
-    /// `queue.declare-ok`: how many messages are in the queue, without those that were taken.
-    DeclareOk(u32),
+    /// `queue.declare-ok`: how many messages are in the queue, without those that were taken, and how many consumers it has.
+    DeclareOk(u32, u32),
     /// `basic.qos-ok`
     QosOk,
     /// `basic.get-ok`: the delivery's tag, and whether it was delivered before.
@@ -67,7 +69,7 @@ impl Method {
             (20, 41) => Self::ChannelCloseOk,
             (50, 11) => {
                 reader.short()?; // the queue's name
-                Self::DeclareOk(reader.u32()?)
+                Self::DeclareOk(reader.u32()?, reader.u32()?)
             }
             (60, 11) => Self::QosOk,
             (60, 71) => Self::GetOk(reader.u64()?, reader.u8()? & 1 == 1),
@@ -174,11 +176,32 @@ pub(crate) fn publish(queue: &str) -> Vec<u8> {
     writer.0
 }
 
+/// How a message is published.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Delivery {
+    /// Its priority; none, which is the lowest, unless one is given.
+    pub priority: Option<u8>,
+    /// After this time in its queue nobody gets it any more; never, unless one is given. The broker counts in milliseconds.
+    pub expires: Option<Duration>,
+}
+
 /// The header of a message that survives a restart of the broker (`delivery-mode` 2).
-pub(crate) fn content_header(size: u64) -> Vec<u8> {
+pub(crate) fn content_header(size: u64, delivery: Delivery) -> Vec<u8> {
     const DELIVERY_MODE: u16 = 1 << 12;
+    const PRIORITY: u16 = 1 << 11;
+    const EXPIRATION: u16 = 1 << 8;
+    let Delivery { priority, expires } = delivery;
+    let flag = |is: bool, flag: u16| if is { flag } else { 0 };
     let mut writer = method(60, 0); // class and weight
-    writer.u64(size).u16(DELIVERY_MODE).u8(2);
+    writer.u64(size);
+    writer.u16(DELIVERY_MODE | flag(priority.is_some(), PRIORITY) | flag(expires.is_some(), EXPIRATION)).u8(2);
+    if let Some(priority) = priority {
+        writer.u8(priority);
+    }
+    if let Some(expires) = expires {
+        // A number in words (RabbitMQ's guide on time-to-live).
+        writer.short(&expires.as_millis().to_string());
+    }
     writer.0
 }
 
@@ -263,7 +286,13 @@ mod tests {
         assert_eq!(Method::parse(&close.0), Some(Method::ChannelClose(406, "PRECONDITION_FAILED".into())));
         assert_eq!(Method::parse(&ack(7)), Some(Method::Ack(7, false)));
         assert_eq!(Method::parse(&method(60, 60).0), Some(Method::Other(60, 60)));
-        assert_eq!(content_properties(&content_header(77)), Some(Properties { size: 77, priority: 0 }));
+        let plain = content_header(77, Delivery::default());
+        assert_eq!(content_properties(&plain), Some(Properties { size: 77, priority: 0 }));
+        let urgent = Delivery { priority: Some(7), expires: Some(Duration::from_secs(60)) };
+        let header = content_header(77, urgent);
+        assert_eq!(content_properties(&header), Some(Properties { size: 77, priority: 7 }));
+        // Delivery mode, priority and expiration, in this order.
+        assert!(header.ends_with(b"\x19\x00\x02\x07\x0560000"), "{header:?}");
     }
 
     #[test]

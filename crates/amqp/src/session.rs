@@ -13,7 +13,7 @@ use rustls::ClientConfig;
 use crate::address::Address;
 use crate::error::{Error, unexpected};
 use crate::frame::{Frame, Kind, LARGEST, OVERHEAD};
-use crate::method::{self, Method};
+use crate::method::{self, Delivery, Method};
 use crate::timing::Timing;
 use crate::transport::{Transport, ended, lost};
 
@@ -42,6 +42,15 @@ pub(crate) struct Session {
     is_open: bool,
     /// Names of the queues that were declared.
     declared: BTreeSet<String>,
+}
+
+/// What a broker says of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueueState {
+    /// How many messages it has that nobody has taken.
+    pub messages: u32,
+    /// How many clients have its messages sent to them. Those that ask for single messages, as this one, do not count.
+    pub consumers: u32,
 }
 
 /// What a broker says of a message that was published.
@@ -167,11 +176,11 @@ impl Session {
         self.answer(channel, self.answer_due(), |method| (method == Method::ChannelOpenOk).then_some(()))
     }
 
-    /// Declares a durable queue. Returns how many messages it has that nobody has taken.
-    pub(crate) fn declare(&mut self, queue: &str, max_priority: Option<u8>) -> Result<u32, Error> {
+    /// Declares a durable queue, and tells what is in it.
+    pub(crate) fn declare(&mut self, queue: &str, max_priority: Option<u8>) -> Result<QueueState, Error> {
         self.send(TAKING, method::declare(queue, max_priority))?;
         self.answer(TAKING, self.answer_due(), |method| match method {
-            Method::DeclareOk(messages) => Some(messages),
+            Method::DeclareOk(messages, consumers) => Some(QueueState { messages, consumers }),
             _ => None,
         })
     }
@@ -242,7 +251,7 @@ impl Session {
     }
 
     /// Publishes a message to a queue. Returns once the broker has stored it.
-    pub(crate) fn publish(&mut self, queue: &str, body: &[u8]) -> Result<(), Error> {
+    pub(crate) fn publish(&mut self, queue: &str, body: &[u8], delivery: Delivery) -> Result<(), Error> {
         if let Some(reason) = &self.blocked {
             return Err(Error::Blocked(reason.clone()));
         }
@@ -252,7 +261,7 @@ impl Session {
         let number = self.published.unwrap_or(0) + 1;
         self.published = Some(number);
         self.send(PUBLISHING, method::publish(queue))?;
-        self.send_frame(Kind::Header, PUBLISHING, method::content_header(body.len() as u64))?;
+        self.send_frame(Kind::Header, PUBLISHING, method::content_header(body.len() as u64, delivery))?;
         for part in body.chunks(self.largest_frame - OVERHEAD) {
             self.send_frame(Kind::Body, PUBLISHING, part.to_vec())?;
         }
