@@ -195,7 +195,7 @@ impl RunJob for Autopkgtest<'_> {
         let delivery = Delivery {
             job: job.id.clone(),
             verdict: finished.result.verdict,
-            summary: summary(&finished.result),
+            summary: finished.result.summary(),
             bundle: finished.bundle.path,
             size: finished.bundle.size,
             sha256: finished.bundle.sha256,
@@ -279,20 +279,6 @@ pub fn grant<'a>(job: &Job, machine: &'a Machine) -> Result<Vec<&'a Gpu>, Unsuit
     }
     let wanted = if job.gpu == GpuNeed::None { 0 } else { wanted };
     Ok(matching.into_iter().take(wanted).collect())
-}
-
-/// Summarizes a result in a few words: `2 passed, 1 skipped`.
-pub fn summary(result: &JobResult) -> String {
-    use TestOutcome::{Fail, Flaky, Pass, Skip, Unfinished};
-    let counts = [(Pass, "passed"), (Fail, "failed"), (Flaky, "flaky"), (Skip, "skipped"), (Unfinished, "unfinished")];
-    let counted = counts.into_iter().map(|(outcome, word)| (result.count(outcome), word));
-    let words: Vec<_> =
-        counted.filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
-    let mut text = if words.is_empty() { "no test ran".to_owned() } else { words.join(", ") };
-    if let Some(problem) = &result.problem {
-        text = format!("{text}; {problem}");
-    }
-    text
 }
 
 /// Passes on what the runner reports.

@@ -238,6 +238,21 @@ impl JobResult {
         run.tested.as_deref().or_else(|| run.package.as_ref().map(|package| package.version.as_str()))
     }
 
+    /// The result in a few words: `2 passed, 1 skipped`.
+    pub fn summary(&self) -> String {
+        use TestOutcome::{Fail, Flaky, Pass, Skip, Unfinished};
+        let counts =
+            [(Pass, "passed"), (Fail, "failed"), (Flaky, "flaky"), (Skip, "skipped"), (Unfinished, "unfinished")];
+        let counted = counts.into_iter().map(|(outcome, word)| (self.count(outcome), word));
+        let words: Vec<_> =
+            counted.filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
+        let text = if words.is_empty() { "no test ran".to_owned() } else { words.join(", ") };
+        match &self.problem {
+            Some(problem) => format!("{text}; {problem}"),
+            None => text,
+        }
+    }
+
     /// Duration in seconds.
     pub fn seconds(&self) -> f64 {
         self.finished.duration_since(self.started).as_secs_f64()
