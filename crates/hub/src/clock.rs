@@ -72,6 +72,11 @@ pub(crate) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// A time of the calendar, in milliseconds since 1970, by the monotonic clock. One that has passed is now.
+pub(crate) fn deadline_at(clock: &dyn Clock, time: i64) -> i64 {
+    clock.monotonic().saturating_add(time.saturating_sub(clock.millis()).max(0))
+}
+
 /// The timestamp for stored milliseconds. Values out of range become 1970.
 pub(crate) fn timestamp(millis: i64) -> Timestamp {
     Timestamp::from_millisecond(millis).unwrap_or(Timestamp::UNIX_EPOCH)

@@ -13,7 +13,7 @@ use crate::clock::millis;
 use crate::completion::Completions;
 use crate::config::Config;
 use crate::core::{Core, State};
-use crate::debci::Link;
+use crate::debci::{Link, OffersLink};
 use crate::error::HubError;
 use crate::limits::Limits;
 use crate::problem::io_problem;
@@ -49,6 +49,8 @@ pub(crate) struct Inner {
     pub(crate) received: Received,
     /// The connection to a debci server, if its jobs are taken.
     pub(crate) debci: OnceLock<Arc<Link>>,
+    /// The connection to the broker of debci's workers, if jobs are offered to them.
+    pub(crate) offers: OnceLock<Arc<OffersLink>>,
     /// Becomes true when the hub shuts down; long waits end then.
     pub(crate) stop: watch::Receiver<bool>,
     data: DataDir,
@@ -140,6 +142,7 @@ impl Hub {
             completions: Completions::new(),
             received: Received::default(),
             debci: OnceLock::new(),
+            offers: OnceLock::new(),
             stop: stopped,
             data,
         }));
@@ -242,6 +245,11 @@ impl Inner {
     /// Reads the join token from its file.
     pub(crate) fn read_join_token(&self) -> Result<String, HubError> {
         self.data.join_token()
+    }
+
+    /// The data directory: where large files are made that become bundles.
+    pub(crate) fn data_dir(&self) -> &Path {
+        self.data.root()
     }
 
     pub(crate) fn free(&self) -> u64 {

@@ -55,7 +55,7 @@ pub use crate::bundle::{BundleError, check_bundle};
 pub use amqp;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::{Config, Storage};
-pub use debci::DebciOptions;
+pub use debci::{DebciOptions, DebciWorkersOptions};
 pub use error::HubError;
 pub use hub::Hub;
 pub use party::{Network, NotANetwork};

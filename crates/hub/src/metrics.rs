@@ -80,6 +80,15 @@ pub(crate) async fn serve(State(shared): State<Shared>, _: Reader) -> Answer<Res
         one(&mut out, "counter", "debci_jobs_taken_total", "Jobs taken from the debci server.", status.taken);
         one(&mut out, "counter", "debci_results_total", "Results that the broker has confirmed.", status.answered);
     }
+    if let Some(status) = crate::http::debci_workers(&shared) {
+        let connected = u64::from(status.connected.is_some());
+        let told = "Whether the broker of debci's workers is connected.";
+        one(&mut out, "gauge", "debci_workers_connected", told, connected);
+        one(&mut out, "gauge", "debci_workers_offered", "Jobs that are offered to workers of debci.", status.offered);
+        one(&mut out, "counter", "debci_workers_results_total", "Results taken from workers of debci.", status.results);
+        let told = "Messages of workers of debci that were refused.";
+        one(&mut out, "counter", "debci_workers_refused_total", told, status.refused);
+    }
     let connections = counters.connections.load(Ordering::Relaxed);
     one(&mut out, "gauge", "http_connections", "Open connections.", connections);
     let read_only = u64::from(shared.core.is_read_only());

@@ -93,6 +93,9 @@ impl Hub {
             // It waits for results that are being sent.
             drop(tokio::task::spawn_blocking(move || link.end()).await);
         }
+        if let Some(link) = self.shared.offers.get().cloned() {
+            drop(tokio::task::spawn_blocking(move || link.end()).await);
+        }
         if let Some(graceful) = Arc::into_inner(graceful)
             && tokio::time::timeout(LAST_ANSWERS, graceful.shutdown()).await.is_err()
         {

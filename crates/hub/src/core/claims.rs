@@ -100,7 +100,7 @@ impl Tx<'_> {
     }
 
     /// Gives a queued job to a worker.
-    fn grant(&mut self, number: i64, worker: &str, request: &str) -> Result<Claimed, Failure> {
+    pub(super) fn grant(&mut self, number: i64, worker: &str, request: &str) -> Result<Claimed, Failure> {
         let lease = random_hex::<16>()?;
         let (id, Json(job), attempt): (String, Json<Job>, u32) = self
             .db

@@ -7,6 +7,7 @@ use sha256::Digest;
 
 use crate::core::leases::{LeaseRow, find};
 use crate::core::machine::compare;
+use crate::core::offers::OFFERED;
 use crate::core::{Failure, HubEvent, Tx};
 use crate::history::{self, Elsewhere, Noted};
 use crate::store::columns::{Hex, Json, Named};
@@ -159,6 +160,9 @@ impl Tx<'_> {
     /// and a GPU that broke is not registered any more: then such a result is kept, but does not count for a target.
     /// Returns whether it counts.
     fn check_machine(&self, lease: &str, worker: &str, result: &mut JobResult) -> Result<bool, Failure> {
+        if worker == OFFERED {
+            return self.check_offered(lease, result);
+        }
         if let Some(machine) = self.state.lease_of(lease, worker).and_then(|live| live.machine.as_ref()) {
             let warnings = compare(result, machine)?;
             result.warnings.extend(warnings);

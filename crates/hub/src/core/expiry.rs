@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use rusqlite::params;
 
+use crate::core::offers::OFFERED;
 use crate::core::{Failure, Tx};
 
 impl Tx<'_> {
@@ -14,7 +15,13 @@ impl Tx<'_> {
         let over: Vec<String> = over.map(|(lease, _)| lease.clone()).collect();
         let seconds = self.config.lease.as_secs();
         for lease in &over {
-            self.lose(lease, &format!("nothing was heard of the worker for {seconds} s"))?;
+            let is_offer = self.state.lease_of(lease, OFFERED).is_some();
+            let reason = if is_offer {
+                "no worker of debci has sent a result in time".to_owned()
+            } else {
+                format!("nothing was heard of the worker for {seconds} s")
+            };
+            self.lose(lease, &reason)?;
         }
         self.state.waiters.forget_closed();
         self.dispatch()?;

@@ -7,10 +7,11 @@ use protocol::Job;
 use protocol::api::JobState;
 use rusqlite::Connection;
 
-use crate::clock::millis;
+use crate::clock::{deadline_at, millis};
 use crate::config::Config;
 use crate::core::leases::excluded;
 use crate::core::need::Need;
+use crate::core::offers::offered_in;
 use crate::core::queue::Queued;
 use crate::core::state::{ClockOffset, Live, State, Worker};
 use crate::store::columns::{Json, Named};
@@ -30,12 +31,15 @@ impl State {
             state.queue.insert(Queued { number, need: Need::of(&job), priority: job.priority, excluded });
         }
         let mut statement = db.prepare(
-            "SELECT l.id, l.job, j.id, l.attempt, l.worker, l.confirmed
-             FROM leases l JOIN jobs j ON j.number = l.job WHERE l.state = 'active'",
+            "SELECT l.id, l.job, j.id, l.attempt, l.worker, l.confirmed, o.until, o.queue
+             FROM leases l JOIN jobs j ON j.number = l.job LEFT JOIN debci_offers o ON o.lease = l.id
+             WHERE l.state = 'active'",
         )?;
         // A literal in the query: SQLite uses the index of active leases only then.
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
+            // What is offered to workers of debci has a time by the calendar.
+            let offered: Option<(i64, String)> = row.get::<_, Option<i64>>(6)?.zip(row.get(7)?);
             let live = Live {
                 job: row.get(1)?,
                 job_id: row.get(2)?,
@@ -43,9 +47,9 @@ impl State {
                 worker: row.get(4)?,
                 // Set below, once the workers are loaded.
                 machine: None,
-                deadline,
+                deadline: offered.as_ref().map_or(deadline, |(until, _)| deadline_at(&*config.clock, *until)),
                 confirmed: row.get(5)?,
-                phase: String::new(),
+                phase: offered.map(|(_, queue)| offered_in(&queue)).unwrap_or_default(),
             };
             state.leases.insert(row.get(0)?, live);
         }

@@ -15,6 +15,7 @@ mod leases;
 mod load;
 mod machine;
 pub(crate) mod need;
+pub(crate) mod offers;
 pub(crate) mod queue;
 pub(crate) mod state;
 mod uploads;

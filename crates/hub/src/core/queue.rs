@@ -64,6 +64,11 @@ impl Queue {
         self.lines.get(need)?.get(rank)
     }
 
+    /// The first jobs of each need, at most so many, with their need.
+    pub(crate) fn firsts(&self, most: usize) -> impl Iterator<Item = (&Need, impl Iterator<Item = &Queued>)> {
+        self.lines.iter().map(move |(need, line)| (need, line.values().take(most)))
+    }
+
     /// The first job of each need.
     pub(crate) fn first_of_each_line(&self) -> Vec<i64> {
         self.lines.values().filter_map(|line| line.keys().next()).map(|rank| rank.number).collect()

@@ -7,6 +7,7 @@ use protocol::VERSION;
 use protocol::api::{Health, Problem, ProblemCode, Register, Registered, WorkerReport};
 use rusqlite::params;
 
+use crate::core::offers::OFFERED;
 use crate::core::state::{ClockOffset, Worker};
 use crate::core::{Failure, HubEvent, Tx};
 use crate::store::names;
@@ -25,6 +26,10 @@ fn unknown(id: &str) -> Problem {
 impl Tx<'_> {
     /// Registers a worker, or registers it again. Repeating it gives the same worker a second token.
     pub(crate) fn register(&mut self, request: Register) -> Result<Registered, Failure> {
+        if request.id == OFFERED {
+            let detail = format!("id: `{OFFERED}` is what the hub calls workers of debci, and no machine");
+            return Err(Problem::new(ProblemCode::Invalid, detail).into());
+        }
         let token = new_token("worker")?;
         let machine = serde_json::to_string(&request.machine)?;
         if machine.len() > LARGEST_MACHINE {

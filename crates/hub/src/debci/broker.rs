@@ -1,6 +1,6 @@
 //! [`Broker`]: what the bridge wants of a message broker, so that tests can have one of their own.
 
-use amqp::{Error, Message, Queue, Receipt};
+use amqp::{Delivery, Error, Message, Queue, QueueState, Receipt};
 
 /// A message broker. Methods connect where that is necessary.
 ///
@@ -15,6 +15,15 @@ pub(crate) trait Broker: Send + Sync {
 
     /// Publishes an answer while the broker keeps the message for us; returns once it is confirmed.
     fn answer(&self, receipt: Receipt, queue: &str, body: &[u8]) -> Result<(), Error>;
+
+    /// Declares a queue, and tells what is in it.
+    fn look_at(&self, queue: &Queue) -> Result<QueueState, Error>;
+
+    /// Publishes a message; returns once it is confirmed.
+    fn publish(&self, queue: &str, body: &[u8], delivery: Delivery) -> Result<(), Error>;
+
+    /// Refuses a message for good.
+    fn reject(&self, receipt: Receipt) -> Result<(), Error>;
 
     /// Has the broker forget a message.
     fn acknowledge(&self, receipt: Receipt) -> Result<(), Error>;
@@ -40,6 +49,18 @@ impl Broker for amqp::Broker {
 
     fn answer(&self, receipt: Receipt, queue: &str, body: &[u8]) -> Result<(), Error> {
         Self::answer(self, receipt, queue, body)
+    }
+
+    fn look_at(&self, queue: &Queue) -> Result<QueueState, Error> {
+        Self::look_at(self, queue)
+    }
+
+    fn publish(&self, queue: &str, body: &[u8], delivery: Delivery) -> Result<(), Error> {
+        self.publish_as(queue, body, delivery)
+    }
+
+    fn reject(&self, receipt: Receipt) -> Result<(), Error> {
+        Self::reject(self, receipt)
     }
 
     fn acknowledge(&self, receipt: Receipt) -> Result<(), Error> {

@@ -8,6 +8,7 @@
 
 mod broker;
 mod link;
+mod offers;
 mod send;
 mod take;
 #[cfg(test)]
@@ -17,11 +18,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use advice::Advice;
-use debci::JobStates;
+use debci::{JobStates, PRIORITIES, RESULTS_QUEUE};
 
 use crate::hub::{Hub, Shared};
 use broker::Broker;
 pub(crate) use link::Link;
+pub use offers::DebciWorkersOptions;
+pub(crate) use offers::OffersLink;
 
 /// How long connecting and logging in may take.
 const CONNECT: Duration = Duration::from_secs(30);

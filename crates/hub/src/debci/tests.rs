@@ -2,6 +2,7 @@
 
 mod fake;
 mod lab;
+mod offers;
 
 use protocol::Verdict;
 use protocol::api::JobState;

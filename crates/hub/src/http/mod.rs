@@ -17,3 +17,4 @@ pub(crate) mod workers;
 
 pub(crate) use answer::Answer;
 pub(crate) use auth::Reader;
+pub(crate) use debci::workers as debci_workers;

@@ -146,7 +146,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
             .says("Downloads the bundle of a result; takes Range")
             .answers(200, Content::Bytes("application/zstd")),
         of(Method::GET, "/debci", "show-debci", For::Reader, get(debci::status))
-            .says("Shows the connection to a debci server whose jobs the hub takes")
+            .says("Shows the connections to a debci server whose jobs the hub takes, and to workers of debci that get its jobs")
             .answers(200, json::<DebciStatus>()),
         of(Method::GET, "/results/{job}/packages", "list-packages", For::Reader, get(history::packages))
             .says("Lists the packages that were installed while the tests of a job ran")

@@ -5,8 +5,8 @@ use axum::extract::{Query, State};
 use protocol::Verdict;
 use protocol::api::{JobInfo, JobState};
 
-use crate::http::Reader;
 use crate::http::jobs::{Filter, page as load};
+use crate::http::{Reader, debci_workers};
 use crate::hub::Shared;
 use crate::pages::format::Time;
 use crate::pages::requirements::{needs, not_counted};
@@ -24,6 +24,7 @@ struct ListPage {
     jobs: Vec<Line>,
     next: Option<String>,
     debci: Option<DebciLine>,
+    offers: Option<OffersLine>,
 }
 
 /// The connection to a debci server.
@@ -31,6 +32,14 @@ struct DebciLine {
     server: String,
     connected: Option<Time>,
     held: u64,
+    problem: Option<(Time, String)>,
+}
+
+/// The connection to workers of debci.
+struct OffersLine {
+    server: String,
+    connected: Option<Time>,
+    offered: u64,
     problem: Option<(Time, String)>,
 }
 
@@ -83,6 +92,12 @@ pub(crate) async fn page(State(shared): State<Shared>, _: Reader, Query(filter):
                 held: status.held,
                 problem: status.problem.map(|problem| (Time::new(problem.when, now), problem.what)),
             }
+        }),
+        offers: debci_workers(&shared).map(|status| OffersLine {
+            server: status.server,
+            connected: status.connected.map(|since| Time::new(since, now)),
+            offered: status.offered,
+            problem: status.problem.map(|problem| (Time::new(problem.when, now), problem.what)),
         }),
     })
 }

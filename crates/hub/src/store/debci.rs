@@ -1,6 +1,7 @@
-//! The table of jobs that came from debci servers.
+//! The tables of jobs that came from debci servers, and of jobs that are offered to workers of debci.
 //!
-//! It is made where it is missing, and is not part of the numbered layout: a hub that knows nothing of it leaves it alone.
+//! They are made where they are missing, and are not part of the numbered layout: a hub that knows nothing of them leaves
+//! them alone.
 
 use debci::JobLine;
 use protocol::api::{DebciOrigin, Testbed};
@@ -24,6 +25,20 @@ CREATE TABLE IF NOT EXISTS debci_jobs (
 );
 CREATE INDEX IF NOT EXISTS debci_jobs_run ON debci_jobs (server, run, number);
 CREATE INDEX IF NOT EXISTS debci_jobs_open ON debci_jobs (server, number) WHERE acknowledged = 0;
+
+CREATE TABLE IF NOT EXISTS debci_offers (
+    run INTEGER PRIMARY KEY,        -- the number under which workers know the job; at random, so that nobody guesses it
+    server TEXT NOT NULL,           -- address of the broker, without a password
+    lease TEXT NOT NULL UNIQUE,
+    architecture TEXT NOT NULL,     -- amd64+gfx1030
+    queue TEXT NOT NULL,
+    line TEXT NOT NULL,             -- as it is in the queue
+    priority INTEGER NOT NULL,
+    waits_until INTEGER NOT NULL,   -- milliseconds since 1970: no worker gets it later
+    until INTEGER NOT NULL,         -- when the job is taken back
+    stored INTEGER NOT NULL DEFAULT 0       -- the broker has confirmed it
+);
+CREATE INDEX IF NOT EXISTS debci_offers_waiting ON debci_offers (server) WHERE stored = 0;
 ";
 
 /// What became of a job's answer.

@@ -211,7 +211,7 @@ pub(crate) fn open_full(path: &Path) -> Result<Connection, HubError> {
     if found > LAYOUT {
         return Err(HubError::TooNew { path: path.to_owned(), found, known: LAYOUT });
     }
-    let has_debci = "SELECT count(*) FROM sqlite_schema WHERE name = 'debci_jobs'";
+    let has_debci = "SELECT count(*) = 2 FROM sqlite_schema WHERE name IN ('debci_jobs', 'debci_offers')";
     let has_debci: bool = connection.query_row(has_debci, [], |row| row.get(0)).map_err(failed)?;
     if found < LAYOUT || !has_debci || !history::are_there(&connection) {
         // The layout has to be migrated first, and there is no space for that.

@@ -1,4 +1,4 @@
-//! What a hub says of a debci server whose jobs it takes.
+//! What a hub says of a debci server whose jobs it takes, and of workers of debci that get its jobs.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
@@ -31,7 +31,7 @@ pub struct DebciOrigin {
     pub answer: Option<String>,
 }
 
-/// `GET /debci`: the connection to a debci server's message broker.
+/// `GET /debci`: the connection to a debci server's message broker, and to that of debci's workers.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct DebciStatus {
@@ -54,6 +54,36 @@ pub struct DebciStatus {
     /// Results that the broker has confirmed since then.
     #[serde(default)]
     pub answered: u64,
+    /// The last thing that went wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<DebciProblem>,
+    /// Workers of debci to which the hub offers jobs; missing if it was started without `--debci-workers`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workers: Option<DebciWorkers>,
+}
+
+/// The connection to the message broker of debci's workers, to which a hub offers jobs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct DebciWorkers {
+    /// Address of the broker, without a password.
+    pub server: String,
+    /// Since when it is connected; missing if it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>", extend("format" = "date-time"))]
+    pub connected: Option<Timestamp>,
+    /// The queues in which jobs are offered.
+    #[serde(default)]
+    pub queues: Vec<String>,
+    /// Jobs that are offered and have no result yet.
+    #[serde(default)]
+    pub offered: u64,
+    /// Results taken since the hub was started.
+    #[serde(default)]
+    pub results: u64,
+    /// Messages refused since then: of no job that was offered, or of one that has its result.
+    #[serde(default)]
+    pub refused: u64,
     /// The last thing that went wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<DebciProblem>,

@@ -24,7 +24,7 @@ mod workers;
 pub use crate::job_id::job_id;
 pub use check::{Invalid, check_id};
 pub use compare::{Compared, ComparedTest, Comparison};
-pub use debci::{DebciOrigin, DebciProblem, DebciStatus};
+pub use debci::{DebciOrigin, DebciProblem, DebciStatus, DebciWorkers};
 pub use history::{
     ChangeKind, Confirmed, Difference, Explanation, ExplanationList, HistoryList, StateChange, TestHistory, TestRun,
     TestState,

@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use amqp::{Error, Message, Queue, Receipt};
+use amqp::{Delivery, Error, Message, Queue, QueueState, Receipt};
 
+use crate::debci::RESULTS_QUEUE;
 use crate::debci::broker::Broker;
 
 /// When a connection is lost.
@@ -35,6 +37,8 @@ struct State {
     cut: Option<Cut>,
     is_closed: bool,
     most: Option<usize>,
+    consumers: u32,
+    rejected: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -42,6 +46,7 @@ struct Stored {
     body: Vec<u8>,
     priority: u8,
     redelivered: bool,
+    expires: Option<Duration>,
 }
 
 fn lost() -> Error {
@@ -75,14 +80,35 @@ impl Server {
     }
 
     pub(super) fn put(&self, queue: &str, line: &str, priority: u8) {
-        let stored = Stored { body: line.as_bytes().to_vec(), priority, redelivered: false };
+        let stored = Stored { body: line.as_bytes().to_vec(), priority, redelivered: false, expires: None };
         self.state().queues.entry(queue.to_owned()).or_default().push_back(stored);
     }
 
     /// A message that another client has had.
     pub(super) fn put_back(&self, queue: &str, line: &str) {
-        let stored = Stored { body: line.as_bytes().to_vec(), priority: 0, redelivered: true };
+        let stored = Stored { body: line.as_bytes().to_vec(), priority: 0, redelivered: true, expires: None };
         self.state().queues.entry(queue.to_owned()).or_default().push_back(stored);
+    }
+
+    /// A result that a worker has published.
+    pub(super) fn publish_result(&self, body: &[u8]) {
+        let stored = Stored { body: body.to_vec(), priority: 0, redelivered: false, expires: None };
+        self.state().queues.entry(RESULTS_QUEUE.to_owned()).or_default().push_back(stored);
+    }
+
+    /// The next job of a queue, as one of debci's workers gets it, with its priority and how long it would have waited.
+    pub(super) fn take_job(&self, queue: &str) -> Option<(String, u8, Option<Duration>)> {
+        let stored = self.state().queues.get_mut(queue)?.pop_front()?;
+        Some((String::from_utf8_lossy(&stored.body).into_owned(), stored.priority, stored.expires))
+    }
+
+    /// How many others read each queue.
+    pub(super) fn read_by_others(&self, consumers: u32) {
+        self.state().consumers = consumers;
+    }
+
+    pub(super) fn rejected(&self) -> usize {
+        self.state().rejected
     }
 
     pub(super) fn cut(&self, when: Cut) {
@@ -171,7 +197,8 @@ impl Broker for Client {
         self.connect()?;
         let mut server = self.server.state();
         for queue in queues {
-            assert_eq!(queue.max_priority, Some(10), "as debci declares it");
+            let wanted = (queue.name != RESULTS_QUEUE).then_some(10);
+            assert_eq!(queue.max_priority, wanted, "as debci declares it");
             server.queues.entry(queue.name.clone()).or_default();
         }
         Ok(())
@@ -188,8 +215,38 @@ impl Broker for Client {
             server.cut = None;
             server.cut();
         }
-        let Stored { body, priority, redelivered } = stored;
+        let Stored { body, priority, redelivered, .. } = stored;
         Ok(Some(Message { queue: 0, body, redelivered, priority, receipt: Receipt::new(connection, tag) }))
+    }
+
+    fn look_at(&self, queue: &Queue) -> Result<QueueState, Error> {
+        self.declare(std::slice::from_ref(queue))?;
+        let server = self.server.state();
+        let messages = server.queues.get(&queue.name).map_or(0, VecDeque::len) as u32;
+        Ok(QueueState { messages, consumers: server.consumers })
+    }
+
+    fn publish(&self, queue: &str, body: &[u8], delivery: Delivery) -> Result<(), Error> {
+        self.connect()?;
+        let mut server = self.server.state();
+        let (priority, expires) = (delivery.priority.unwrap_or(0), delivery.expires);
+        let stored = Stored { body: body.to_vec(), priority, redelivered: false, expires };
+        let cut = server.cut.take();
+        if cut != Some(Cut::BeforeAnswer) {
+            server.queues.get_mut(queue).ok_or_else(|| Error::NoQueue(queue.to_owned()))?.push_back(stored);
+        }
+        if cut.is_some() {
+            // Nobody knows whether it has arrived.
+            server.cut();
+            return Err(lost());
+        }
+        Ok(())
+    }
+
+    fn reject(&self, receipt: Receipt) -> Result<(), Error> {
+        self.acknowledge(receipt)?;
+        self.server.state().rejected += 1;
+        Ok(())
     }
 
     fn answer(&self, receipt: Receipt, queue: &str, body: &[u8]) -> Result<(), Error> {

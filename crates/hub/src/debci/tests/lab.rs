@@ -13,8 +13,8 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 use super::Outcome;
-use super::fake::Server;
-use crate::{Config, DebciOptions, Hub, Listener};
+use super::fake::{Client as FakeClient, Server};
+use crate::{Config, DebciOptions, Hub, Listener, ManualClock};
 
 pub(super) const QUEUE: &str = "debci-tests-amd64+gfx1030-lxc";
 
@@ -29,27 +29,47 @@ pub(super) struct Lab {
     address: String,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
+    begin: Begin,
+    clock: Arc<ManualClock>,
+}
+
+/// Connects a hub with a broker.
+pub(super) type Begin = fn(&Hub, Arc<FakeClient>) -> Outcome;
+
+/// Has a hub serve the queues of a debci server.
+fn serve(hub: &Hub, broker: Arc<FakeClient>) -> Outcome {
+    let options = DebciOptions {
+        address: amqp::Address::parse("amqp://me:secret@broker.example/debci")?,
+        tls: amqp::TlsOptions::default(),
+        suites: vec!["unstable".into()],
+        architecture: "amd64".into(),
+        backend: "lxc".into(),
+        api: None,
+        ahead: 1,
+        pages: Some("http://hub.example".into()),
+    };
+    Ok(hub.bridge(broker, options).map_err(|advice| advice.what)?)
 }
 
 impl Lab {
     pub(super) fn start() -> Outcome<Self> {
-        Self::start_in(tempfile::tempdir()?, Server::new(), None)
+        Self::start_with(serve)
     }
 
-    fn start_in(directory: TempDir, server: Arc<Server>, admin: Option<String>) -> Outcome<Self> {
-        let hub = Hub::open(directory.path(), Config { min_free: 0, ..Config::default() })?;
+    pub(super) fn start_with(begin: Begin) -> Outcome<Self> {
+        Self::start_in(tempfile::tempdir()?, Server::new(), None, begin, Arc::default())
+    }
+
+    fn start_in(
+        directory: TempDir,
+        server: Arc<Server>,
+        admin: Option<String>,
+        begin: Begin,
+        clock: Arc<ManualClock>,
+    ) -> Outcome<Self> {
+        let hub = Hub::open(directory.path(), Config { min_free: 0, clock: clock.clone(), ..Config::default() })?;
         let admin = admin.or_else(|| hub.new_admin_token().map(str::to_owned)).unwrap_or_default();
-        let options = DebciOptions {
-            address: amqp::Address::parse("amqp://me:secret@broker.example/debci")?,
-            tls: amqp::TlsOptions::default(),
-            suites: vec!["unstable".into()],
-            architecture: "amd64".into(),
-            backend: "lxc".into(),
-            api: None,
-            ahead: 1,
-            pages: Some("http://hub.example".into()),
-        };
-        hub.bridge(Arc::new(Server::client(&server)), options).map_err(|advice| advice.what)?;
+        begin(&hub, Arc::new(Server::client(&server)))?;
         let socket = TcpListener::bind("127.0.0.1:0")?;
         let address = format!("http://{}", socket.local_addr()?);
         let (stop, stopped) = oneshot::channel::<()>();
@@ -58,16 +78,17 @@ impl Lab {
             let until = async { drop(stopped.await) };
             serving.serve_blocking(vec![Listener::plain(socket)], until).expect("serving");
         });
-        Ok(Self { server, directory: Some(directory), hub, admin, address, stop: Some(stop), thread: Some(thread) })
+        let (directory, stop, thread) = (Some(directory), Some(stop), Some(thread));
+        Ok(Self { server, directory, hub, admin, address, stop, thread, begin, clock })
     }
 
     /// Ends the hub, and starts another with its data.
     pub(super) fn restart(mut self) -> Outcome<Self> {
         self.end();
-        let (directory, server, admin) =
-            (self.directory.take().ok_or("no directory")?, self.server.clone(), self.admin.clone());
+        let directory = self.directory.take().ok_or("no directory")?;
+        let (server, admin, begin, clock) = (self.server.clone(), self.admin.clone(), self.begin, self.clock.clone());
         drop(self);
-        Self::start_in(directory, server, Some(admin))
+        Self::start_in(directory, server, Some(admin), begin, clock)
     }
 
     fn end(&mut self) {
@@ -83,6 +104,11 @@ impl Lab {
 
     pub(super) fn people(&self) -> Client {
         self.client().with_token(&self.admin)
+    }
+
+    /// Lets time pass.
+    pub(super) fn advance(&self, time: Duration) {
+        self.clock.advance(time);
     }
 
     pub(super) fn page(&self, path: &str) -> Outcome<String> {
