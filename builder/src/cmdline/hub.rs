@@ -56,6 +56,9 @@ pub struct Hub {
     /// A debci server whose jobs it takes.
     #[command(flatten, next_help_heading = "Jobs of a debci server")]
     pub debci: Debci,
+    /// Workers of debci that get its jobs.
+    #[command(flatten, next_help_heading = "Jobs for workers of debci")]
+    pub debci_workers: DebciWorkers,
     /// Limits and times.
     #[command(flatten, next_help_heading = "Limits")]
     pub limits: Limits,
@@ -97,6 +100,49 @@ pub struct Debci {
     /// How many jobs may wait here for each worker that is free; more leaves fewer to the server's other workers
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub debci_ahead: u32,
+}
+
+/// Workers of debci that run jobs of the hub.
+#[derive(Debug, Args)]
+pub struct DebciWorkers {
+    /// Offer jobs that no machine of the hub can run to workers of debci, at this message broker and a virtual host that no
+    /// debci server uses: `amqps://user:password@broker.example/vhost`
+    #[arg(long, value_name = "ADDRESS", env = "ROCBED_DEBCI_WORKERS", hide_env_values = true)]
+    pub debci_workers: Option<Secret>,
+    /// A file with the password for that broker, instead of the address; others see command lines
+    #[arg(long, value_name = "FILE", requires = "debci_workers")]
+    pub debci_workers_password_file: Option<PathBuf>,
+    /// Architectures that these workers have, with the target of a GPU after a +; jobs without a GPU go to one without:
+    /// amd64,amd64+gfx1030
+    #[arg(long, value_name = "ARCH", value_delimiter = ',', default_value = "amd64")]
+    pub debci_workers_arch: Vec<String>,
+    /// Their backend
+    #[arg(long, value_name = "NAME", default_value = "lxc")]
+    pub debci_workers_backend: String,
+    /// The suite that they test in: the one of the images of the hub's machines
+    #[arg(long, value_name = "SUITE", default_value = "unstable")]
+    pub debci_workers_suite: String,
+    /// Offer them also what a machine of the hub could run, when it has waited so long; never otherwise
+    #[arg(long, value_name = "TIME", requires = "debci_workers")]
+    pub debci_workers_after: Option<Span>,
+    /// How long a job waits for one of them
+    #[arg(long, value_name = "TIME", default_value = "1h")]
+    pub debci_workers_wait: Span,
+    /// How long one of them may take then, before the job is taken back
+    #[arg(long, value_name = "TIME", default_value = "8h")]
+    pub debci_workers_limit: Span,
+    /// How many jobs may wait in each queue
+    #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub debci_workers_ahead: u32,
+    /// Trust certificates of that broker that this authority has signed (PEM)
+    #[arg(long, value_name = "FILE", requires = "debci_workers")]
+    pub debci_workers_ca: Option<PathBuf>,
+    /// The hub's certificate, if that broker asks for one (PEM)
+    #[arg(long, value_name = "FILE", requires = "debci_workers_key")]
+    pub debci_workers_certificate: Option<PathBuf>,
+    /// The key of that certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "debci_workers_certificate")]
+    pub debci_workers_key: Option<PathBuf>,
 }
 
 /// Limits and times of a hub.

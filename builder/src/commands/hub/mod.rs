@@ -74,6 +74,7 @@ pub fn run(context: &Context, global: &Global, options: &Hub) -> Result<()> {
         context.reporter.warn_of(&warning.into());
     }
     debci::options(&options.debci, None)?;
+    debci::workers(&options.debci_workers)?;
     let encrypted = tls.is_some();
     talk(global);
     raise_limit();
@@ -127,6 +128,10 @@ pub fn run(context: &Context, global: &Global, options: &Hub) -> Result<()> {
     if let Some(debci) = debci::options(&options.debci, Some(&started.address))? {
         context.reporter.say(&format!("jobs of the debci server at {} are run by this hub's workers", debci.address));
         hub.serve_debci(debci)?;
+    }
+    if let Some(workers) = debci::workers(&options.debci_workers)? {
+        context.reporter.say(&format!("jobs are offered to workers of debci at {}", workers.address));
+        hub.offer_to_debci_workers(workers)?;
     }
     // Held until the hub has ended: dropping it withdraws the announcement.
     let _announced = options.announce.then(|| announce::start(context, &listens, encrypted)).transpose()?;
