@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use protocol::api::{Complete, GiveBackReason, ProblemCode};
 use protocol::{Job, Machine, Source, Verdict};
 use rocbed_tests::{Authority, Hub, MadeUpWorker, Relay, Swift, in_home, noise};
-use s3::{Bucket, Content, Credentials, Location, Options, Put, S3Error};
+use s3::{Bucket, Content, Credentials, Location, Options, PresignedParts, PresignedPut, Put, S3Error};
 use serde_json::Value;
 use sha256::Digest;
 use tempfile::TempDir;
@@ -218,6 +218,64 @@ fn a_presigned_address_is_for_one_content_and_a_limited_time() -> Result<(), S3E
     Ok(())
 }
 
+/// The parts that an answer says are missing.
+fn missing(answer: PresignedParts) -> Vec<(u32, PresignedPut)> {
+    let PresignedParts::Missing(parts) = answer else { panic!("it is complete") };
+    parts
+}
+
+#[test]
+fn addresses_of_parts_carry_a_file_of_any_size_and_go_on_after_a_cut() -> Result<(), S3Error> {
+    swift().make_bucket("presigned-parts");
+    let relay = Relay::start(swift().port());
+    let of = |port, options: &Options| Swift::bucket(port, "presigned-parts", Swift::credentials(), options);
+    // It signs for the relay, through which the file is sent; the other one looks.
+    let bucket = of(relay.address().port(), &once());
+    let temp = temporary();
+    let (path, content) = file(&temp, noise(12 << 20).as_bytes());
+    let pieces = s3::pieces(&path, &content, 5 * MIB)?;
+    assert_eq!(pieces.iter().map(|piece| piece.length).collect::<Vec<_>>(), [5 * MIB, 5 * MIB, 2 * MIB]);
+    let hour = Duration::from_secs(3600);
+    let ask = |bucket: &Bucket, valid| bucket.presign_parts("big", &content, &pieces, valid, 2);
+    let put =
+        |part: &(u32, PresignedPut)| s3::put_presigned_part(&once(), &part.1, &path, &pieces[part.0 as usize - 1]);
+    let numbers = |parts: &[(u32, PresignedPut)]| parts.iter().map(|(number, _)| *number).collect::<Vec<_>>();
+
+    // No more addresses at once than asked for. Each part is cut once, and none is sent twice.
+    for part in 1..=3_u32 {
+        let parts = missing(ask(&bucket, hour)?);
+        assert_eq!(numbers(&parts), (part..=3).take(2).collect::<Vec<_>>());
+        relay.cut_after(MIB);
+        let error = put(&parts[0]).unwrap_err();
+        assert!(matches!(error, S3Error::Unreachable { .. }), "part {part}: {error}");
+        relay.mend();
+        assert_eq!(bucket.head("big")?, None, "part {part}");
+        // An address is for one content, and for one part.
+        let other = s3::Piece { sha256: pieces[part as usize % 3].sha256, ..pieces[part as usize % 3].clone() };
+        let error = s3::put_presigned_part(&once(), &parts[0].1, &path, &other).unwrap_err();
+        assert!(matches!(error, S3Error::Refused { status: 400, .. } | S3Error::Unreachable { .. }), "{error}");
+        let mut elsewhere = parts[0].1.clone();
+        let (here, there) = (format!("partNumber={part}&"), format!("partNumber={}&", part + 5));
+        elsewhere.url = safetext::Secret::new(elsewhere.url.reveal().replace(&here, &there));
+        let error = s3::put_presigned_part(&once(), &elsewhere, &path, &pieces[part as usize - 1]).unwrap_err();
+        assert!(matches!(error, S3Error::WrongKey { .. }), "{error}");
+        // One that has expired is asked for again.
+        let earlier = of(relay.address().port(), &Options { clock: some_minutes_ago, ..once() });
+        let expired = missing(ask(&earlier, Duration::from_secs(60))?);
+        assert!(matches!(put(&expired[0]), Err(S3Error::Expired { .. })));
+        put(&missing(ask(&bucket, hour)?)[0])?;
+    }
+    relay.sent();
+    assert_eq!(ask(&bucket, hour)?, PresignedParts::Complete);
+    assert_eq!(ask(&bucket, hour)?, PresignedParts::Complete, "also if the answer was lost");
+    assert!(relay.sent() < MIB, "nothing is sent again");
+    bucket.verify("big", &content)?;
+    assert_eq!(bucket.put("big", &path, &content)?, Put::AlreadyThere);
+    let later = Timestamp::now().checked_add(SignedDuration::from_hours(1)).expect("a time");
+    assert_eq!(bucket.abort_uploads(later)?, 0, "no upload is left");
+    Ok(())
+}
+
 #[test]
 fn a_private_authority_is_trusted_if_it_is_named() -> Result<(), S3Error> {
     let authority = Authority::new();
@@ -355,6 +413,14 @@ fn workers_put_bundles_into_the_bucket_themselves_if_the_hub_offers_it() {
     let error = worker.client().complete(&claimed.lease, &complete).expect_err("it is not a bundle");
     assert_eq!(error.code(), Some(ProblemCode::BundleInvalid), "{error}");
     assert_eq!(bucket.head(&key).expect("an answer"), None);
+
+    // More than one request takes: in parts, and not through the hub either.
+    hub.call(&["jobs", "add", "rocblas"]).ok();
+    let (large, direct) = worker.deliver_with(&worker.begin(), Verdict::Pass, 90 << 20);
+    assert!(direct);
+    swift().native("HEAD", &place("hub-two", &large), None);
+    assert_eq!(in_data(hub.home(), "bundles"), 0, "the bundle did not come through the hub");
+    assert_eq!(fetch(&hub, "rocblas"), Ok(large));
 
     // The storage is away for a worker: the bundle goes to the hub.
     stored.relay.cut();

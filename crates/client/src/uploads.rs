@@ -4,8 +4,10 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use protocol::api::{COMPLETE_HEADER, CreateUpload, OFFSET_HEADER, ProblemCode, Upload};
-use s3::{Content, PresignedPut, S3Error};
+use protocol::api::{
+    AskParts, COMPLETE_HEADER, CreateUpload, DirectUpload, OFFSET_HEADER, PartDigest, Parts, ProblemCode, Upload,
+};
+use s3::{Content, PresignedPut, Put, S3Error};
 use safetext::Secret;
 use sha256::Digest;
 use ureq::http::Method;
@@ -19,6 +21,20 @@ const PIECE: u64 = 4 << 20;
 
 /// Number of wrong offsets after which an upload fails: the network is not the reason then.
 const MISPLACED: u32 = 16;
+
+/// Turns of an upload in parts in which nothing may be stored.
+const SPARE_TURNS: usize = 8;
+
+/// Why a bundle is not in the hub's storage.
+enum Failed {
+    Storage(S3Error),
+    Hub(ClientError),
+}
+
+/// An address of the hub's storage.
+fn presigned(direct: DirectUpload) -> PresignedPut {
+    PresignedPut { url: Secret::new(direct.url), headers: direct.headers.into_iter().collect() }
+}
 
 impl Client {
     /// Uploads a bundle, resuming an earlier interrupted attempt, even of another process. Reports as progress how many
@@ -57,8 +73,9 @@ impl Client {
         Ok(sha256)
     }
 
-    /// Uploads a bundle to the hub's storage with an address that the hub has signed, if the hub offers that, and else, or
-    /// if the storage refuses, to the hub as [`Client::upload`] does. Returns the bundle's SHA-256, and whether it is in
+    /// Uploads a bundle to the hub's storage with addresses that the hub has signed, if the hub offers that, and else, or
+    /// if the storage refuses, to the hub as [`Client::upload`] does. A large one goes in parts, and an interrupted upload
+    /// continues with the parts that are missing, even of another process. Returns the bundle's SHA-256, and whether it is in
     /// the storage: if the hub does not find it there when the lease is completed, it has to be uploaded to the hub.
     ///
     /// # Errors
@@ -71,19 +88,59 @@ impl Client {
         if upload.complete {
             return Ok((sha256, false));
         }
-        if let Some(direct) = upload.direct {
-            let content = Content::new(size, sha256);
-            let presigned =
-                PresignedPut { url: Secret::new(direct.url), headers: direct.headers.into_iter().collect() };
-            match s3::put_presigned(&self.storage_options(), &presigned, path, &content) {
-                Ok(_) => return Ok((sha256, true)),
-                Err(S3Error::File { path, error }) => return Err(ClientError::File { path, error }),
-                Err(error) => {
-                    tracing::debug!(%error, "the hub's storage does not take a bundle, which goes to the hub");
-                }
+        let content = Content::new(size, sha256);
+        let put = match (upload.direct, upload.part_size) {
+            (Some(direct), _) => {
+                s3::put_presigned(&self.storage_options(), &presigned(direct), path, &content).map_err(Failed::Storage)
+            }
+            (None, Some(part_size)) => self.upload_parts(&upload.id, path, &content, part_size).map(|()| Put::Stored),
+            (None, None) => return self.upload(path, |_, _| ()).map(|sha256| (sha256, false)),
+        };
+        match put {
+            Ok(_) => return Ok((sha256, true)),
+            Err(Failed::Storage(S3Error::File { path, error })) => return Err(ClientError::File { path, error }),
+            Err(Failed::Storage(S3Error::FileChanged(path))) => return Err(ClientError::Changed(path)),
+            Err(Failed::Storage(error)) => {
+                tracing::debug!(%error, "the hub's storage does not take a bundle, which goes to the hub");
+            }
+            Err(Failed::Hub(error)) => {
+                tracing::debug!(%error, "the hub does not go on with a direct upload, so the bundle goes to the hub");
             }
         }
         self.upload(path, |_, _| ()).map(|sha256| (sha256, false))
+    }
+
+    /// Puts the parts that are missing, with addresses of the hub, until there are none. An address that has expired is
+    /// asked for again.
+    fn upload_parts(&self, id: &str, path: &Path, content: &Content, part_size: u64) -> Result<(), Failed> {
+        let pieces = s3::pieces(path, content, part_size).map_err(Failed::Storage)?;
+        let digest = |piece: &s3::Piece| PartDigest { sha256: piece.sha256, md5: piece.etag.clone() };
+        let asked = AskParts { parts: pieces.iter().map(digest).collect() };
+        let place = format!("/uploads/{}/parts", escape(id));
+        let mut refused = None;
+        // Each turn but a few puts a part at least.
+        for _ in 0..pieces.len() + SPARE_TURNS {
+            let answer: Parts = self.document(Method::POST, &place, Some(&asked)).map_err(Failed::Hub)?;
+            if answer.complete {
+                return Ok(());
+            }
+            for part in answer.missing {
+                let piece = usize::try_from(part.number).ok().and_then(|number| pieces.get(number.checked_sub(1)?));
+                let Some(piece) = piece else { continue };
+                let put = s3::put_presigned_part(&self.storage_options(), &presigned(part.to), path, piece);
+                match put {
+                    Ok(()) => {}
+                    // The next answer has new addresses, and goes on.
+                    Err(error @ (S3Error::Expired { .. } | S3Error::NoUpload { .. })) => {
+                        refused = Some(error);
+                        break;
+                    }
+                    Err(error) => return Err(Failed::Storage(error)),
+                }
+            }
+        }
+        let odd = || S3Error::Answer { endpoint: path.display().to_string(), reason: "no part is ever stored".into() };
+        Err(Failed::Storage(refused.unwrap_or_else(odd)))
     }
 
     /// Announces an upload, or finds an earlier one. [`Client::upload`] calls this.

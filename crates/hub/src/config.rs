@@ -16,14 +16,25 @@ pub struct Storage {
     pub max_cache: u64,
     /// Whether workers upload bundles to the bucket themselves, with addresses that the hub signs. False.
     pub direct: bool,
-    /// Largest bundle that a worker uploads itself, in bytes. 64 MiB.
+    /// Largest bundle that a worker uploads with one request, in bytes; larger ones go in parts. 64 MiB.
     pub single_limit: u64,
+    /// Length of these parts in bytes, but for the last one; at least 5 MiB. 16 MiB.
+    pub part_size: u64,
+    /// For how long a worker may use an address that the hub has signed; then it asks for a new one. 1 hour.
+    pub offer_time: Duration,
 }
 
 impl Storage {
     /// This bucket, with the defaults.
     pub fn new(bucket: s3::Bucket) -> Self {
-        Self { bucket, max_cache: 10 * GIB, direct: false, single_limit: 64 * MIB }
+        Self {
+            bucket,
+            max_cache: 10 * GIB,
+            direct: false,
+            single_limit: 64 * MIB,
+            part_size: 16 * MIB,
+            offer_time: Duration::from_secs(3600),
+        }
     }
 }
 

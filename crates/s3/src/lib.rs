@@ -42,8 +42,9 @@ pub use bucket::{Bucket, Clock, Options};
 pub use content::Content;
 pub use credentials::Credentials;
 pub use error::S3Error;
+pub use multipart::{Piece, pieces, places};
 pub use object::{ObjectInfo, Put};
-pub use presigned::{PresignedPut, put_presigned};
+pub use presigned::{PresignedParts, PresignedPut, put_presigned, put_presigned_part};
 pub use reader::ObjectReader;
 
 /// Parses an answer as the client does, for fuzzing. Whatever it contains, this does not panic.

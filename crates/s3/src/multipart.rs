@@ -23,15 +23,61 @@ const MOST_PARTS: u64 = 10_000;
 /// Most pages of a list that are asked for.
 const MOST_PAGES: u32 = 1_000;
 
-/// A piece of the file.
-#[derive(Debug)]
-struct Piece {
-    number: u32,
-    offset: u64,
-    length: u64,
-    sha256: Digest,
-    /// As an `ETag`: the MD5 of the part, unless the storage encrypts objects with a key of its own.
-    etag: String,
+/// A piece of a file that is uploaded in parts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// Its number, from 1.
+    pub number: u32,
+    /// Where it begins, in bytes.
+    pub offset: u64,
+    /// Its length in bytes.
+    pub length: u64,
+    /// Its SHA-256.
+    pub sha256: Digest,
+    /// Its MD5 in hexadecimal digits: what the storage has as its `ETag`, unless it encrypts objects with a key of its own.
+    pub etag: String,
+}
+
+/// The pieces of a file with their digests. Reads all of it, so that a part is never sent of a file that is not the one
+/// meant. `part_size` is in bytes; parts are longer if there would be more than 10,000.
+///
+/// # Errors
+///
+/// If the file cannot be read, or has another content.
+pub fn pieces(path: &Path, content: &Content, part_size: u64) -> Result<Vec<Piece>, S3Error> {
+    let failed = |error| S3Error::File { path: path.to_owned(), error };
+    let mut file = File::open(path).map_err(failed)?;
+    let (mut whole, mut buffer, mut pieces) = (Hasher::new(), vec![0; 1 << 17], Vec::new());
+    for (number, offset, length) in places(content.size, part_size) {
+        let (mut sha256, mut md5, mut left) = (Hasher::new(), Md5::new(), length);
+        file.seek(SeekFrom::Start(offset)).map_err(failed)?;
+        while left > 0 {
+            let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+            let read = file.read(buffer.get_mut(..most).unwrap_or_default()).map_err(failed)?;
+            if read == 0 {
+                return Err(S3Error::FileChanged(path.to_owned()));
+            }
+            let bytes = buffer.get(..read).unwrap_or_default();
+            sha256.update(bytes);
+            md5.update(bytes);
+            whole.update(bytes);
+            left -= read as u64;
+        }
+        pieces.push(Piece { number, offset, length, sha256: sha256.finish(), etag: hex::encode(md5.finalize()) });
+    }
+    if whole.finish() != content.sha256 || file.metadata().map_err(failed)?.len() != content.size {
+        return Err(S3Error::FileChanged(path.to_owned()));
+    }
+    Ok(pieces)
+}
+
+/// Number, offset and length of each part of a file of `size` bytes.
+pub fn places(size: u64, part_size: u64) -> impl Iterator<Item = (u32, u64, u64)> {
+    let step = part_size.max(size.div_ceil(MOST_PARTS)).max(1);
+    (1..)
+        .zip(std::iter::successors(Some(0_u64), move |offset| offset.checked_add(step)))
+        .take_while(move |(_, offset)| *offset < size)
+        .map(move |(number, offset)| (number, offset, step.min(size - offset)))
 }
 
 impl Piece {
@@ -62,10 +108,8 @@ impl Bucket {
         if permitted(self.head(key))?.flatten().is_some() {
             return Err(S3Error::Exists { what: self.name(key) });
         }
-        let pieces = self.pieces(file, content)?;
-        let all = permitted(self.uploads(key))?.unwrap_or_default();
-        let begun = all.into_iter().filter(|upload| upload.key == self.full(key));
-        let earlier = begun.max_by_key(|upload| upload.begun).map(|upload| upload.id);
+        let pieces = pieces(file, content, self.options.part_size)?;
+        let earlier = self.earlier(key)?;
         let resumed = earlier.is_some();
         let id = match earlier {
             Some(id) => id,
@@ -87,46 +131,38 @@ impl Bucket {
         }
     }
 
+    /// The upload of an object that was begun last and is not completed, if there is one.
+    pub(crate) fn earlier(&self, key: &str) -> Result<Option<String>, S3Error> {
+        let all = permitted(self.uploads(key))?.unwrap_or_default();
+        let begun = all.into_iter().filter(|upload| upload.key == self.full(key));
+        Ok(begun.max_by_key(|upload| upload.begun).map(|upload| upload.id))
+    }
+
+    /// The parts that the storage has of these pieces, and the pieces that it has not.
+    pub(crate) fn parts_of<'a>(
+        &self,
+        key: &str,
+        id: &str,
+        pieces: &'a [Piece],
+    ) -> Result<(Vec<Part>, Vec<&'a Piece>), S3Error> {
+        let parts = permitted(self.parts(key, id))?.unwrap_or_default();
+        let there: BTreeMap<u32, Part> = parts.into_iter().map(|part| (part.number, part)).collect();
+        let (mut done, mut missing) = (Vec::new(), Vec::new());
+        for piece in pieces {
+            match there.get(&piece.number) {
+                // Servers that do not tell the digests of parts want to have them all the same.
+                Some(part) if piece.is(part) => done.push(Part { sha256: Some(piece.sha256), ..part.clone() }),
+                _ => missing.push(piece),
+            }
+        }
+        Ok((done, missing))
+    }
+
     fn full(&self, key: &str) -> String {
         format!("{}{key}", self.location.prefix)
     }
 
-    /// The pieces of the file with their digests. Reads all of it, so that a part is never sent of a file that is not the
-    /// one meant.
-    fn pieces(&self, path: &Path, content: &Content) -> Result<Vec<Piece>, S3Error> {
-        let failed = |error| S3Error::File { path: path.to_owned(), error };
-        let step = self.options.part_size.max(content.size.div_ceil(MOST_PARTS)).max(1);
-        let mut file = File::open(path).map_err(failed)?;
-        let (mut whole, mut buffer, mut pieces) = (Hasher::new(), vec![0; 1 << 17], Vec::new());
-        let mut offset = 0;
-        while offset < content.size {
-            let length = step.min(content.size - offset);
-            let (mut sha256, mut md5, mut left) = (Hasher::new(), Md5::new(), length);
-            file.seek(SeekFrom::Start(offset)).map_err(failed)?;
-            while left > 0 {
-                let most = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
-                let read = file.read(buffer.get_mut(..most).unwrap_or_default()).map_err(failed)?;
-                if read == 0 {
-                    return Err(S3Error::FileChanged(path.to_owned()));
-                }
-                let bytes = buffer.get(..read).unwrap_or_default();
-                sha256.update(bytes);
-                md5.update(bytes);
-                whole.update(bytes);
-                left -= read as u64;
-            }
-            let number = u32::try_from(pieces.len() + 1).unwrap_or(u32::MAX);
-            let (sha256, etag) = (sha256.finish(), hex::encode(md5.finalize()));
-            pieces.push(Piece { number, offset, length, sha256, etag });
-            offset += length;
-        }
-        if whole.finish() != content.sha256 || file.metadata().map_err(failed)?.len() != content.size {
-            return Err(S3Error::FileChanged(path.to_owned()));
-        }
-        Ok(pieces)
-    }
-
-    fn begin(&self, key: &str, content: &Content) -> Result<String, S3Error> {
+    pub(crate) fn begin(&self, key: &str, content: &Content) -> Result<String, S3Error> {
         let mut request = Request::new("POST", "begin an upload of", Some(key));
         request.query = vec![("uploads", String::new())];
         request.headers = vec![
@@ -138,16 +174,11 @@ impl Bucket {
     }
 
     fn send_parts(&self, key: &str, id: &str, file: &Path, pieces: &[Piece]) -> Result<(), S3Error> {
-        let parts = permitted(self.parts(key, id))?.unwrap_or_default();
-        let there: BTreeMap<u32, Part> = parts.into_iter().map(|part| (part.number, part)).collect();
-        let mut done = Vec::new();
-        for piece in pieces {
-            match there.get(&piece.number) {
-                // Servers that do not tell the digests of parts want to have them all the same.
-                Some(part) if piece.is(part) => done.push(Part { sha256: Some(piece.sha256), ..part.clone() }),
-                _ => done.push(self.send_part(key, id, file, piece)?),
-            }
+        let (mut done, missing) = self.parts_of(key, id, pieces)?;
+        for piece in missing {
+            done.push(self.send_part(key, id, file, piece)?);
         }
+        done.sort_by_key(|part| part.number);
         self.complete(key, id, &done)
     }
 
@@ -165,7 +196,7 @@ impl Bucket {
         Ok(Part { number: piece.number, size: piece.length, etag, sha256: Some(piece.sha256) })
     }
 
-    fn complete(&self, key: &str, id: &str, parts: &[Part]) -> Result<(), S3Error> {
+    pub(crate) fn complete(&self, key: &str, id: &str, parts: &[Part]) -> Result<(), S3Error> {
         let text = xml::complete(parts);
         let mut request = Request::new("POST", "complete the upload of", Some(key));
         request.query = vec![("uploadId", id.to_owned())];
@@ -174,7 +205,7 @@ impl Bucket {
         self.document(&request, |text| xml::is_completed(text).then_some(()))
     }
 
-    fn abort(&self, key: &str, id: &str) -> Result<(), S3Error> {
+    pub(crate) fn abort(&self, key: &str, id: &str) -> Result<(), S3Error> {
         let mut request = Request::new("DELETE", "abort an upload of", Some(key));
         request.query = vec![("uploadId", id.to_owned())];
         match self.send(&request) {

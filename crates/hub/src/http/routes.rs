@@ -6,9 +6,9 @@ use axum::http::Method;
 use axum::routing::{delete, get, head, patch, post, put};
 use axum::{Json, Router};
 use protocol::api::{
-    AddJobs, AddKnown, AddedJobs, BundleStorage, Claim, Claimed, Comparison, Complete, Completed, Confirmed,
+    AddJobs, AddKnown, AddedJobs, AskParts, BundleStorage, Claim, Claimed, Comparison, Complete, Completed, Confirmed,
     CreateUpload, DebciStatus, ExplanationList, GiveBack, Given, Heartbeat, HeartbeatAnswer, HistoryList, JobInfo,
-    JobPackages, JobPage, KnownFailure, KnownList, LogAnswer, PREFIX, Pause, Register, Registered, ResultDetail,
+    JobPackages, JobPage, KnownFailure, KnownList, LogAnswer, PREFIX, Parts, Pause, Register, Registered, ResultDetail,
     ResultPage, RetryGpus, Upload, WorkerInfo, WorkerPage, WorkerReport,
 };
 use serde_json::Value;
@@ -101,6 +101,10 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
             .headers(&[("upload-offset", "Where the bytes begin")])
             .takes(Content::Bytes("application/octet-stream"))
             .answers(204, Content::Nothing),
+        of(Method::POST, "/uploads/{upload}/parts", "ask-parts", For::Worker, post(uploads::parts))
+            .says("Signs addresses for the parts of a bundle that the hub's storage has not, or ends the upload")
+            .takes(json::<AskParts>())
+            .answers(200, json::<Parts>()),
         of(Method::POST, "/jobs", "add-jobs", For::Admin, post(jobs::add))
             .says("Adds jobs")
             .takes(json::<AddJobs>())

@@ -7,8 +7,11 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use protocol::api::{COMPLETE_HEADER, CreateUpload, LENGTH_HEADER, OFFSET_HEADER, Problem, ProblemCode, Upload};
+use protocol::api::{
+    AskParts, COMPLETE_HEADER, CreateUpload, LENGTH_HEADER, OFFSET_HEADER, Parts, Problem, ProblemCode, Upload,
+};
 
+use crate::background::run_in_background;
 use crate::core::UploadRow;
 use crate::http::answer::{Answer, Refused, io_problem, refuse};
 use crate::http::auth::WorkerId;
@@ -43,9 +46,35 @@ pub(crate) async fn create(
         // An upload that has begun here goes on here.
         if direct && upload.offset == 0 {
             upload.direct = shared.bundles.offer(&sha256, upload.size);
+            upload.part_size = shared.bundles.offer_parts(upload.size);
         }
     }
     Ok((StatusCode::CREATED, Json(upload)))
+}
+
+/// Signs addresses for the parts of a bundle that the bucket has not, and completes the upload when it has all.
+pub(crate) async fn parts(
+    State(shared): State<Shared>,
+    WorkerId(worker): WorkerId,
+    Path(id): Path<String>,
+    crate::http::body::Document(request): crate::http::body::Document<AskParts>,
+) -> Answer<Json<Parts>> {
+    let name = worker.clone();
+    let row = shared.core.write(move |tx| tx.upload(&id, &name)).await?;
+    check_day(&shared, &worker, row.size)?;
+    let bundles = shared.bundles.clone();
+    let asked = run_in_background("storage", move || {
+        let Some(bucket) = bundles.bucket() else { return Ok(None) };
+        bucket.parts(&row.sha256, row.size, &request.parts)
+    });
+    match asked.await? {
+        Ok(Some(parts)) => Ok(Json(parts)),
+        Ok(None) => refuse(ProblemCode::Invalid, "parts: they are not those that were offered for this upload"),
+        Err(error) => {
+            tracing::warn!(%error, "a worker's upload to the bucket cannot go on");
+            Err(Problem::new(ProblemCode::Unavailable, "the hub's storage cannot be used now").after(15).into())
+        }
+    }
 }
 
 /// Refuses an upload that would exceed the worker's daily limit.
@@ -65,7 +94,7 @@ async fn status(shared: &Shared, row: UploadRow) -> Answer<Upload> {
             bundles.renew(&row.sha256)?;
         }
         let offset = if complete { row.size } else { uploads.offset(&row.id)? };
-        Ok(Upload { id: row.id, offset, size: row.size, complete, direct: None })
+        Ok(Upload { id: row.id, offset, size: row.size, complete, direct: None, part_size: None })
     });
     task.await?.map_err(|error: std::io::Error| io_problem(&error).into())
 }

@@ -40,7 +40,7 @@ pub use packages::{JobPackages, TestPackages};
 pub use problem::{Problem, ProblemCode};
 pub use results::{ResultDetail, ResultInfo, ResultPage};
 pub use storage::BundleStorage;
-pub use uploads::{CreateUpload, DirectUpload, Upload};
+pub use uploads::{AskParts, CreateUpload, DirectPart, DirectUpload, PartDigest, Parts, Upload};
 pub use workers::{Health, Pause, Register, Registered, RetryGpus, WorkerInfo, WorkerPage, WorkerReport, is_clock_off};
 
 /// Path of the API on a hub.

@@ -37,6 +37,47 @@ pub struct Upload {
     /// lease; if the hub does not find the bundle, it appends here after all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub direct: Option<DirectUpload>,
+    /// Length in bytes of the parts in which the worker may put the bundle there itself, if it is too large for one request;
+    /// the last one is shorter. It asks for their addresses with `POST /uploads/{upload}/parts`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part_size: Option<u64>,
+}
+
+/// `POST /uploads/{upload}/parts`: asks for the addresses of the parts that the hub's storage has not. The same request
+/// again goes on where the upload is, and when all parts are there, ends it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AskParts {
+    /// All parts, in order.
+    pub parts: Vec<PartDigest>,
+}
+
+/// What a part has to contain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PartDigest {
+    /// SHA-256, in hexadecimal digits.
+    pub sha256: Digest,
+    /// MD5, in hexadecimal digits: some storage tells nothing else of the parts that it has.
+    pub md5: String,
+}
+
+/// The answer to [`AskParts`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Parts {
+    /// Whether the bundle is complete in the storage.
+    pub complete: bool,
+    /// Parts to put, each to its address. If there are more, they come with the next answer.
+    #[serde(default)]
+    pub missing: Vec<DirectPart>,
+}
+
+/// A part to put.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DirectPart {
+    /// Its number, from 1.
+    pub number: u32,
+    /// Where.
+    #[serde(flatten)]
+    pub to: DirectUpload,
 }
 
 /// A signed address of the hub's storage. Who has it can put this one bundle there, for a limited time.

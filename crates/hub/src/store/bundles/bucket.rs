@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use advice::Advise as _;
-use protocol::api::{BundleStorage, DirectUpload};
-use s3::{Content, S3Error};
+use protocol::api::{BundleStorage, DirectPart, DirectUpload, PartDigest, Parts};
+use s3::{Content, Piece, PresignedParts, PresignedPut, S3Error};
 use sha256::Digest;
 use tokio::sync::{Notify, Semaphore};
 
@@ -22,8 +22,8 @@ use crate::config::Storage;
 use crate::store::bundles::{BundleStore, Directory, OpenError};
 use crate::store::disk::free_bytes;
 
-/// For how long a worker may use an address that the hub has signed. An upload that begins in time may end later.
-const OFFER: Duration = Duration::from_secs(3600);
+/// Most parts whose addresses are signed at once.
+const PARTS: usize = 64;
 
 /// Age at which uploads to the bucket that were not completed are aborted.
 const ABANDONED: Duration = Duration::from_secs(7 * 86_400);
@@ -46,6 +46,9 @@ pub(crate) struct Bucket {
     min_free: u64,
     direct: bool,
     single_limit: u64,
+    part_size: u64,
+    /// For how long a worker may use an address that the hub has signed. An upload that begins in time may end later.
+    offer_time: Duration,
     state: Mutex<State>,
     /// One download of a bundle at a time.
     fetching: Mutex<Vec<(Digest, Arc<Mutex<()>>)>>,
@@ -81,7 +84,47 @@ fn key(sha256: &Digest) -> String {
     format!("bundles/{}/{sha256}.tar.zst", sha256.prefix(2))
 }
 
+/// A signed address as workers get it.
+fn address(signed: PresignedPut) -> DirectUpload {
+    DirectUpload { url: signed.url.reveal().to_owned(), headers: signed.headers.into_iter().collect() }
+}
+
 impl Bucket {
+    /// Whether workers may use the bucket now.
+    fn is_offered(&self) -> bool {
+        self.direct && !self.with(|state| state.problem.is_some())
+    }
+
+    /// Goes on with a worker's upload in parts, whose digests are in order. `None` if that is not offered, or if these are
+    /// not the parts of a bundle of this size.
+    ///
+    /// # Errors
+    ///
+    /// If the bucket cannot be used now.
+    pub(crate) fn parts(&self, sha256: &Digest, size: u64, parts: &[PartDigest]) -> Result<Option<Parts>, S3Error> {
+        let places: Vec<_> = s3::places(size, self.part_size).collect();
+        if self.offer_parts(size).is_none() || places.len() != parts.len() {
+            return Ok(None);
+        }
+        let piece = |((number, offset, length), part): ((u32, u64, u64), &PartDigest)| Piece {
+            number,
+            offset,
+            length,
+            sha256: part.sha256,
+            etag: part.md5.to_ascii_lowercase(),
+        };
+        let pieces: Vec<Piece> = places.into_iter().zip(parts).map(piece).collect();
+        let content = Content::new(size, *sha256);
+        let signed = self.bucket.presign_parts(&key(sha256), &content, &pieces, self.offer_time, PARTS)?;
+        Ok(Some(match signed {
+            PresignedParts::Complete => Parts { complete: true, missing: Vec::new() },
+            PresignedParts::Missing(parts) => Parts {
+                complete: false,
+                missing: parts.into_iter().map(|(number, to)| DirectPart { number, to: address(to) }).collect(),
+            },
+        }))
+    }
+
     /// Bundles in the bucket, with files of this machine below these directories.
     ///
     /// No bundle is longer than `max_size`. Copies of bundles never leave less free than twice `min_free`.
@@ -110,6 +153,8 @@ impl Bucket {
             min_free,
             direct: storage.direct,
             single_limit: storage.single_limit,
+            part_size: storage.part_size,
+            offer_time: storage.offer_time,
             state: Mutex::default(),
             fetching: Mutex::default(),
             permits: Arc::new(Semaphore::new(DOWNLOADS)),
@@ -379,12 +424,18 @@ impl BundleStore for Bucket {
     }
 
     fn offer(&self, sha256: &Digest, size: u64) -> Option<DirectUpload> {
-        if !self.direct || size > self.single_limit || self.with(|state| state.problem.is_some()) {
+        if !self.is_offered() || size > self.single_limit {
             return None;
         }
         let content = Content::new(size, *sha256);
-        let signed = self.bucket.presign_put(&key(sha256), &content, OFFER);
-        Some(DirectUpload { url: signed.url.reveal().to_owned(), headers: signed.headers.into_iter().collect() })
+        Some(address(self.bucket.presign_put(&key(sha256), &content, self.offer_time)))
+    }
+
+    fn offer_parts(&self, size: u64) -> Option<u64> {
+        if !self.is_offered() || size <= self.single_limit {
+            return None;
+        }
+        s3::places(size, self.part_size).next().map(|(_, _, length)| length)
     }
 
     fn bucket(&self) -> Option<&Bucket> {

@@ -46,6 +46,11 @@ pub(crate) trait BundleStore: Send + Sync {
         None
     }
 
+    /// Length of the parts in which a worker may upload a bundle that is too large for one request.
+    fn offer_parts(&self, _size: u64) -> Option<u64> {
+        None
+    }
+
     /// The bucket, if bundles are kept in one.
     fn bucket(&self) -> Option<&Bucket> {
         None
