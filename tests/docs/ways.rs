@@ -68,6 +68,7 @@ const WAYS: &[(&str, Way)] = &[
         Way::Nobody("it builds the worker's root directory, and needs a GPU; smoke goes the same way"),
     ),
     ("rocbed hub", Way::Here(Place::Serving)),
+    ("rocbed hub --debci-workers", Way::Parts("tests/debci/bridge.rs", &["--debci-workers", "--debci-workers-arch"])),
     ("rocbed hub --debci", Way::Parts("tests/debci/bridge.rs", &["--debci", "--debci-api"])),
     ("rocbed hub --bundles", Way::There(&["tests/s3.rs"])),
     ("rocbed jobs", Way::Here(Place::Queued)),

@@ -32,7 +32,7 @@ pub struct Hub {
     #[allow(clippy::doc_markdown)] // a help text: it is printed as it is
     #[arg(long, value_name = "S3-ADDRESS")]
     pub bundles: Option<String>,
-    /// Have workers put bundles of up to 64 MiB into the bucket themselves, with addresses that the hub signs
+    /// Have workers put bundles into the bucket themselves, with addresses that the hub signs
     #[arg(long, requires = "bundles")]
     pub direct_uploads: bool,
     /// Ask everybody who looks at pages, jobs and results for the admin token
