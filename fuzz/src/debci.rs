@@ -1,7 +1,7 @@
 //! What debci's job queues hand out, and the results that are made for it.
 
 use std::collections::BTreeSet;
-use std::io::{Cursor, Read};
+use std::io::{Cursor, Read, Write};
 
 use debci::{Heading, JobLine, LineError, RunId};
 use protocol::GpuNeed;
@@ -56,6 +56,27 @@ pub fn debci_result(data: &[u8]) {
         assert!(path.starts_with(b"7/") && seen.insert(path), "{entry:?}", entry = entry.header());
     }
     assert_eq!(codes, [(b"7/exitcode".to_vec(), format!("{}\n", made.exit_code))]);
+}
+
+/// A result of a worker of debci, given as the tar in it. Nothing is unpacked elsewhere, what comes out is of the topmost
+/// directory with an exit code, and names are printable.
+pub fn debci_received(data: &[u8]) {
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(&mend_tar(data)).expect("compressing in memory");
+    let message = packed.finish().expect("compressing in memory");
+    let outer = tempfile::tempdir().expect("a directory");
+    let into = outer.path().join("unpacked");
+    std::fs::create_dir(&into).expect("a directory");
+    let received = debci::receive(&message, 1 << 20, &into);
+    assert_eq!(std::fs::read_dir(outer.path()).expect("the directory").count(), 1, "something is beside it");
+    let Ok(received) = received else { return };
+    let name = received.directory.file_name().expect("a name").to_str().expect("digits");
+    assert_eq!(name.parse(), Ok(received.run));
+    let is_marked = |place: &std::path::Path| {
+        into.join(place).join("exitcode").symlink_metadata().is_ok_and(|about| about.is_file())
+    };
+    assert!(is_marked(&received.directory) && !received.directory.ancestors().skip(1).any(is_marked));
+    assert!(!received.worker.contains(char::is_control), "{:?}", received.worker);
 }
 
 /// What a message broker sends: frames, and the methods in them.

@@ -29,7 +29,7 @@ mod wire;
 
 pub use archive::{blockmap, content_range, cpio, deb, tar};
 pub use chunks::{fuse_request, root_index};
-pub use debci::{amqp, debci_job, debci_result};
+pub use debci::{amqp, debci_job, debci_received, debci_result};
 pub use dhcp::dhcp_client;
 pub use discovery::{dns_collector, dns_message};
 pub use disks::{boot_entry, ext4, fat, gpt, superblock, uki};
@@ -66,6 +66,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("deb", deb),
     ("deb822", deb822),
     ("debci_job", debci_job),
+    ("debci_received", debci_received),
     ("debci_result", debci_result),
     ("dhcp_client", dhcp_client),
     ("dhcp_frame", dhcp_frame),
