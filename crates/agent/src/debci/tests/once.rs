@@ -91,6 +91,43 @@ fn a_worker_that_is_killed_before_its_result_is_sent_sends_it_after_the_restart(
     Ok(())
 }
 
+/// It is killed together with its connection before, in the middle of and after each thing that it says to the broker.
+#[test]
+fn at_whatever_step_a_worker_is_killed_its_job_has_one_result() -> Result {
+    use Step::{Acknowledge, Channel, Confirm, Connect, Declare, Get, Login, Open, Publish, Settle};
+    for step in [Connect, Login, Open, Channel, Declare, Get, Confirm, Publish, Acknowledge, Settle] {
+        for (fault, next) in [
+            (Fault::CutBefore, "lab1"),
+            (Fault::CutInside, "lab1"),
+            (Fault::CutAfter, "lab1"),
+            (Fault::CutAfter, "lab2"),
+        ] {
+            let what = format!("{step:?} {fault:?} {next}");
+            let lab = Lab::start()?;
+            lab.enqueue(7);
+            lab.broker.fail(step, fault);
+            let mut worker = lab.worker("lab1", Api::Known)?;
+            if let Ok(Claim::Job(assignment)) = worker.claim() {
+                deliver(&mut worker, &assignment, &run(&lab, &assignment, 10)?)?;
+            }
+            lab.kill(worker);
+            let mut ended = lab.collect()?;
+            // Whoever is next, the same machine or another one, does what is left.
+            let mut worker = lab.worker(next, Api::Known)?;
+            let began = Instant::now();
+            while !lab.is_empty() || ended.is_empty() {
+                assert!(began.elapsed() < Duration::from_secs(60), "{what}: the job is left");
+                if let Ok(Claim::Job(assignment)) = worker.claim() {
+                    deliver(&mut worker, &assignment, &run(&lab, &assignment, 10)?)?;
+                }
+                ended.extend(lab.collect()?);
+            }
+            assert_eq!(ended, [7], "{what}");
+        }
+    }
+    Ok(())
+}
+
 #[test]
 fn a_result_that_was_stored_and_not_confirmed_is_not_sent_again() -> Result {
     for (fault, name) in [(Fault::CutAfter, "lab1"), (Fault::CutInside, "lab1"), (Fault::CutAfter, "lab2")] {
