@@ -148,4 +148,46 @@ fn a_hub_serves_debcis_queue_with_workers_that_know_no_broker() {
     });
     let (code, said, _) = first.end("-TERM");
     assert_eq!(code, Some(0), "{said}");
+    drop(second);
+    workers_of_debci_run_jobs_of_a_hub(&debci);
+}
+
+/// The other direction: debci's own worker, and another hub that serves the same queues, run jobs of a hub that has no
+/// machine for them.
+fn workers_of_debci_run_jobs_of_a_hub(debci: &Debci) {
+    let rabbit = |words: &str| debci.run(&format!("su rabbitmq -s /bin/sh -c 'cd /; rabbitmqctl -q {words}'"));
+    rabbit("add_vhost hub");
+    rabbit("set_permissions -p hub guest .* .* .*");
+    let broker = format!("{}/hub", debci.broker());
+    let words = ["--min-free", "0", "--debci-workers", &broker, "--debci-workers-backend", "fake"];
+    let hub = Hub::start(&[&words[..], &["--debci-workers-arch", "amd64,amd64+gfx1030"]].concat());
+    let client = client::Client::new(hub.address(), &client::ClientOptions::default()).expect("an address");
+    let finished = |id: &str| {
+        until(&format!("{id} has no result"), || client.job(id).expect("it is there").state == JobState::Finished);
+        client.result(id).expect("its result").result
+    };
+
+    // debci's own worker, as an administrator sets it up for this broker; its backend tests nothing.
+    hub.call(&["jobs", "add", "passes"]).ok();
+    debci.run(&format!("echo 'debci_amqp_server={broker}' > /etc/debci/conf.d/zz-hub.conf"));
+    debci.run(
+        "cd /usr/share/debci && setpriv --reuid debci --regid debci --init-groups env HOME=/var/lib/debci \
+         PATH=/usr/share/debci/bin:/usr/bin:/bin debci-worker --count 1 --backend fake > /tmp/worker.log 2>&1",
+    );
+    let result = finished("passes");
+    debci.run("rm /etc/debci/conf.d/zz-hub.conf");
+    assert_eq!(result.machine.name, "debci");
+
+    // Another hub, with a machine that has a GPU: its result says so, and counts.
+    let words = ["--listen", "127.0.0.1:0", "--min-free", "0", "--debci", &broker, "--debci-backend", "fake"];
+    let other = Hub::start(&words);
+    let worker = MadeUpWorker::register_real(&other, "lab-1", "gfx1030");
+    hub.call(&["jobs", "add", "rocrand", "--gpu", "gfx1030"]).ok();
+    let claimed = worker.begin_within(60).expect("the job of the first hub");
+    worker.deliver(&claimed, Verdict::Fail);
+    let result = finished("rocrand");
+    assert_eq!((result.verdict, result.machine.name.as_str()), (Verdict::Fail, "lab-1"));
+    assert!(!result.warnings.iter().any(|warning| warning.contains("is not counted")), "{:?}", result.warnings);
+    let status = client.debci().expect("how it stands").workers.expect("offers");
+    assert_eq!((status.offered, status.results, status.refused), (0, 2, 0), "{status:?}");
 }
