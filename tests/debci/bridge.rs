@@ -170,13 +170,17 @@ fn workers_of_debci_run_jobs_of_a_hub(debci: &Debci) {
     // debci's own worker, as an administrator sets it up for this broker; its backend tests nothing.
     hub.call(&["jobs", "add", "passes"]).ok();
     debci.run(&format!("echo 'debci_amqp_server={broker}' > /etc/debci/conf.d/zz-hub.conf"));
-    debci.run(
-        "cd /usr/share/debci && setpriv --reuid debci --regid debci --init-groups env HOME=/var/lib/debci \
-         PATH=/usr/share/debci/bin:/usr/bin:/bin debci-worker --count 1 --backend fake > /tmp/worker.log 2>&1",
-    );
+    // The worker leaves its results to debci's publisher, which sends them and waits for more.
+    let as_debci = "setpriv --reuid debci --regid debci --init-groups env HOME=/var/lib/debci DEBCI_FAKE_RESULT=pass \
+                    PATH=/usr/share/debci/bin:/usr/bin:/bin";
+    debci.run(&format!(
+        "cd /usr/share/debci && {as_debci} debci-worker --count 1 --backend fake > /tmp/worker.log 2>&1 && \
+         {as_debci} timeout 15 debci-publisher > /tmp/publisher.log 2>&1; [ $? = 124 ]"
+    ));
     let result = finished("passes");
     debci.run("rm /etc/debci/conf.d/zz-hub.conf");
-    assert_eq!(result.machine.name, "debci");
+    assert_eq!((result.verdict, result.machine.name.as_str()), (Verdict::Pass, "debci"));
+    assert_eq!(result.runs[0].package.as_ref().map(|package| package.name.as_str()), Some("passes"));
 
     // Another hub, with a machine that has a GPU: its result says so, and counts.
     let words = ["--listen", "127.0.0.1:0", "--min-free", "0", "--debci", &broker, "--debci-backend", "fake"];

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use advice::Advice;
 use gpu::{Gpu, Target};
-use protocol::{GpuNeed, Job, JobResult, Machine, Source, TestOutcome};
+use protocol::{GpuNeed, Job, Machine, Source};
 use runner::{Cancel, GpuFaults, Observer, RunEvent, Setup};
 
 use super::apt;

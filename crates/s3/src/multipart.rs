@@ -258,3 +258,34 @@ impl Bucket {
         Ok(aborted)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_last_part_is_the_shorter_one() {
+        assert_eq!(places(12, 5).collect::<Vec<_>>(), [(1, 0, 5), (2, 5, 5), (3, 10, 2)]);
+        assert_eq!(places(10, 5).collect::<Vec<_>>(), [(1, 0, 5), (2, 5, 5)]);
+        assert_eq!(places(0, 5).count(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn parts_follow_each_other_and_are_not_too_many(size in 0..u64::MAX, part_size in (1_u64 << 50)..) {
+            let mut end = 0;
+            for (number, (given, offset, length)) in (1..).zip(places(size, part_size)) {
+                prop_assert_eq!((given, offset), (number, end));
+                prop_assert!(length > 0 && u64::from(number) <= MOST_PARTS);
+                end += length;
+            }
+            prop_assert_eq!(end, size);
+        }
+
+        #[test]
+        fn parts_of_a_large_file_are_longer(size in 1_u64..(1 << 50)) {
+            prop_assert!(places(size, 1).count() as u64 <= MOST_PARTS);
+        }
+    }
+}
