@@ -157,7 +157,7 @@ fn a_hub_serves_debcis_queue_with_workers_that_know_no_broker() {
 fn workers_of_debci_run_jobs_of_a_hub(debci: &Debci) {
     let rabbit = |words: &str| debci.run(&format!("su rabbitmq -s /bin/sh -c 'cd /; rabbitmqctl -q {words}'"));
     rabbit("add_vhost hub");
-    rabbit("set_permissions -p hub guest .* .* .*");
+    rabbit("set_permissions -p hub guest \".*\" \".*\" \".*\"");
     let broker = format!("{}/hub", debci.broker());
     let words = ["--min-free", "0", "--debci-workers", &broker, "--debci-workers-backend", "fake"];
     let hub = Hub::start(&[&words[..], &["--debci-workers-arch", "amd64,amd64+gfx1030"]].concat());
