@@ -159,7 +159,7 @@ fn workers_of_debci_run_jobs_of_a_hub(debci: &Debci) {
     rabbit("add_vhost hub");
     rabbit("set_permissions -p hub guest \".*\" \".*\" \".*\"");
     let broker = format!("{}/hub", debci.broker());
-    let words = ["--min-free", "0", "--debci-workers", &broker, "--debci-workers-backend", "fake"];
+    let words = ["--debci-workers", &broker, "--debci-workers-backend", "fake"];
     let hub = Hub::start(&[&words[..], &["--debci-workers-arch", "amd64,amd64+gfx1030"]].concat());
     let client = client::Client::new(hub.address(), &client::ClientOptions::default()).expect("an address");
     let finished = |id: &str| {
@@ -183,8 +183,7 @@ fn workers_of_debci_run_jobs_of_a_hub(debci: &Debci) {
     assert_eq!(result.runs[0].package.as_ref().map(|package| package.name.as_str()), Some("passes"));
 
     // Another hub, with a machine that has a GPU: its result says so, and counts.
-    let words = ["--listen", "127.0.0.1:0", "--min-free", "0", "--debci", &broker, "--debci-backend", "fake"];
-    let other = Hub::start(&words);
+    let other = Hub::start(&["--debci", &broker, "--debci-backend", "fake"]);
     let worker = MadeUpWorker::register_real(&other, "lab-1", "gfx1030");
     hub.call(&["jobs", "add", "rocrand", "--gpu", "gfx1030"]).ok();
     let claimed = worker.begin_within(60).expect("the job of the first hub");
