@@ -15,7 +15,7 @@ use crate::Error;
 
 /// Controllers that limit a testbed.
 const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
-/// Share of the processors (`cpu.weight`), when others want them too. Processes outside of groups have 100 each.
+/// Share of the processors (`cpu.weight`) that testbeds have without another. Processes outside of groups have 100 each.
 const CPU_WEIGHT: u32 = 50;
 /// Names of groups: this, the server's process id, and a number.
 const PREFIX: &str = "testbed-";
@@ -29,6 +29,8 @@ pub(crate) struct Limits {
     pub(crate) memory: Option<u64>,
     /// Processes and threads.
     pub(crate) processes: u64,
+    /// Share of the processors, when others want them too.
+    pub(crate) cpu_weight: Option<u32>,
 }
 
 /// The directory in which the groups of testbeds are made.
@@ -113,7 +115,7 @@ impl Group {
             let path = directory.join(name);
             fs::write(&path, value).map_err(Error::step(format!("writing {}", path.display())))
         };
-        set("cpu.weight", CPU_WEIGHT.to_string())?;
+        set("cpu.weight", limits.cpu_weight.unwrap_or(CPU_WEIGHT).to_string())?;
         set("pids.max", limits.processes.to_string())?;
         if let Some(bytes) = limits.memory {
             set("memory.max", bytes.to_string())?;
@@ -206,7 +208,7 @@ mod tests {
         (directory, group)
     }
 
-    const LIMITS: Limits = Limits { memory: Some(512 << 20), processes: 100 };
+    const LIMITS: Limits = Limits { memory: Some(512 << 20), processes: 100, cpu_weight: None };
 
     #[test]
     fn a_group_has_the_limits_and_no_swap() {
@@ -215,6 +217,12 @@ mod tests {
         assert_eq!(file("memory.max"), "536870912");
         assert_eq!(file("memory.swap.max"), "0");
         assert_eq!((file("pids.max").as_str(), file("cpu.weight").as_str()), ("100", "50"));
+    }
+
+    #[test]
+    fn a_group_has_the_share_of_the_processors_that_it_is_given() {
+        let (directory, _group) = group(Limits { cpu_weight: Some(200), ..LIMITS }, &[]);
+        assert_eq!(fs::read_to_string(directory.path().join("cpu.weight")).unwrap(), "200");
     }
 
     #[test]

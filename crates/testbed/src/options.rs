@@ -25,6 +25,7 @@ A virtualisation server for autopkgtest(1): autopkgtest PACKAGE -- rocbed --root
   --copy-limit SIZE     how much a session may copy out of its testbeds, holes included: bytes, K, M, G or T [16G]
   --processes NUMBER    how many processes and threads a testbed may have [16384, or a quarter of the machine's]
   --cgroup DIR          make a control group (cgroup2) for each testbed in DIR, so that its limits hold
+  --cpu-weight NUMBER   share of the processors when others want them too, 1 to 10000; wants --cgroup [50]
   --memory SIZE         how much memory a testbed may use, its files in memory included: bytes, K, M, G or T, or % of
                         what is available when it is made; wants --cgroup [no limit]
   --containers          let tests make containers: user namespaces, mounts, networks of their own
@@ -50,6 +51,8 @@ pub struct TestbedOptions {
     pub processes: Option<u64>,
     /// Directory in a cgroup2 file system for the control groups of testbeds.
     pub control_group: Option<PathBuf>,
+    /// Share of the processors (`cpu.weight`), when others want them too.
+    pub cpu_weight: Option<u32>,
     /// Most memory of a testbed.
     pub memory: Option<Memory>,
     /// Whether tests may make user namespaces, mounts and networks of their own.
@@ -94,7 +97,7 @@ impl TestbedOptions {
         let (mut root, mut size, mut directory, mut user) = (None, None, None, None);
         let (mut layers, mut gpus, mut network, mut debug) = (Vec::new(), Vec::new(), Network::Host, false);
         let (mut copy_limit, mut processes, mut containers) = (None, None, false);
-        let (mut simulate, mut report, mut control_group, mut memory) = (None, None, None, None);
+        let (mut simulate, mut report, mut control_group, mut memory, mut cpu_weight) = (None, None, None, None, None);
         let mut arguments = split_equals(arguments).into_iter().peekable();
         while let Some(argument) = arguments.next() {
             let name = argument.to_string_lossy().into_owned();
@@ -107,6 +110,7 @@ impl TestbedOptions {
                 "--containers" => containers = true,
                 "--copy-limit" => copy_limit = Some(parse_bytes(&value()?.to_string_lossy())?),
                 "--cgroup" => control_group = Some(PathBuf::from(value()?)),
+                "--cpu-weight" => cpu_weight = Some(parse_weight(&value()?.to_string_lossy())?),
                 "--memory" => memory = Some(parse_memory(&value()?.to_string_lossy())?),
                 "--processes" => processes = Some(parse_number(&value()?.to_string_lossy())?),
                 "--simulate" => {
@@ -146,6 +150,9 @@ impl TestbedOptions {
         if memory.is_some() && control_group.is_none() {
             return Err(usage("--memory wants --cgroup: only a control group limits memory".into()));
         }
+        if cpu_weight.is_some() && control_group.is_none() {
+            return Err(usage("--cpu-weight wants --cgroup: only a control group has one".into()));
+        }
         Ok(Some(Self {
             root,
             layers,
@@ -153,6 +160,7 @@ impl TestbedOptions {
             copy_limit,
             processes,
             control_group,
+            cpu_weight,
             memory,
             containers,
             gpus,
@@ -226,6 +234,12 @@ fn parse_number(text: &str) -> Result<u64, Error> {
     number.ok_or_else(|| Error::Usage(format!("{text} is not a number of processes; write one from 64 to 4194304")))
 }
 
+/// Parses a share of the processors.
+fn parse_weight(text: &str) -> Result<u32, Error> {
+    let number = text.parse().ok().filter(|number| (1..=10_000).contains(number));
+    number.ok_or_else(|| Error::Usage(format!("{text} is not a share of the processors; write one from 1 to 10000")))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -238,7 +252,7 @@ mod tests {
 
     #[test]
     fn reads_all_options() {
-        let line = "--root=/r --layer /a --layer /b --overlay-size 2G --gpu /dev/dri/renderD128 /dev/dri/renderD129 --network none --user u -d --copy-limit 3K --processes 64 --containers --cgroup /sys/fs/cgroup/x --memory 90%";
+        let line = "--root=/r --layer /a --layer /b --overlay-size 2G --gpu /dev/dri/renderD128 /dev/dri/renderD129 --network none --user u -d --copy-limit 3K --processes 64 --containers --cgroup /sys/fs/cgroup/x --memory 90% --cpu-weight 200";
         let expected = TestbedOptions {
             root: "/r".into(),
             layers: vec!["/a".into(), "/b".into()],
@@ -246,6 +260,7 @@ mod tests {
             copy_limit: Some(3072),
             processes: Some(64),
             control_group: Some("/sys/fs/cgroup/x".into()),
+            cpu_weight: Some(200),
             memory: Some(Memory::Percent(90)),
             containers: true,
             gpus: vec!["/dev/dri/renderD128".into(), "/dev/dri/renderD129".into()],
@@ -287,6 +302,8 @@ mod tests {
             ("--root / --copy-limit 5%", "5% is not a size; write 512M, 4G or 25%"),
             ("--root / --processes 2", "2 is not a number of processes; write one from 64 to 4194304"),
             ("--root / --cgroup /c --memory 0%", "0% is not a size; write 512M, 4G or 25%"),
+            ("--root / --cgroup /c --cpu-weight 0", "0 is not a share of the processors; write one from 1 to 10000"),
+            ("--root / --cpu-weight 9", "--cpu-weight wants --cgroup: only a control group has one"),
             ("--root / --memory 4G", "--memory wants --cgroup: only a control group limits memory"),
             ("--root / --overlay-size 101%", "101% is not a size; write 512M, 4G or 25%"),
             ("--root / --overlay-size 1G --overlay-dir /d", "--overlay-size and --overlay-dir exclude each other"),

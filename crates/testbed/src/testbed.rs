@@ -124,7 +124,7 @@ impl Machine {
     /// Makes the control group of the next testbed.
     fn control_group(&mut self) -> Result<Option<Group>, Error> {
         let memory = self.options.memory.map(Memory::bytes).transpose()?;
-        let limits = Limits { memory, processes: self.processes };
+        let limits = Limits { memory, processes: self.processes, cpu_weight: self.options.cpu_weight };
         self.control_groups.as_mut().map(|parent| parent.make(limits)).transpose()
     }
 

@@ -120,6 +120,7 @@ fn inside(wanted: &Wanted, root: &Path, signals: Signals) -> Result<(u8, Summary
         copy_limit: None,
         processes: None,
         control_group: None,
+        cpu_weight: None,
         memory: None,
         containers: false,
         gpus: Vec::new(),
