@@ -49,7 +49,7 @@ impl KernelLog for () {
 /// Faults of a job's GPUs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GpuFaults {
-    /// Serious faults, which do not leave the GPU as it was, by GPU id. A fault without a device counts for the job's
+    /// Serious faults, which do not leave the GPU as it was, by GPU id. A fault without a device counts for the machine's
     /// only GPU; with several GPUs it counts for none.
     pub serious: BTreeMap<String, BTreeSet<FaultKind>>,
     /// Whether there were faults, each of which ended only the process that caused it.
@@ -62,6 +62,8 @@ pub(crate) struct Watch<'a> {
     reader: Reader,
     log: BoundedLog,
     granted: Vec<(String, Option<PciAddress>)>,
+    /// Whether the machine has other GPUs, so that a fault without a device may be another job's.
+    has_others: bool,
     kept: BTreeMap<(FaultKind, bool, Option<PciAddress>), usize>,
     /// Lines about faults, the first ones of each kind.
     pub(crate) lines: Vec<String>,
@@ -81,6 +83,7 @@ impl<'a> Watch<'a> {
         let address = |gpu: &Grant| gpu.id.split('/').next().unwrap_or_default().parse::<PciAddress>().ok();
         let granted: Vec<_> = gpus.iter().map(|gpu| (gpu.id.clone(), address(gpu))).collect();
         let mut places = source.places();
+        let has_others = places.gpus().count() > 1;
         if places.gpus().next().is_none() {
             places = Places::new(granted.iter().filter_map(|(_, address)| Some(((*address)?, Vec::new()))));
         }
@@ -89,6 +92,7 @@ impl<'a> Watch<'a> {
             source,
             log: BoundedLog::new(file, MOST_BYTES),
             granted,
+            has_others,
             kept: BTreeMap::new(),
             lines: Vec::new(),
             gpu_fault: false,
@@ -131,7 +135,7 @@ impl<'a> Watch<'a> {
     }
 
     fn take(&mut self, fault: Fault) {
-        // GPUs of other jobs are ignored. With simulated GPUs, every fault counts, as there is no other job.
+        // GPUs of other jobs are ignored. Simulated GPUs have no addresses; the source passes on only their own faults.
         let mine = |address: PciAddress| {
             let same =
                 |granted: &PciAddress| *granted == address || granted.first_function() == address.first_function();
@@ -156,6 +160,7 @@ impl<'a> Watch<'a> {
             return;
         }
         let guilty = match (fault.address, self.granted.as_slice()) {
+            (None, _) if self.has_others => Vec::new(),
             (_, [(only, _)]) => vec![only.clone()],
             (Some(at), several) => several
                 .iter()
@@ -175,19 +180,28 @@ impl<'a> Watch<'a> {
 mod tests {
     use super::*;
 
-    struct Lines(Vec<String>);
+    struct Lines(Vec<String>, Places);
 
     impl KernelLog for Lines {
         fn read(&mut self, line: &mut dyn FnMut(&str)) -> io::Result<()> {
             self.0.drain(..).for_each(|record| line(&record));
             Ok(())
         }
+
+        fn places(&self) -> Places {
+            self.1.clone()
+        }
     }
 
     fn watch<R>(gpus: &[&str], lines: &[&str], see: impl FnOnce(&Watch<'_>) -> R) -> R {
+        watch_on(Places::default(), gpus, lines, see)
+    }
+
+    /// On a machine with these GPUs.
+    fn watch_on<R>(places: Places, gpus: &[&str], lines: &[&str], see: impl FnOnce(&Watch<'_>) -> R) -> R {
         let grants: Vec<Grant> =
             gpus.iter().map(|id| Grant { id: (*id).into(), render_node: None, simulated: false }).collect();
-        let mut source = Lines(lines.iter().map(|line| (*line).to_owned()).collect());
+        let mut source = Lines(lines.iter().map(|line| (*line).to_owned()).collect(), places);
         let mut watch = Watch::new(&mut source, tempfile::tempfile().unwrap(), &grants);
         watch.poll();
         see(&watch)
@@ -222,6 +236,17 @@ mod tests {
         assert!(faults(&both, &[OF_A_TEST]).contained);
         assert!(!faults(&both, &[OF_A_TEST, RESET]).contained);
         assert!(!faults(&both, &[]).contained, "there were none");
+    }
+
+    #[test]
+    fn a_fault_without_a_device_is_charged_to_no_gpu_where_there_are_several() {
+        const BUG: &str = "BUG: unable to handle page fault for address: 0";
+        let on = |machine: &[&str]| {
+            let places = Places::new(machine.iter().map(|id| (id.parse().unwrap(), Vec::new())));
+            watch_on(places, &["0000:03:00.0"], &[BUG], |watch| (watch.gpu_fault, watch.faults().serious.len()))
+        };
+        assert_eq!(on(&["0000:03:00.0"]), (true, 1));
+        assert_eq!(on(&["0000:03:00.0", "0000:43:00.0"]), (true, 0));
     }
 
     #[test]
