@@ -135,9 +135,18 @@ impl Broker {
     /// # Errors
     /// If the broker cannot be reached, or ends the connection.
     pub fn take(&self) -> Result<Option<Message>, Error> {
+        let all: Vec<usize> = (0..self.shared.options.queues.len()).collect();
+        self.take_from_any(&all)
+    }
+
+    /// As [`Broker::take`], but only from these queues, by their numbers in [`Options::queues`].
+    ///
+    /// # Errors
+    /// As [`Broker::take`].
+    pub fn take_from_any(&self, numbers: &[usize]) -> Result<Option<Message>, Error> {
         let Shared { options, .. } = &*self.shared;
         self.shared.with(|session, connection| {
-            for (number, queue) in options.queues.iter().enumerate() {
+            for (number, queue) in numbers.iter().filter_map(|number| Some((*number, options.queues.get(*number)?))) {
                 if let Some(taken) = session.get(&queue.name, options.largest)? {
                     return Ok(Some(Message::of(taken, number, connection)));
                 }
