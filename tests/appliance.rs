@@ -196,15 +196,30 @@ fn a_full_overlay_used_up_memory_and_no_network_are_the_tests_problem_alone() {
     let fills = own_tree("fills", "head -c 200M /dev/zero > /var/tmp/big");
     // tail(1) keeps what has no line break in memory.
     let hogs = own_tree("hogs", "head -c 400M /dev/zero | tail -n 1 > /dev/null");
-    let append = "rocbed.overlay-size=64M rocbed.testbed-memory=256M";
-    let words = ["--network", "none", "--append", append];
+    let append = "rocbed.overlay-size=64M rocbed.testbed-memory=256M rocbed.jobs-at-once=2";
+    let words = ["--network", "none", "--gpu", "gfx1030", "--gpu", "gfx90a", "--append", append];
     let ran = run_jobs(&smoke_image(), &format!("{fills}{hogs}{}", job("passes", "")), &words);
+    two_at_once(&ran, ["fills", "hogs"]);
     assert_eq!(ran.output.code, Some(4), "{}", ran.output.stderr);
     let log = ran.bundled("fills", "log");
     assert!(log.contains("the testbed is full") && log.contains("--overlay-size"), "{log}");
     let warnings = ran.job("hogs")["result"]["warnings"].to_string();
     assert!(warnings.contains("ended 1 process at its limit of 256 MiB"), "{warnings}\n{}", ran.bundled("hogs", "log"));
     assert_eq!(["fills", "hogs", "passes"].map(|id| ran.verdict(id)), ["fail", "fail", "pass"]);
+}
+
+/// Checks that these two jobs began before any ended, each with a GPU of its own.
+fn two_at_once(ran: &Ran, jobs: [&str; 2]) {
+    let console = ran.console();
+    let line = |text: String| console.find(&text).unwrap_or_else(|| panic!("no line {text:?}:\n{console}"));
+    let begun = [0, 1].map(|number| {
+        let job = jobs[number];
+        line(format!("job {job} ({} of 3), with simulated-{number}", number + 1))
+    });
+    let ended = jobs.map(|job| line(format!("{} {job} ", ran.verdict(job))));
+    assert!(begun.iter().max() < ended.iter().min(), "{begun:?} {ended:?}:\n{console}");
+    let gpus = jobs.map(|job| ran.job(job)["result"]["gpus"].clone());
+    assert_eq!(gpus, [serde_json::json!(["simulated-0"]), serde_json::json!(["simulated-1"])]);
 }
 
 #[test]

@@ -4,18 +4,17 @@
 //! Tests run inside debci's own root directory, with autopkgtest's `null` server as debci's stock worker is run here too,
 //! so that what both make of a package can be compared.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use agent::debci::{Debci as Source, Settings};
-use agent::{AgentLoop, AlwaysFit, Assignment, Delivery, Outcome, RunError, RunJob, Timeouts};
+use agent::{AgentLoop, AlwaysFit, Assignment, AtOnce, Delivery, Outcome, RunError, RunJob, Share, Timeouts};
 use appliance::settings::WhenDone;
 use protocol::{Job, Machine};
 use rocbed_tests::{Debci, fixture_tree};
@@ -52,8 +51,8 @@ struct InDebcisRoot<'a> {
     bundles: PathBuf,
     machine: Machine,
     /// Called when a job begins.
-    begins: &'a dyn Fn(&Assignment),
-    ran: RefCell<Vec<String>>,
+    begins: &'a (dyn Fn(&Assignment) + Sync),
+    ran: Mutex<Vec<String>>,
 }
 
 struct Quiet;
@@ -62,12 +61,13 @@ impl Observer for Quiet {}
 
 impl RunJob for InDebcisRoot<'_> {
     fn run(
-        &mut self,
+        &self,
         assignment: &Assignment,
+        _: &Share,
         _: &mut dyn FnMut(&[u8]),
         _: &mut dyn FnMut(&str),
     ) -> Result<Outcome, RunError> {
-        self.ran.borrow_mut().push(assignment.job.id.clone());
+        self.ran.lock().expect("a lock").push(assignment.job.id.clone());
         (self.begins)(assignment);
         assert!(assignment.testbed.upgrade, "as debci's workers do");
         let name = assignment.job.source.name().to_owned();
@@ -95,7 +95,7 @@ impl RunJob for InDebcisRoot<'_> {
         })
     }
 
-    fn forget(&mut self, _: &Delivery) {}
+    fn forget(&self, _: &Delivery) {}
 }
 
 /// A worker with its data directory, which outlives it.
@@ -138,16 +138,16 @@ impl<'a> Worker<'a> {
     }
 
     /// Works until the queues are empty. Returns the ids of the jobs that were run.
-    fn work(&self, begins: &dyn Fn(&Assignment)) -> Vec<String> {
-        let mut runner = InDebcisRoot {
+    fn work(&self, begins: &(dyn Fn(&Assignment) + Sync)) -> Vec<String> {
+        let runner = InDebcisRoot {
             debci: self.debci,
             bundles: self.data.join("bundles"),
             machine: self.machine(),
             begins,
-            ran: RefCell::default(),
+            ran: Mutex::default(),
         };
-        self.work_with(self.settings(), &mut runner);
-        runner.ran.into_inner()
+        self.work_with(self.settings(), &runner);
+        runner.ran.into_inner().expect("a lock")
     }
 
     fn machine(&self) -> Machine {
@@ -155,7 +155,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Works until the queues are empty.
-    fn work_with(&self, settings: Settings, runner: &mut dyn RunJob) {
+    fn work_with(&self, settings: Settings, runner: &dyn RunJob) {
         self.stop.store(false, Ordering::SeqCst);
         let mut source = Source::open(settings).expect("a source");
         let machine = self.machine();
@@ -165,9 +165,10 @@ impl<'a> Worker<'a> {
             fitness: &mut AlwaysFit,
             journal: None,
             machine: &machine,
+            at_once: AtOnce::default(),
             when_done: WhenDone::PowerOff,
             stop: &self.stop,
-            tell: &mut |report| eprintln!("{}: {report:?}", self.name),
+            tell: &|report| eprintln!("{}: {report:?}", self.name),
         }
         .run();
         ended.expect("an end");
@@ -267,10 +268,10 @@ fn an_unmodified_debci_shows_what_our_worker_found() {
     let by_api = debci.enqueue_by_api(&key, "unstable/amd64+gfx1030", &tests);
     let [skips, pins, variant] = by_api[..] else { panic!("{by_api:?}") };
     let booted = booted::Booted::start(&debci, &key);
-    let pinned = RefCell::new(Vec::new());
-    let ran = worker.work(&|assignment| pinned.borrow_mut().extend(assignment.job.pin.clone()));
+    let pinned = Mutex::new(Vec::new());
+    let ran = worker.work(&|assignment| pinned.lock().expect("a lock").extend(assignment.job.pin.clone()));
     assert_eq!(ran.len(), 4, "{ran:?}");
-    assert_eq!(pinned.into_inner(), ["experimental=src:rocr-runtime"]);
+    assert_eq!(pinned.into_inner().expect("a lock"), ["experimental=src:rocr-runtime"]);
     let ended = [(passes, "pass"), (fails, "fail"), (skips, "neutral"), (pins, "pass")];
     let refused = [(elsewhere[0], "tmpfail"), (variant, "tmpfail")];
     for (run, says) in ended.into_iter().chain(refused) {

@@ -186,7 +186,7 @@ fn workers_are_paused_resumed_and_removed() {
     hub.call(&["workers", "pause", "lab-1", "--reason", "needed for a talk"]).ok();
     says(&hub.call(&["workers", "list"]).ok(), &["paused", "needed for a talk"]);
     assert_eq!(hub.json(&["workers", "list"])[0]["paused"], "needed for a talk");
-    let claim = Claim { request: "c1".into(), wait: 0, gpus: None };
+    let claim = Claim { request: "c1".into(), wait: 0, ..Claim::default() };
     let refused = worker.client().claim(&claim).expect_err("it is paused");
     says(&refused.to_string(), &["needed for a talk"]);
     says(&refused.help().to_string(), &["rocbed workers resume"]);
@@ -195,7 +195,7 @@ fn workers_are_paused_resumed_and_removed() {
     assert_eq!(begun.job.id, "rocrand");
     // It hears of that instead of a job.
     hub.call(&["workers", "retry-gpu", "lab-1", "0000:43:00.0"]).ok();
-    let claim = Claim { request: "c2".into(), wait: 0, gpus: None };
+    let claim = Claim { request: "c2".into(), wait: 0, ..Claim::default() };
     says(&worker.client().claim(&claim).expect_err("it is to restart").to_string(), &["0000:43:00.0"]);
 
     // A removed worker: its job goes to another one, and its token becomes invalid.

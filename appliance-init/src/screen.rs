@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use protocol::Verdict;
 
 use crate::output::Output;
-use crate::state::{EndedJob, JobEnding, State};
+use crate::state::{EndedJob, JobEnding, ShownJob, State};
 use canvas::{BOLD, Canvas, DIM, GREEN, PLAIN, RED, Style, YELLOW};
 
 /// The shortest time between two updates.
@@ -93,15 +93,24 @@ fn lines(state: &State, height: usize) -> Vec<Line> {
     let mut all = vec![line(BOLD, name), line(DIM, state.machine.clone()), line(PLAIN, String::new())];
     all.extend(facts(state));
     all.push(line(PLAIN, String::new()));
-    match &state.job {
-        Some(job) => all.push(line(BOLD, format!("Job       {job}: {}", state.phase))),
-        None => all.push(line(PLAIN, format!("Idle      {}", state.phase))),
+    for (number, job) in state.jobs.iter().enumerate() {
+        let label = if number == 0 { "Job" } else { "" };
+        all.push(line(BOLD, format!("{label:<9} {}", describe(job, state.jobs.len()))));
+    }
+    if state.jobs.is_empty() {
+        all.push(line(PLAIN, format!("Idle      {}", state.phase)));
     }
     all.extend(problems(state));
     all.push(line(PLAIN, String::new()));
     let room = height.saturating_sub(all.len() + 1);
     all.extend(results(state, room));
     all
+}
+
+/// A job and what it does; with its GPUs, if several jobs run.
+fn describe(job: &ShownJob, count: usize) -> String {
+    let gpus = if count > 1 && !job.gpus.is_empty() { format!(" with {}", job.gpus.join(", ")) } else { String::new() };
+    format!("{}{gpus}: {}", job.name, job.phase)
 }
 
 /// Network, clock, GPUs, the job source and lasting conditions.
@@ -174,8 +183,8 @@ mod tests {
         state.links.insert("eth0".into(), "192.0.2.7/24".into());
         state.report(&Report::Ready { gpus: vec!["gfx1030 Navi 21".into()], source: "hub.example".into(), hub: None });
         state.report(&Report::Finished { id: "gzip".into(), verdict: Verdict::Pass, summary: "2 passed".into() });
-        state.report(&Report::Job { id: "rocrand".into(), position: None, expected: None });
-        state.report(&Report::Phase { text: "test upstream".into() });
+        state.report(&Report::Job { id: "rocrand".into(), position: None, expected: None, gpus: Vec::new() });
+        state.report(&Report::Phase { id: "rocrand".into(), text: "test upstream".into() });
         state.report(&Report::condition("hub", "connected".into()));
         state.problem("no watchdog".into());
         let text: Vec<_> = lines(&state, 25).into_iter().map(|line| line.text).collect();
@@ -196,6 +205,18 @@ mod tests {
                 "pass            gzip  2 passed",
             ]
         );
+    }
+
+    #[test]
+    fn several_jobs_have_a_line_each_with_their_gpus() {
+        let mut state = State::default();
+        for (id, gpus) in [("rocrand", vec!["0000:03:00.0".to_owned()]), ("gzip", Vec::new())] {
+            state.report(&Report::Job { id: id.into(), position: None, expected: None, gpus });
+        }
+        let text: Vec<_> = lines(&state, 25).into_iter().map(|line| line.text).collect();
+        for expected in ["Job       rocrand with 0000:03:00.0: starting", "          gzip: starting"] {
+            assert!(text.iter().any(|line| line == expected), "{text:#?}");
+        }
     }
 
     #[test]

@@ -79,6 +79,23 @@ pub struct EndedJob {
     pub summary: String,
 }
 
+/// A running job.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ShownJob {
+    /// Its id.
+    pub id: String,
+    /// Its id, and its place in a list.
+    pub name: String,
+    /// What it does.
+    pub phase: String,
+    /// When it began, since the kernel's start.
+    pub began: Duration,
+    /// How long it usually takes, if that is known.
+    pub expected: Option<Duration>,
+    /// Ids of the GPUs that it has.
+    pub gpus: Vec<String>,
+}
+
 /// The state to show.
 #[derive(Debug, Default)]
 pub struct State {
@@ -96,17 +113,13 @@ pub struct State {
     pub source: String,
     /// The hub's address, if jobs come from one.
     pub hub: Option<String>,
-    /// The running job.
-    pub job: Option<String>,
-    /// When that job began, since the kernel's start.
-    pub job_began: Duration,
-    /// How long it usually takes, if that is known.
-    pub job_expected: Option<Duration>,
+    /// The running jobs, in the order in which they began.
+    pub jobs: Vec<ShownJob>,
     /// Whether the machine is going to end.
     pub ending: bool,
     /// What GPUs do at the moment.
     pub loads: Vec<Load>,
-    /// The phase of the job, or the reason why none runs.
+    /// The reason why no job runs.
     pub phase: String,
     /// Jobs that have ended, latest first.
     pub results: VecDeque<EndedJob>,
@@ -146,19 +159,28 @@ impl State {
                 self.hub.clone_from(hub);
                 self.phase = "ready".into();
             }
-            Report::Job { id, position, expected } => {
+            Report::Job { id, position, expected, gpus } => {
                 let place = position.map(|(number, all)| format!(" ({number} of {all})")).unwrap_or_default();
-                self.job = Some(format!("{id}{place}"));
-                self.job_expected = expected.map(Duration::from_secs);
-                self.phase = "starting".into();
+                self.jobs.push(ShownJob {
+                    id: id.clone(),
+                    name: format!("{id}{place}"),
+                    phase: "starting".into(),
+                    began: Duration::ZERO,
+                    expected: expected.map(Duration::from_secs),
+                    gpus: gpus.clone(),
+                });
             }
-            Report::Phase { text } => self.phase.clone_from(text),
+            Report::Phase { id, text } => {
+                if let Some(job) = self.jobs.iter_mut().find(|job| job.id == *id) {
+                    job.phase.clone_from(text);
+                }
+            }
             Report::Finished { id, verdict, summary } => {
                 self.ended(id, JobEnding::Result(*verdict), summary);
             }
             Report::GivenBack { id, reason, why } => self.ended(id, (*reason).into(), why),
             Report::Idle { why } => {
-                self.job = None;
+                self.jobs.clear();
                 self.phase.clone_from(why);
             }
             Report::Problem(problem) => self.problem(problem.in_one_line()),
@@ -171,7 +193,9 @@ impl State {
     }
 
     fn ended(&mut self, id: &str, ending: JobEnding, summary: &str) {
-        self.job = None;
+        if let Some(place) = self.jobs.iter().position(|job| job.id == id) {
+            self.jobs.remove(place);
+        }
         self.phase = String::new();
         push(&mut self.results, EndedJob { id: id.to_owned(), ending, summary: summary.to_owned() });
     }
@@ -200,11 +224,15 @@ mod tests {
     fn a_job_comes_and_goes() {
         let mut state = State::default();
         state.report(&Report::Ready { gpus: vec!["gfx1030".into()], source: "a list".into(), hub: None });
-        state.report(&Report::Job { id: "gzip".into(), position: Some((1, 2)), expected: None });
-        state.report(&Report::Phase { text: "test simple".into() });
-        assert_eq!((state.job.as_deref(), state.phase.as_str()), (Some("gzip (1 of 2)"), "test simple"));
+        for (id, number) in [("gzip", 1), ("sed", 2)] {
+            state.report(&Report::Job { id: id.into(), position: Some((number, 2)), expected: None, gpus: Vec::new() });
+        }
+        state.report(&Report::Phase { id: "sed".into(), text: "test simple".into() });
+        let shown =
+            |state: &State| state.jobs.iter().map(|job| format!("{}: {}", job.name, job.phase)).collect::<Vec<_>>();
+        assert_eq!(shown(&state), ["gzip (1 of 2): starting", "sed (2 of 2): test simple"]);
         state.report(&Report::Finished { id: "gzip".into(), verdict: Verdict::Pass, summary: "1 passed".into() });
-        assert_eq!((state.job.as_deref(), state.results.len()), (None, 1));
+        assert_eq!((shown(&state), state.results.len()), (vec!["sed (2 of 2): test simple".to_owned()], 1));
     }
 
     #[test]

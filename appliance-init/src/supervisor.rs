@@ -207,7 +207,7 @@ impl<'a> Supervisor<'a> {
             return;
         }
         let how = child.code.map_or_else(|| "was killed".to_owned(), |code| format!("ended with status {code}"));
-        self.state.job = None;
+        self.state.jobs.clear();
         self.pause_agent();
         self.problem(format!("the agent {how}; it is started again"));
     }
@@ -224,13 +224,22 @@ impl<'a> Supervisor<'a> {
                 self.console.say(&format!("ready at {now:.2} s, jobs from {source}"));
             }
             Report::Job { .. } => {
-                self.state.job_began = self.system.uptime();
-                let job = self.state.job.as_deref().unwrap_or_default();
-                let usually =
-                    self.state.job_expected.map(|time| format!(", usually {}", Span::seconds(time.as_secs())));
-                self.console.say(&format!("job {job}{}", usually.unwrap_or_default()));
+                let now = self.system.uptime();
+                let several = self.state.gpus.as_ref().is_some_and(|gpus| gpus.len() > 1);
+                if let Some(job) = self.state.jobs.last_mut() {
+                    job.began = now;
+                    let usually = job.expected.map(|time| format!(", usually {}", Span::seconds(time.as_secs())));
+                    let gpus = if several && !job.gpus.is_empty() {
+                        format!(", with {}", job.gpus.join(", "))
+                    } else {
+                        String::new()
+                    };
+                    self.console.say(&format!("job {}{gpus}{}", job.name, usually.unwrap_or_default()));
+                }
             }
-            Report::Phase { text } => self.console.say(&format!("  {text}")),
+            // Where several jobs run it says whose it is.
+            Report::Phase { id, text } if self.state.jobs.len() > 1 => self.console.say(&format!("  {id}: {text}")),
+            Report::Phase { text, .. } => self.console.say(&format!("  {text}")),
             Report::Finished { id, verdict, summary } => self.console.say(&format!("{verdict} {id} {summary}")),
             Report::GivenBack { id, reason, why } => {
                 self.console.say(&format!("{} {id} {why}", JobEnding::from(*reason)));

@@ -32,8 +32,8 @@ pub trait Listener {
     fn ready(&mut self, machine: &Machine, uptime: f64);
     /// A job has begun.
     fn started(&mut self, job: &str);
-    /// A piece of the log.
-    fn log(&mut self, bytes: &[u8]);
+    /// A piece of a job's log.
+    fn log(&mut self, job: &str, bytes: &[u8]);
     /// A job has ended; its bundle is stored.
     fn finished(&mut self, job: &str, verdict: Verdict, summary: &str, bundle: &Path);
     /// A job was not run.
@@ -80,7 +80,7 @@ impl Handover {
             let gone = error.downcast_ref::<std::io::Error>().is_some_and(|error| is_gone(error.kind()));
             return if gone { Ok(false) } else { Err(error) };
         }
-        Session { stream, decoder: Decoder::default(), results, listener }.run()
+        Session { stream, decoder: Decoder::default(), results, listener, log_of: String::new() }.run()
     }
 
     fn accept(&self) -> Result<Option<UnixStream>> {
@@ -134,13 +134,15 @@ struct Session<'a> {
     decoder: Decoder,
     results: &'a Path,
     listener: &'a mut dyn Listener,
+    /// The job whose log comes.
+    log_of: String,
 }
 
 impl Session<'_> {
     fn run(mut self) -> Result<bool> {
         while let Some(frame) = self.frame()? {
             match frame {
-                Frame::Log(bytes) => self.listener.log(&bytes),
+                Frame::Log(bytes) => self.listener.log(&self.log_of, &bytes),
                 Frame::Data(_) => bail!("the appliance sent bytes that it had not announced"),
                 Frame::Message(json) => {
                     let message = Frame::message(&json).context("reading what the appliance says")?;
@@ -157,7 +159,11 @@ impl Session<'_> {
     fn take(&mut self, message: FromAppliance) -> Result<()> {
         match message {
             FromAppliance::Ready { machine, uptime, .. } => self.listener.ready(&machine, uptime),
-            FromAppliance::Started { job } => self.listener.started(&job),
+            FromAppliance::Started { job } => {
+                self.listener.started(&job);
+                self.log_of = job;
+            }
+            FromAppliance::LogOf { job } => self.log_of = job,
             FromAppliance::Declined { job, why } => self.listener.declined(&job, &why),
             FromAppliance::Problem { what, advice } => self.listener.problem(&what, &advice),
             FromAppliance::Finished { job, verdict, summary, size, sha256 } => {
@@ -228,8 +234,8 @@ mod tests {
             self.0.push(format!("started {job}"));
         }
 
-        fn log(&mut self, bytes: &[u8]) {
-            self.0.push(String::from_utf8_lossy(bytes).into_owned());
+        fn log(&mut self, job: &str, bytes: &[u8]) {
+            self.0.push(format!("{job}: {}", String::from_utf8_lossy(bytes)));
         }
 
         fn finished(&mut self, job: &str, verdict: Verdict, summary: &str, bundle: &Path) {
@@ -282,7 +288,10 @@ mod tests {
         let results = tempfile::tempdir().unwrap();
         let digest = Digest::of(b"bundle");
         let frames = vec![
+            Frame::of(&FromAppliance::Started { job: "gzip".into() }).unwrap(),
             Frame::Log(b"testing".into()),
+            Frame::of(&FromAppliance::LogOf { job: "sed".into() }).unwrap(),
+            Frame::Log(b"as well".into()),
             finished(6, digest),
             Frame::Data(b"bun".into()),
             Frame::Data(b"dle".into()),
@@ -290,7 +299,7 @@ mod tests {
         ];
         let (result, heard) = serve(frames, results.path());
         assert!(result.unwrap());
-        assert_eq!(heard, ["testing", "pass gzip 1 passed bundle"]);
+        assert_eq!(heard, ["started gzip", "gzip: testing", "sed: as well", "pass gzip 1 passed bundle"]);
     }
 
     #[test]

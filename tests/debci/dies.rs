@@ -1,18 +1,17 @@
 //! Nothing is lost, and nothing comes twice, with `RabbitMQ` and debci themselves: connections that are lost while a test
 //! runs, a broker that is killed, a collector that is away, two workers, a result over the broker's limit.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use agent::{Assignment, Delivery, Outcome, RunError, RunJob};
+use agent::{Assignment, Delivery, Outcome, RunError, RunJob, Share};
 use amqp::{Broker, Options, Queue};
 use protocol::{JobResult, Verdict};
 use rocbed_tests::Debci;
@@ -29,19 +28,20 @@ const LARGE: usize = 5 << 20;
 struct AtOnce<'a> {
     directory: PathBuf,
     /// Called while a job runs.
-    during: &'a dyn Fn(&str),
-    ran: RefCell<Vec<String>>,
+    during: &'a (dyn Fn(&str) + Sync),
+    ran: Mutex<Vec<String>>,
 }
 
 impl RunJob for AtOnce<'_> {
     fn run(
-        &mut self,
+        &self,
         assignment: &Assignment,
+        _: &Share,
         _: &mut dyn FnMut(&[u8]),
         _: &mut dyn FnMut(&str),
     ) -> Result<Outcome, RunError> {
         let name = assignment.job.source.name().to_owned();
-        self.ran.borrow_mut().push(name.clone());
+        self.ran.lock().expect("a lock").push(name.clone());
         (self.during)(&name);
         let bundle = self.directory.join(assignment.name());
         let artifact = if name == "large" { LARGE } else { 10 };
@@ -52,7 +52,7 @@ impl RunJob for AtOnce<'_> {
         Ok(Outcome::Ran { delivery, stuck: false, faults: runner::GpuFaults::default() })
     }
 
-    fn forget(&mut self, _: &Delivery) {}
+    fn forget(&self, _: &Delivery) {}
 }
 
 fn bundle(assignment: &Assignment, artifact: usize) -> Vec<u8> {
@@ -187,12 +187,12 @@ fn waiting_results(debci: &Debci) -> BTreeMap<u64, Vec<usize>> {
 }
 
 /// Runs jobs until there are none. Returns which.
-fn work(worker: &Worker, port: u16, during: &dyn Fn(&str)) -> Vec<String> {
-    let mut runner = AtOnce { directory: worker.data.clone(), during, ran: RefCell::default() };
+fn work(worker: &Worker, port: u16, during: &(dyn Fn(&str) + Sync)) -> Vec<String> {
+    let runner = AtOnce { directory: worker.data.clone(), during, ran: Mutex::default() };
     let mut settings = worker.settings();
     settings.address = encrypted::address(port);
-    worker.work_with(settings, &mut runner);
-    runner.ran.into_inner()
+    worker.work_with(settings, &runner);
+    runner.ran.into_inner().expect("a lock")
 }
 
 /// Each job ends with exactly one result, whatever happens meanwhile.

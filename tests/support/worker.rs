@@ -70,7 +70,7 @@ impl MadeUpWorker {
 
     /// Claims the next job, if there is one within so many seconds.
     pub fn begin_within(&self, wait: u64) -> Option<Claimed> {
-        let claim = Claim { request: request_id().expect("a name"), wait, gpus: None };
+        let claim = Claim { request: request_id().expect("a name"), wait, ..Claim::default() };
         let claimed = self.client.claim(&claim).expect("an answer")?;
         self.client.heartbeat(&claimed.lease, &Heartbeat { phase: "running upstream".into() }).expect("a heartbeat");
         Some(claimed)

@@ -7,7 +7,7 @@ use protocol::Span;
 
 use super::blocks::{self, Code};
 use super::canvas::{BOLD, Canvas, DIM, GREEN, PLAIN, RED, Style, WHITE, YELLOW};
-use super::{Line, facts, problems, results};
+use super::{Line, describe, facts, problems, results};
 use crate::state::State;
 
 /// Columns and rows from which on this is used: a display of 1024 x 768 has 128 and 48, one of 1920 x 1080 with large
@@ -30,7 +30,7 @@ fn headline(state: &State) -> (&'static str, Style) {
     }
     // A job list, a machine that is paused at the hub, a debci server.
     let no_jobs = is_bad("jobs").or_else(|| is_bad("debci"));
-    match (is_bad("health"), &state.job, is_bad("hub"), &state.gpus) {
+    match (is_bad("health"), state.jobs.first(), is_bad("hub"), &state.gpus) {
         (_, Some(_), _, _) => ("RUNNING", GREEN),
         (Some(text), ..) if text.starts_with("unfit") => ("UNFIT", RED),
         (Some(_), ..) => ("WAITING", YELLOW),
@@ -66,20 +66,38 @@ pub(super) fn draw(state: &State, now: Duration, width: usize, height: usize) ->
         let text: String = text.chars().take(left.saturating_sub(column)).collect();
         canvas.put(column, row, &text, style);
     };
-    if let Some(job) = &state.job {
-        let letters = left.saturating_sub(column) / blocks::text_size(1, 1).0;
-        let name: String = job.chars().take(letters).collect();
-        blocks::text(&mut canvas, (column, row), &name, 1, BOLD);
-        row += blocks::text_size(1, 1).1 + 1;
-        put(&mut canvas, row, &format!("{job}: {}", state.phase), BOLD);
-        let took = now.saturating_sub(state.job_began);
-        let (bar, text) = progress(took, state.job_expected, left.saturating_sub(column + 1));
-        put(&mut canvas, row + 1, &bar, GREEN);
-        put(&mut canvas, row + 2, &text, PLAIN);
-        row += 4;
-    } else {
-        put(&mut canvas, row, &state.phase, BOLD);
-        row += 2;
+    match state.jobs.as_slice() {
+        [] => {
+            put(&mut canvas, row, &state.phase, BOLD);
+            row += 2;
+        }
+        [job] => {
+            let letters = left.saturating_sub(column) / blocks::text_size(1, 1).0;
+            let name: String = job.name.chars().take(letters).collect();
+            blocks::text(&mut canvas, (column, row), &name, 1, BOLD);
+            row += blocks::text_size(1, 1).1 + 1;
+            put(&mut canvas, row, &describe(job, 1), BOLD);
+            let took = now.saturating_sub(job.began);
+            let (bar, text) = progress(took, job.expected, left.saturating_sub(column + 1));
+            put(&mut canvas, row + 1, &bar, GREEN);
+            put(&mut canvas, row + 2, &text, PLAIN);
+            row += 4;
+        }
+        several => {
+            // Two lines each, in at most half of what is left.
+            let shown = (height.saturating_sub(row) / 4).max(1);
+            for job in several.iter().take(shown) {
+                put(&mut canvas, row, &describe(job, several.len()), BOLD);
+                let (_, text) = progress(now.saturating_sub(job.began), job.expected, 0);
+                put(&mut canvas, row + 1, &format!("  {text}"), PLAIN);
+                row += 2;
+            }
+            if let Some(more) = several.len().checked_sub(shown).filter(|more| *more > 0) {
+                put(&mut canvas, row, &format!("and {more} more"), PLAIN);
+                row += 1;
+            }
+            row += 1;
+        }
     }
     if !state.name.is_empty() {
         put(&mut canvas, row, &format!("Machine   {}", state.name), BOLD);

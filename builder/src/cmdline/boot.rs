@@ -89,9 +89,9 @@ pub struct Boot {
     /// What to do when the hub has no more jobs [default: the image's setting, which is to wait]
     #[arg(long, value_enum, requires = "hub")]
     pub when_done: Option<WhenDone>,
-    /// Pretend that the machine has these GPUs: gfx1030, or several as gfx1030,gfx942
+    /// Pretend that the machine has this GPU, such as gfx1030; may be given more than once, or as gfx1030,gfx942
     #[arg(long, value_name = "TARGETS")]
-    pub gpu: Option<String>,
+    pub gpu: Vec<String>,
     /// The machine's network
     #[arg(long, value_enum, default_value = "user")]
     pub network: Network,

@@ -34,7 +34,8 @@ pub fn hub(stop: &AtomicBool) -> Result<String, Advice> {
     let found = found.map_err(|error| failed(format!("looking for a hub: {error}")))?;
     let first = found.first().ok_or_else(|| failed("no hub is set, and none answers on this network".into()))?;
     let address = address(first).ok_or_else(|| failed(format!("{:?} has no address", first.instance)))?;
-    tell(&Report::Phase { text: format!("found the hub {:?} at {address}", first.instance) });
+    let text = format!("found the hub {:?} at {address}", first.instance);
+    tell(&Report::Condition { of: "hub".into(), text, bad: false });
     Ok(address)
 }
 

@@ -22,8 +22,8 @@ pub use worker::Worker;
 /// Checks the machine before it takes work, and after each job.
 pub trait Fitness {
     /// QUALIFY: the defects that keep the machine from taking jobs; empty if it can take them. Called before the
-    /// first job and after each one.
-    fn qualify(&mut self) -> Vec<Defect>;
+    /// first job and after each one. `busy` are ids of GPUs that running jobs have: nothing may be tried on them.
+    fn qualify(&mut self, busy: &BTreeSet<String>) -> Vec<Defect>;
 
     /// CHECK: the reason why the machine has to be restarted after a job, if there is one.
     fn check(&mut self, ended: EndedJob) -> Option<String>;
@@ -85,7 +85,7 @@ impl Defect {
 pub struct AlwaysFit;
 
 impl Fitness for AlwaysFit {
-    fn qualify(&mut self) -> Vec<Defect> {
+    fn qualify(&mut self, _: &BTreeSet<String>) -> Vec<Defect> {
         Vec::new()
     }
 

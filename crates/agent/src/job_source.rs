@@ -1,5 +1,6 @@
 //! [`JobSource`]: where jobs come from and their results go to.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 
 use advice::Advice;
@@ -7,11 +8,12 @@ use protocol::api::{GiveBackReason, Health};
 use protocol::{Job, Machine, Verdict};
 use sha256::Digest;
 
+use super::allocation::{Allocation, Fit, Offer};
 use super::bundle_place::BundlePlace;
 use super::interrupt::Interrupt;
 use super::running::InterruptedJob;
 
-/// A job source and result sink: gives out jobs one at a time, and takes their results.
+/// A job source and result sink: gives out jobs, several of which may run at the same time, and takes their results.
 ///
 /// # Errors
 /// If the other side cannot be reached, its answer is not valid, or this machine cannot keep what it has to.
@@ -24,25 +26,20 @@ pub trait JobSource {
         None
     }
 
-    /// Announces the machine. `interrupted` is the job that ran when the machine or the agent was last interrupted.
-    fn ready(&mut self, machine: &Machine, interrupted: Option<&InterruptedJob>) -> Result<(), Advice>;
+    /// Announces the machine. `interrupted` are the jobs that ran when the machine or the agent was last interrupted.
+    fn ready(&mut self, machine: &Machine, interrupted: &[InterruptedJob]) -> Result<(), Advice>;
 
     /// Reports the machine's health, with a reason for people.
     fn health(&mut self, _health: Health, _message: &str) -> Result<(), Advice> {
         Ok(())
     }
 
-    /// Asks for a job. May wait as long as it likes, but returns early when the machine is to stop.
-    fn claim(&mut self) -> Result<Claim, Advice>;
+    /// Asks for a job for what is free. May wait as long as it likes, but returns early when the machine is to stop or
+    /// [`Room::is_over`]. The job need not fit: then it waits until it does.
+    fn claim(&mut self, room: &Room<'_>) -> Result<Claim, Advice>;
 
-    /// Reports that the job has begun.
-    fn started(&mut self, assignment: &Assignment) -> Result<(), Advice>;
-
-    /// Reports the job's current phase.
-    fn phase(&mut self, _text: &str) {}
-
-    /// Takes a piece of the job's log. Must not block: the test would wait for it.
-    fn log(&mut self, bytes: &[u8]) -> Result<(), Advice>;
+    /// Reports that the job has begun. Returns what takes its log and phases.
+    fn started(&mut self, assignment: &Assignment) -> Result<Box<dyn Progress>, Advice>;
 
     /// Delivers the result. Returns once it is durable: accepted by the other side or queued in the outbox.
     fn deliver(&mut self, assignment: &Assignment, delivery: &Delivery) -> Result<(), Advice>;
@@ -52,6 +49,66 @@ pub trait JobSource {
 
     /// Says that the machine takes no more jobs; this is the last chance to deliver pending results.
     fn end(&mut self, end: &End) -> Result<(), Advice>;
+}
+
+/// Takes what a running job has to tell, in the job's own thread.
+pub trait Progress: Send {
+    /// Reports the job's current phase.
+    fn phase(&mut self, _text: &str) {}
+
+    /// Takes a piece of the job's log. Must not block: the test would wait for it.
+    ///
+    /// # Errors
+    /// If the log cannot be passed on; the job goes on without.
+    fn log(&mut self, _bytes: &[u8]) -> Result<(), Advice> {
+        Ok(())
+    }
+}
+
+/// For sources that take the log with the result.
+impl Progress for () {}
+
+/// What the machine has for another job, while others may be running.
+#[derive(Clone, Copy)]
+pub struct Room<'a> {
+    allocation: &'a Allocation,
+    alone: &'a dyn Fn(&Job) -> bool,
+    over: &'a dyn Fn() -> bool,
+}
+
+impl<'a> Room<'a> {
+    /// The room that there is in an allocation. `alone` tells which jobs are to run alone, and `over` when this is not
+    /// true any more, because a job has ended.
+    pub fn new(allocation: &'a Allocation, alone: &'a dyn Fn(&Job) -> bool, over: &'a dyn Fn() -> bool) -> Self {
+        Self { allocation, alone, over }
+    }
+
+    /// All of a machine, where nothing runs.
+    pub fn all_of(allocation: &'a Allocation) -> Self {
+        Self { allocation, alone: &|_| false, over: &|| false }
+    }
+
+    /// Whether a job has ended, so that there is more room.
+    pub fn is_over(&self) -> bool {
+        (self.over)()
+    }
+
+    /// Whether no job runs.
+    pub fn is_idle(&self) -> bool {
+        self.allocation.is_idle()
+    }
+
+    /// What is free; `None` if that is nothing.
+    pub fn offer(&self) -> Option<Offer> {
+        self.allocation.offer()
+    }
+
+    /// Takes the first job out of a list that need not wait for others: it can begin, or cannot run here at all.
+    pub fn take_first(&self, jobs: &mut VecDeque<Job>) -> Option<Job> {
+        let suits = |job: &Job| self.allocation.fit(job, (self.alone)(job)) != Fit::Later;
+        let place = jobs.iter().position(suits)?;
+        jobs.remove(place)
+    }
 }
 
 /// The answer to [`JobSource::claim`].

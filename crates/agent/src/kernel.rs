@@ -19,14 +19,16 @@ pub(crate) struct LiveLog {
     log: Kmsg,
     /// `None` where the kernel gives no events: they say no more than the log does.
     events: Option<OwnedFd>,
+    /// Ids of the job's GPUs: simulated faults of others are not its own.
+    gpus: Vec<String>,
 }
 
 impl LiveLog {
-    /// Opens both. With `simulated`, simulated faults count too.
-    pub(crate) fn open(simulated: bool) -> io::Result<Self> {
+    /// Opens both, for a job with these GPUs. With `simulated`, simulated faults count too.
+    pub(crate) fn open(simulated: bool, gpus: Vec<String>) -> io::Result<Self> {
         let log = Kmsg::open()?;
         let log = if simulated { log.with_simulated_faults() } else { log };
-        Ok(Self { log, events: listen().ok() })
+        Ok(Self { log, events: listen().ok(), gpus })
     }
 }
 
@@ -53,7 +55,12 @@ impl KernelLog for LiveLog {
                 Err(_) => self.events = None,
             }
         }
-        self.log.read(record)
+        let gpus = &self.gpus;
+        self.log.read(&mut |text| match of_simulated_gpu(text) {
+            Some((gpu, untagged)) if gpus.iter().any(|own| own == gpu) => record(&untagged),
+            Some(_) => {}
+            None => record(text),
+        })
     }
 
     fn trust(&self) -> Trust {
@@ -92,13 +99,22 @@ fn as_record(event: &[u8]) -> Option<String> {
     Some(format!("6,0,0,-;amdgpu {address}: [drm] {what}\n SUBSYSTEM=pci\n DEVICE=+pci:{address}"))
 }
 
-/// Writes lines to the kernel's log that look like those of a fault.
-pub(crate) fn simulate_fault(lines: &str) -> io::Result<()> {
+/// Writes lines to the kernel's log that look like those of a fault of one of the simulated GPUs. Their addresses are
+/// made up, so the GPU is named besides.
+pub(crate) fn simulate_fault(lines: &str, gpu: Option<&str>) -> io::Result<()> {
     let mut log = File::options().write(true).open("/dev/kmsg")?;
+    let tag = gpu.map(|id| format!("[{id}] ")).unwrap_or_default();
     for line in lines.split('|') {
-        log.write_all(format!("{SIMULATED}{line}\n").as_bytes())?;
+        log.write_all(format!("{SIMULATED}{tag}{line}\n").as_bytes())?;
     }
     Ok(())
+}
+
+/// The GPU that a simulated fault is of, and the record without its name.
+fn of_simulated_gpu(record: &str) -> Option<(&str, String)> {
+    let (header, message) = record.split_once(';')?;
+    let (gpu, line) = message.strip_prefix(SIMULATED)?.strip_prefix('[')?.split_once("] ")?;
+    Some((gpu, format!("{header};{SIMULATED}{line}")))
 }
 
 #[cfg(test)]
@@ -122,5 +138,14 @@ mod tests {
         assert_eq!(told(&format!("{path} WEDGED=none")), [(FaultKind::Reset, gpu())]);
         assert_eq!(told(&format!("{path} HOTPLUG=1")), []);
         assert_eq!(told("add@/devices/virtual/devcoredump/devcd1 ACTION=add"), [], "of a device that is not there");
+    }
+
+    #[test]
+    fn a_simulated_fault_names_its_gpu() {
+        let record = format!("12,1,2,-;{SIMULATED}[simulated-3] amdgpu 0000:03:00.0: amdgpu: GPU reset begin!");
+        let untagged = format!("12,1,2,-;{SIMULATED}amdgpu 0000:03:00.0: amdgpu: GPU reset begin!");
+        assert_eq!(of_simulated_gpu(&record), Some(("simulated-3", untagged.clone())));
+        assert_eq!(of_simulated_gpu(&untagged), None);
+        assert_eq!(of_simulated_gpu("4,1,2,-;amdgpu: [simulated-3] x"), None);
     }
 }

@@ -4,6 +4,7 @@
 //! by writing [`Report`]s to its standard output.
 
 mod agent_loop;
+mod allocation;
 mod apt;
 mod bundle_place;
 mod choose;
@@ -15,6 +16,7 @@ mod identity;
 mod interrupt;
 mod job_source;
 mod kernel;
+mod limits;
 mod lists;
 mod machine;
 mod outbox;
@@ -39,16 +41,17 @@ use std::time::Duration;
 use gpu::Inventory;
 use signal_hook::consts::SIGTERM;
 
-pub use agent_loop::AgentLoop;
+pub use agent_loop::{AgentLoop, AtOnce};
+pub use allocation::{Allocation, Fit, Offer, Share, Unsuitable};
 pub use bundle_place::BundlePlace;
 pub use choose::{ChosenSource, choose};
 pub use fitness::{AlwaysFit, Defect, Fitness, Probe, ThisMachine, Worker};
 pub use hub::Hub;
 pub use interrupt::Interrupt;
-pub use job_source::{Assignment, Claim, Delivery, End, JobSource, TestbedOptions};
+pub use job_source::{Assignment, Claim, Delivery, End, JobSource, Progress, Room, TestbedOptions};
 pub use outbox::{Outbox, PendingResult, Waiting};
 pub use run::{Outcome, RunError, RunJob};
-pub use running::{InterruptedJob, Journal, RunningJob};
+pub use running::{InterruptedJob, Journal, Losses, RunningJob};
 pub use storage::{StorageOptions, WithStorage};
 pub use timeouts::Timeouts;
 pub use uploader::{Tell, Transport, UploadOutcome, Uploader};
@@ -95,19 +98,20 @@ pub fn main() -> ExitCode {
         }
     };
     tell(&Report::Ready { gpus, source: source.name(), hub: source.hub() });
-    let mut runner = run::Autopkgtest::new(&settings, &machine, Arc::clone(&stop));
+    let runner = run::Autopkgtest::new(&settings, &machine, Arc::clone(&stop));
     let mut journal = if is_worker { open_journal() } else { None };
     let mut fitness: Box<dyn Fitness> =
         if is_worker { Box::new(worker(record, &machine.gpus, &stop)) } else { Box::new(AlwaysFit) };
     let ended = AgentLoop {
         source: source.as_mut(),
-        runner: &mut runner,
+        runner: &runner,
         fitness: fitness.as_mut(),
         journal: journal.as_mut(),
         machine: &machine,
+        at_once: AtOnce { most: settings.jobs_at_once, ..AtOnce::default() },
         when_done: settings.when_done,
         stop: &stop,
-        tell: &mut tell,
+        tell: &tell,
     }
     .run();
     match ended {

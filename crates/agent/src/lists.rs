@@ -2,7 +2,8 @@
 //!
 //! A testbed fetches them, as its own apt would; the lists are put into a directory that is overlaid on the image in
 //! all later testbeds (`--layer` of the virtualisation server). apt's caches come along: on a slow machine making
-//! them takes longer than fetching the lists.
+//! them takes longer than fetching the lists. What is overlaid must not change, so newer lists are another layer; the old
+//! one is removed when the last job that uses it has ended.
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File};
@@ -11,6 +12,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,6 +27,8 @@ const FRESH: Duration = Duration::from_secs(30 * 60);
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
 /// The command that fetches lists, in the testbed. It tries once: if it fails, each testbed tries again.
 const UPDATE: [&str; 4] = ["apt-get", "-q", "-oAPT::Update::Error-Mode=any", "update"];
+/// What the names of layers begin with.
+const LAYER: &str = "lists-";
 /// Directory of the lists in testbeds.
 const LISTS: &str = "var/lib/apt/lists";
 /// Directory of the caches in testbeds, and the caches that are kept.
@@ -38,33 +42,65 @@ const SAID: usize = 4096;
 #[error("{0}")]
 pub struct ListsError(String);
 
+/// A directory with package lists that is overlaid on the image in testbeds. It is removed when nobody uses it any more.
+#[derive(Debug)]
+pub struct Layer {
+    path: PathBuf,
+}
+
+impl Layer {
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Layer {
+    fn drop(&mut self) {
+        // What cannot be removed takes room in memory only, until the next start.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
 /// The package lists and the layer that holds them.
 #[derive(Debug)]
 pub struct Lists {
     directory: PathBuf,
-    fetched: Option<Instant>,
+    /// How many layers were made.
+    made: u32,
+    current: Option<(Arc<Layer>, Instant)>,
 }
 
 impl Lists {
     /// Starts without lists; they will be kept in `directory`, which must have no other user.
     pub fn new(directory: PathBuf) -> Self {
-        Self { directory, fetched: None }
+        let left = fs::read_dir(&directory).into_iter().flatten().flatten();
+        for entry in left.filter(|entry| entry.file_name().to_string_lossy().starts_with(LAYER)) {
+            // Of an agent that was killed. If it stays it is not used.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+        Self { directory, made: 0, current: None }
     }
 
-    /// The directory that is overlaid on the image in testbeds.
-    pub fn layer(&self) -> PathBuf {
-        self.directory.join("layer")
+    /// The directory with apt's settings, which is overlaid on the image besides.
+    pub fn settings_in(directory: &Path) -> PathBuf {
+        directory.join("settings")
+    }
+
+    /// The layer with the lists, if there are any.
+    pub fn layer(&self) -> Option<Arc<Layer>> {
+        self.current.as_ref().map(|(layer, _)| Arc::clone(layer))
     }
 
     /// Whether the lists have to be fetched before this job.
     pub fn are_due(&self, job: &Job, online: bool) -> bool {
-        is_due(job, online, self.fetched.map(|then| then.elapsed()))
+        is_due(job, online, self.current.as_ref().map(|(_, fetched)| fetched.elapsed()))
     }
 
-    /// Fetches the lists in a testbed that `server` makes, with the layer over its root. apt's output is passed on.
+    /// Fetches the lists in a testbed that `server` makes, with the layers over its root. apt's output is passed on.
     ///
     /// # Errors
-    /// What failed. The layer then has the previous lists, or none.
+    /// What failed. The previous lists, if there are any, are still there.
     pub fn fetch(
         &mut self,
         server: &[OsString],
@@ -107,32 +143,29 @@ impl Lists {
                 let _ = fs::remove_file(new.join(name));
             }
         }
-        // No testbed may use the layer while it changes.
         server.end();
-        self.fetched = None;
-        self.put(new).map_err(|error| format!("keeping them in {}: {error}", self.layer().display()))?;
-        self.fetched = Some(Instant::now());
+        self.made = self.made.wrapping_add(1);
+        let layer = Layer { path: self.directory.join(format!("{LAYER}{}", self.made)) };
+        put(new, &layer.path).map_err(|error| format!("keeping them in {}: {error}", layer.path.display()))?;
+        self.current = Some((Arc::new(layer), Instant::now()));
         Ok(())
     }
+}
 
-    /// Moves the fetched lists into the layer.
-    fn put(&self, new: &Path) -> io::Result<()> {
-        let layer = self.layer();
-        let (lists, cache) = (layer.join(LISTS), layer.join(CACHE));
-        let stamp = layer.join(LISTS_STAMP.trim_start_matches('/'));
-        // The stamp is removed first and written last: it says that everything else is complete.
-        remove(fs::remove_file(&stamp))?;
-        remove(fs::remove_dir_all(&lists))?;
-        remove(fs::remove_dir_all(&cache))?;
-        for directory in [lists.parent(), Some(&cache), stamp.parent()].into_iter().flatten() {
-            DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
-        }
-        fs::rename(new.join("lists"), lists)?;
-        for name in CACHES {
-            remove(fs::rename(new.join(name), cache.join(name)))?;
-        }
-        File::create(stamp).map(drop)
+/// Moves the fetched lists into a new layer.
+fn put(new: &Path, layer: &Path) -> io::Result<()> {
+    let (lists, cache) = (layer.join(LISTS), layer.join(CACHE));
+    let stamp = layer.join(LISTS_STAMP.trim_start_matches('/'));
+    make_empty(layer)?;
+    for directory in [lists.parent(), Some(&cache), stamp.parent()].into_iter().flatten() {
+        DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
     }
+    fs::rename(new.join("lists"), lists)?;
+    for name in CACHES {
+        remove(fs::rename(new.join(name), cache.join(name)))?;
+    }
+    // It says that everything else is complete.
+    File::create(stamp).map(drop)
 }
 
 /// Whether the lists have to be fetched before a job. Jobs that bring their source tree need no network.
@@ -274,16 +307,24 @@ mod tests {
         let server = server(&directory.path().join("inside"), fetch)?;
         let mut lists = Lists::new(directory.path().join("apt"));
         let mut said = Vec::new();
-        // Twice: the second time, the lists of the first are replaced.
+        let mut before: Option<Arc<Layer>> = None;
         for _ in 0..2 {
             lists.fetch(&server, &Cancel::default(), &mut |bytes| said.extend_from_slice(bytes))?;
-            let layer = lists.layer();
+            let current = lists.layer().ok_or("no layer")?;
+            let layer = current.path();
             assert_eq!(fs::read_to_string(layer.join("var/lib/apt/lists/InRelease"))?, "1\n");
             assert_eq!(fs::read_to_string(layer.join("var/cache/apt/pkgcache.bin"))?, "2\n");
             assert!(!layer.join("var/cache/apt/srcpkgcache.bin").exists());
             assert!(layer.join("var/lib/rocbed/apt-lists").exists());
             assert!(!directory.path().join("apt/new").exists());
             assert!(!directory.path().join("inside/hung-up").exists(), "the server was not told to quit");
+            // A job that began before still has the lists that it began with.
+            if let Some(before) = before.replace(Arc::clone(&current)) {
+                let path = before.path().to_owned();
+                assert!(path != layer && path.join("var/lib/rocbed/apt-lists").exists());
+                drop(before);
+                assert!(!path.exists());
+            }
         }
         assert!(said.starts_with(b"apt-get -q -oAPT::Update::Error-Mode=any update\n"));
         assert!(!lists.are_due(&Job::of_package("gzip"), true));
@@ -297,7 +338,7 @@ mod tests {
         let mut lists = Lists::new(directory.path().join("apt"));
         let failed = lists.fetch(&server, &Cancel::default(), &mut |_| {});
         assert_eq!(failed, Err(ListsError("apt-get update: exit status: 100: E: no mirror".to_owned())));
-        assert!(!lists.layer().exists());
+        assert!(lists.layer().is_none());
         assert!(lists.are_due(&Job::of_package("gzip"), true));
         Ok(())
     }

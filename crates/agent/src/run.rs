@@ -4,24 +4,25 @@ use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use advice::Advice;
-use gpu::{Gpu, Target};
-use protocol::{GpuNeed, Job, Machine, Source};
+use protocol::{Job, Machine, Source};
 use runner::{Cancel, GpuFaults, Observer, RunEvent, Setup};
 
+use super::allocation::Share;
 use super::apt;
 use super::job_source::{Assignment, Delivery, TestbedOptions};
 use super::kernel::{LiveLog, SIMULATE_FAULT, simulate_fault};
-use super::lists::Lists;
+use super::limits::TestbedLimits;
+use super::lists::{Layer, Lists};
 use appliance::paths::{self, APT, IMAGE, ONLINE};
 use appliance::settings::Settings;
 
-/// The agent's work directory while jobs run.
+/// The directory with a work directory for each running job.
 const WORK: &str = "/var/tmp/rocbed/work";
 
 /// Directory for unfinished bundles, inside the data directory so that they can be moved to the outbox without a
@@ -82,21 +83,23 @@ impl RunError {
     }
 }
 
-/// Runs a job.
-pub trait RunJob {
-    /// Runs a job to its end. Pieces of the log and phases are passed on as they come.
+/// Runs jobs, several at once in as many threads.
+pub trait RunJob: Sync {
+    /// Runs a job to its end, with the share of the machine that it was given. Pieces of the log and phases are passed
+    /// on as they come.
     ///
     /// # Errors
     /// If there is no result for reasons that have nothing to do with the job.
     fn run(
-        &mut self,
+        &self,
         assignment: &Assignment,
+        share: &Share,
         log: &mut dyn FnMut(&[u8]),
         phase: &mut dyn FnMut(&str),
     ) -> Result<Outcome, RunError>;
 
     /// Removes the job's files after its result was delivered.
-    fn forget(&mut self, delivery: &Delivery);
+    fn forget(&self, delivery: &Delivery);
 }
 
 /// Runs jobs with autopkgtest.
@@ -105,49 +108,78 @@ pub struct Autopkgtest<'a> {
     settings: &'a Settings,
     machine: &'a Machine,
     stop: Arc<AtomicBool>,
-    lists: Lists,
+    lists: Mutex<Lists>,
 }
 
 impl<'a> Autopkgtest<'a> {
-    /// Runs jobs on this machine; a job is interrupted once `stop` is set.
+    /// Runs jobs on this machine; they are interrupted once `stop` is set.
     pub fn new(settings: &'a Settings, machine: &'a Machine, stop: Arc<AtomicBool>) -> Self {
-        Self { settings, machine, stop, lists: Lists::new(APT.into()) }
+        Self { settings, machine, stop, lists: Mutex::new(Lists::new(APT.into())) }
     }
 
-    fn setup(&self, assignment: &Assignment, gpus: &[&Gpu]) -> io::Result<Setup> {
+    fn setup(&self, assignment: &Assignment, share: &Share, lists: Option<&Layer>, work: &Path) -> io::Result<Setup> {
         let bundles = Path::new(super::DATA).join(BUNDLES);
-        for directory in [Path::new(WORK), &bundles] {
+        for directory in [work, &bundles] {
             fs::create_dir_all(directory)?;
         }
-        let mut setup = Setup::new(self.server(), WORK.into(), bundles, assignment.name());
+        let mut setup = Setup::new(self.server(share, lists), work.to_owned(), bundles, assignment.name());
         setup.machine = self.machine.clone();
-        setup.gpus = gpus.iter().map(|gpu| (*gpu).into()).collect();
+        setup.gpus = share.gpus.iter().map(Into::into).collect();
         setup.source.clone_from(&assignment.tree);
-        add_options(&mut setup, &assignment.testbed, &Path::new(WORK).join("keys"))?;
+        add_options(&mut setup, &assignment.testbed, &work.join("keys"))?;
         Ok(setup)
     }
 
     /// The command line of the virtualisation server, which makes testbeds.
-    fn server(&self) -> Vec<OsString> {
-        let program = [paths::PROGRAM, "virt", "--root", IMAGE, "--overlay-size", &self.settings.overlay_size];
-        let layer = [OsString::from("--layer"), self.lists.layer().into_os_string()];
-        let memory = ["--cgroup", CONTROL_GROUP, "--memory", &self.settings.testbed_memory];
+    fn server(&self, share: &Share, lists: Option<&Layer>) -> Vec<OsString> {
+        let limits = TestbedLimits::new(self.settings, self.machine, share);
+        let mut words: Vec<OsString> = [paths::PROGRAM, "virt", "--root", IMAGE].map(OsString::from).to_vec();
+        words.extend(["--overlay-size".into(), limits.overlay_size.into()]);
+        words.extend(["--layer".into(), Lists::settings_in(Path::new(APT)).into_os_string()]);
+        words.extend(lists.iter().flat_map(|layer| ["--layer".into(), layer.path().as_os_str().to_owned()]));
         // Without control groups, which the start has told, tests run as they did before there were limits.
-        let memory = memory.into_iter().filter(|_| Path::new(CONTROLLERS).exists()).map(OsString::from);
-        program.map(OsString::from).into_iter().chain(layer).chain(memory).collect()
+        if Path::new(CONTROLLERS).exists() {
+            words.extend(["--cgroup", CONTROL_GROUP, "--memory", &limits.memory].map(OsString::from));
+            words
+                .extend(limits.cpu_weight.iter().flat_map(|weight| ["--cpu-weight".into(), weight.to_string().into()]));
+        }
+        words.extend(limits.processes.iter().flat_map(|most| ["--processes".into(), most.to_string().into()]));
+        words
     }
 
-    /// Makes sure that testbeds have package lists. If that fails, each testbed fetches its own.
-    fn fetch_lists(&mut self, job: &Job, cancel: &Cancel, log: &mut dyn FnMut(&[u8]), phase: &mut dyn FnMut(&str)) {
-        if !self.lists.are_due(job, Path::new(ONLINE).exists()) {
-            return;
+    /// Writes apt's settings, and makes sure that testbeds have package lists; returns the layer with them. If there are
+    /// none, each testbed fetches its own.
+    fn prepare_apt(
+        &self,
+        job: &Job,
+        share: &Share,
+        cancel: &Cancel,
+        log: &mut dyn FnMut(&[u8]),
+        phase: &mut dyn FnMut(&str),
+    ) -> Result<Option<Arc<Layer>>, RunError> {
+        let mut lists = self.lock_lists(phase);
+        let settings = Lists::settings_in(Path::new(APT));
+        apt::write(self.settings, Path::new("/"), &settings).map_err(RunError::Apt)?;
+        if lists.are_due(job, Path::new(ONLINE).exists()) {
+            phase("fetching the package lists");
+            log(b"rocbed: fetching the package lists, once for all testbeds\n");
+            let server = self.server(share, lists.layer().as_deref());
+            if let Err(error) = lists.fetch(&server, cancel, log) {
+                log(format!("rocbed: fetching the package lists: {error}; each testbed tries it itself\n").as_bytes());
+            }
         }
-        phase("fetching the package lists");
-        log(b"rocbed: fetching the package lists, once for all testbeds\n");
-        let server = self.server();
-        if let Err(error) = self.lists.fetch(&server, cancel, log) {
-            log(format!("rocbed: fetching the package lists: {error}; each testbed tries it itself\n").as_bytes());
+        Ok(lists.layer())
+    }
+
+    /// Waits while another job fetches the lists.
+    fn lock_lists(&self, phase: &mut dyn FnMut(&str)) -> MutexGuard<'_, Lists> {
+        match self.lists.try_lock() {
+            Ok(lists) => return lists,
+            Err(TryLockError::Poisoned(lists)) => return lists.into_inner(),
+            Err(TryLockError::WouldBlock) => {}
         }
+        phase("waiting for the package lists");
+        self.lists.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for a network if the job needs packages; without one the job starts anyway, and apt reports the problem.
@@ -167,25 +199,24 @@ impl<'a> Autopkgtest<'a> {
 
 impl RunJob for Autopkgtest<'_> {
     fn run(
-        &mut self,
+        &self,
         assignment: &Assignment,
+        share: &Share,
         log: &mut dyn FnMut(&[u8]),
         phase: &mut dyn FnMut(&str),
     ) -> Result<Outcome, RunError> {
         let job = &assignment.job;
-        let gpus = match grant(job, self.machine) {
-            Ok(gpus) => gpus,
-            Err(why) => return Ok(Outcome::Declined(why.to_string())),
-        };
         self.wait_for_network(job, phase);
         let cancel = Cancel::from(Arc::clone(&self.stop)).or(assignment.interrupt.flag());
-        apt::write(self.settings, Path::new("/"), &self.lists.layer()).map_err(RunError::Apt)?;
-        self.fetch_lists(job, &cancel, log, phase);
-        let setup = self.setup(assignment, &gpus).map_err(RunError::Prepare)?;
+        let lists = self.prepare_apt(job, share, &cancel, log, phase)?;
+        // A directory of its own: others run at the same time.
+        let work = WorkDirectory(Path::new(WORK).join(assignment.name()));
+        let setup = self.setup(assignment, share, lists.as_deref(), &work.0).map_err(RunError::Prepare)?;
         // Real GPUs have faults of their own.
         let simulated = self.settings.simulate_faults && self.machine.gpus.simulated;
-        let mut kernel = LiveLog::open(simulated).map_err(RunError::KernelLog)?;
-        let fault = job.env.get(SIMULATE_FAULT).filter(|_| simulated).map(String::as_str);
+        let mut kernel = LiveLog::open(simulated, share.ids()).map_err(RunError::KernelLog)?;
+        let fault = job.env.get(SIMULATE_FAULT).filter(|_| simulated);
+        let fault = fault.map(|lines| (lines.as_str(), share.gpus.first().map(|gpu| gpu.id.as_str())));
         let finished = runner::run(job, &setup, &mut kernel, &mut Watcher { log, phase, fault }, &cancel)?;
         if finished.cancelled {
             // Its result only says that the job was interrupted.
@@ -203,10 +234,20 @@ impl RunJob for Autopkgtest<'_> {
         Ok(Outcome::Ran { delivery, stuck: finished.stuck, faults: finished.faults })
     }
 
-    fn forget(&mut self, delivery: &Delivery) {
+    fn forget(&self, delivery: &Delivery) {
         // If space runs out, the next bundle will report it. A bundle in the outbox was moved away already.
         let _ = fs::remove_file(&delivery.bundle);
         let _ = fs::remove_dir_all(PathBuf::from(super::virtio_channel::TREES).join(&delivery.job));
+    }
+}
+
+/// A job's work directory, which is removed with it.
+struct WorkDirectory(PathBuf);
+
+impl Drop for WorkDirectory {
+    fn drop(&mut self) {
+        // What cannot be removed takes room in memory only, until the next start.
+        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -229,64 +270,12 @@ fn add_options(setup: &mut Setup, wanted: &TestbedOptions, keys: &Path) -> io::R
     Ok(())
 }
 
-/// Why a machine cannot run a job.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unsuitable {
-    /// It lacks the GPUs.
-    #[error("it needs {}{need}, and this machine has {}", times(*.count), listed(.there))]
-    Gpus {
-        /// What the job needs.
-        need: GpuNeed,
-        /// How many of them.
-        count: usize,
-        /// Targets of the machine's GPUs.
-        there: Vec<Target>,
-    },
-    /// It has too little memory.
-    #[error("it needs {needed} MiB of memory, and this machine has {there} MiB")]
-    Memory {
-        /// MiB that the job needs.
-        needed: u64,
-        /// MiB that the machine has.
-        there: u64,
-    },
-}
-
-fn times(count: usize) -> String {
-    if count > 1 { format!("{count} times ") } else { String::new() }
-}
-
-fn listed(targets: &[Target]) -> String {
-    if targets.is_empty() {
-        return "no GPU that can be used".to_owned();
-    }
-    targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-}
-
-/// Chooses the GPUs for the job's testbeds.
-///
-/// # Errors
-/// If the machine cannot run the job.
-pub fn grant<'a>(job: &Job, machine: &'a Machine) -> Result<Vec<&'a Gpu>, Unsuitable> {
-    let matching = job.gpu.matching(&machine.gpus);
-    let wanted = job.gpus as usize;
-    if job.gpu.is_required() && matching.len() < wanted {
-        let there = machine.gpus.gpus.iter().map(|gpu| gpu.target).collect();
-        return Err(Unsuitable::Gpus { need: job.gpu.clone(), count: wanted, there });
-    }
-    if let Some(needed) = job.memory.filter(|needed| *needed > machine.memory) {
-        return Err(Unsuitable::Memory { needed, there: machine.memory });
-    }
-    let wanted = if job.gpu == GpuNeed::None { 0 } else { wanted };
-    Ok(matching.into_iter().take(wanted).collect())
-}
-
 /// Passes on what the runner reports.
 struct Watcher<'a> {
     log: &'a mut dyn FnMut(&[u8]),
     phase: &'a mut dyn FnMut(&str),
-    /// A fault to simulate once a test has begun.
-    fault: Option<&'a str>,
+    /// A fault to simulate once a test has begun, and the GPU that is to have it.
+    fault: Option<(&'a str, Option<&'a str>)>,
 }
 
 impl Observer for Watcher<'_> {
@@ -296,8 +285,8 @@ impl Observer for Watcher<'_> {
 
     fn event(&mut self, event: RunEvent<'_>) {
         if matches!(event, RunEvent::TestStarted(_))
-            && let Some(lines) = self.fault.take()
-            && let Err(error) = simulate_fault(lines)
+            && let Some((lines, gpu)) = self.fault.take()
+            && let Err(error) = simulate_fault(lines, gpu)
         {
             (self.log)(format!("rocbed: simulating a fault: {error}\n").as_bytes());
         }
@@ -320,26 +309,6 @@ impl Observer for Watcher<'_> {
 mod tests {
     use super::*;
 
-    fn machine(targets: &str) -> Machine {
-        Machine { gpus: gpu::simulate(targets).expect("targets"), memory: 4096, ..Machine::default() }
-    }
-
-    fn job(gpu: &str, more: &str) -> Job {
-        let text = format!("[[job]]\npackage = \"rocrand\"\ngpu = {gpu}\n{more}");
-        protocol::JobList::parse(text.as_bytes()).expect("a list").job.remove(0)
-    }
-
-    #[test]
-    fn a_job_gets_the_gpus_it_asks_for() {
-        let machine = machine("gfx1030,gfx942,gfx942");
-        let ids =
-            |job: &Job| grant(job, &machine).map(|gpus| gpus.iter().map(|gpu| gpu.id.clone()).collect::<Vec<_>>());
-        assert_eq!(ids(&job("[\"gfx942\"]", "")), Ok(vec!["simulated-1".to_owned()]));
-        assert_eq!(ids(&job("[\"gfx942\"]", "gpus = 2")).map(|ids| ids.len()), Ok(2));
-        assert_eq!(ids(&job("\"none\"", "")), Ok(Vec::new()));
-        assert_eq!(ids(&Job::of_package("gzip")), Ok(vec!["simulated-0".to_owned()]));
-    }
-
     #[test]
     fn testbeds_get_what_the_source_wants() -> io::Result<()> {
         let directory = tempfile::tempdir()?;
@@ -356,15 +325,5 @@ mod tests {
         add_options(&mut Setup::new(Vec::new(), "/".into(), "/".into(), "x"), &TestbedOptions::default(), &keys)?;
         assert!(!keys.exists());
         Ok(())
-    }
-
-    #[test]
-    fn a_job_that_cannot_run_here_says_why() {
-        let why = |job: &Job| grant(job, &machine("gfx1030")).map(|gpus| gpus.len()).unwrap_err().to_string();
-        assert_eq!(why(&job("[\"gfx90a\"]", "")), "it needs gfx90a, and this machine has gfx1030");
-        assert_eq!(why(&job("\"any\"", "gpus = 2")), "it needs 2 times any GPU, and this machine has gfx1030");
-        assert!(why(&job("\"none\"", "memory = 8192")).contains("8192 MiB"));
-        let none = grant(&job("\"any\"", ""), &Machine::default()).map(|gpus| gpus.len());
-        assert_eq!(none.unwrap_err().to_string(), "it needs any GPU, and this machine has no GPU that can be used");
     }
 }

@@ -15,7 +15,7 @@ use protocol::api::GiveBackReason;
 use protocol::{Job, JobList, Machine, Source};
 use sha256::Digest;
 
-use super::job_source::{Assignment, Claim, Delivery, End, JobSource};
+use super::job_source::{Assignment, Claim, Delivery, End, JobSource, Progress, Room};
 use super::results::Results;
 use super::running::InterruptedJob;
 use super::tell;
@@ -95,9 +95,13 @@ impl Stick {
             };
             tell(&Report::Idle { why: format!("{all}; {what_next}") });
         }
+        self.pause(&|| false)
+    }
+
+    fn pause(&self, enough: &dyn Fn() -> bool) -> Claim {
         let began = Instant::now();
-        while began.elapsed() < PAUSE && !self.stop.load(Ordering::Relaxed) {
-            thread::sleep(Duration::from_millis(100));
+        while began.elapsed() < PAUSE && !self.stop.load(Ordering::Relaxed) && !enough() {
+            thread::sleep(Duration::from_millis(20));
         }
         Claim::Nothing
     }
@@ -109,7 +113,7 @@ impl JobSource for Stick {
         format!("{JOB_LIST} on the stick")
     }
 
-    fn ready(&mut self, _: &Machine, interrupted: Option<&InterruptedJob>) -> Result<(), Advice> {
+    fn ready(&mut self, _: &Machine, interrupted: &[InterruptedJob]) -> Result<(), Advice> {
         for listed in self.results.all() {
             if let (Some(verdict), Some(_)) = (listed.verdict, &listed.bundle) {
                 let (id, summary) = (listed.job.clone(), format!("{} (before the restart)", listed.summary));
@@ -120,27 +124,28 @@ impl JobSource for Stick {
             let what = "results do not survive a restart: there is no data partition".to_owned();
             tell(&Report::problem(what, "start from a stick that was written whole"));
         }
-        let ours = interrupted.filter(|interrupted| interrupted.record.source == self.name());
-        // The result may have been stored before the machine ended: then there is nothing to report.
-        let lost = ours.filter(|interrupted| !self.results.has(&interrupted.record.job));
-        lost.map_or(Ok(()), |interrupted| {
-            self.results.lost(interrupted).map_err(|error| data_error("noting what ran", &error))
-        })
+        let name = self.name();
+        for job in interrupted.iter().filter(|interrupted| interrupted.record.source == name) {
+            // The result may have been stored before the machine ended: then there is nothing to report.
+            if !self.results.has(&job.record.job) {
+                self.results.lost(job).map_err(|error| data_error("noting what ran", &error))?;
+            }
+        }
+        Ok(())
     }
 
-    fn claim(&mut self) -> Result<Claim, Advice> {
-        let Some(job) = self.jobs.pop_front() else { return Ok(self.rest()) };
+    fn claim(&mut self, room: &Room<'_>) -> Result<Claim, Advice> {
+        let Some(job) = room.take_first(&mut self.jobs) else {
+            // What is left waits for what runs, or that may come back.
+            return Ok(if room.is_idle() { self.rest() } else { self.pause(&|| room.is_over()) });
+        };
         let tree = tree(&self.esp, &job)?;
         let position = Some((self.count - self.jobs.len(), self.count));
         Ok(Claim::Job(Box::new(Assignment { tree, position, ..Assignment::new(job) })))
     }
 
-    fn started(&mut self, _: &Assignment) -> Result<(), Advice> {
-        Ok(())
-    }
-
-    fn log(&mut self, _: &[u8]) -> Result<(), Advice> {
-        Ok(()) // it is in the bundle
+    fn started(&mut self, _: &Assignment) -> Result<Box<dyn Progress>, Advice> {
+        Ok(Box::new(())) // the log is in the bundle
     }
 
     fn deliver(&mut self, assignment: &Assignment, delivery: &Delivery) -> Result<(), Advice> {
@@ -154,7 +159,7 @@ impl JobSource for Stick {
                 let noted = self.results.decline(&assignment.job.id, message);
                 noted.map_err(|error| data_error("noting that a job is not run", &error))
             }
-            GiveBackReason::ShuttingDown => Ok(()), // it is the first one after the restart
+            GiveBackReason::ShuttingDown => Ok(()), // it is run after the restart
             _ => {
                 self.jobs.push_back(assignment.job.clone());
                 Ok(())

@@ -12,7 +12,7 @@ use protocol::api::{GiveBackReason, Health};
 use s3::{Bucket, Content, S3Error};
 
 use super::bundle_place::{self, BundlePlace};
-use super::job_source::{Assignment, Claim, Delivery, End, JobSource};
+use super::job_source::{Assignment, Claim, Delivery, End, JobSource, Progress, Room};
 use super::outbox::{Outbox, PendingResult, STORAGE};
 use super::running::InterruptedJob;
 use super::timeouts::Timeouts;
@@ -134,7 +134,7 @@ impl JobSource for WithStorage {
         self.source.hub()
     }
 
-    fn ready(&mut self, machine: &Machine, interrupted: Option<&InterruptedJob>) -> Result<(), Advice> {
+    fn ready(&mut self, machine: &Machine, interrupted: &[InterruptedJob]) -> Result<(), Advice> {
         let (bucket, machine_name) = (self.options.bucket.clone(), plain(&machine.name));
         self.place = Some(BundlePlace::below(bucket.name(&format!("{machine_name}/"))));
         let tell = of_storage(&self.options.tell);
@@ -151,8 +151,8 @@ impl JobSource for WithStorage {
         self.source.health(health, message)
     }
 
-    fn claim(&mut self) -> Result<Claim, Advice> {
-        Ok(match self.source.claim()? {
+    fn claim(&mut self, room: &Room<'_>) -> Result<Claim, Advice> {
+        Ok(match self.source.claim(room)? {
             Claim::Job(mut assignment) => {
                 assignment.storage.clone_from(&self.place);
                 Claim::Job(assignment)
@@ -161,16 +161,8 @@ impl JobSource for WithStorage {
         })
     }
 
-    fn started(&mut self, assignment: &Assignment) -> Result<(), Advice> {
+    fn started(&mut self, assignment: &Assignment) -> Result<Box<dyn Progress>, Advice> {
         self.source.started(assignment)
-    }
-
-    fn phase(&mut self, text: &str) {
-        self.source.phase(text);
-    }
-
-    fn log(&mut self, bytes: &[u8]) -> Result<(), Advice> {
-        self.source.log(bytes)
     }
 
     fn deliver(&mut self, assignment: &Assignment, delivery: &Delivery) -> Result<(), Advice> {
@@ -208,6 +200,7 @@ impl JobSource for WithStorage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::allocation::Allocation;
     use protocol::{Job, Source, Verdict};
     use s3::{Credentials, Location, Options};
     use std::sync::Mutex;
@@ -226,23 +219,19 @@ mod tests {
             "one".into()
         }
 
-        fn ready(&mut self, _: &Machine, _: Option<&InterruptedJob>) -> Result<(), Advice> {
+        fn ready(&mut self, _: &Machine, _: &[InterruptedJob]) -> Result<(), Advice> {
             Ok(())
         }
 
-        fn claim(&mut self) -> Result<Claim, Advice> {
+        fn claim(&mut self, _: &Room<'_>) -> Result<Claim, Advice> {
             if std::mem::replace(&mut self.given, true) {
                 return Ok(Claim::Nothing);
             }
             Ok(Claim::Job(Box::new(Assignment::new(Job::new(Source::Package("gzip".into()))))))
         }
 
-        fn started(&mut self, _: &Assignment) -> Result<(), Advice> {
-            Ok(())
-        }
-
-        fn log(&mut self, _: &[u8]) -> Result<(), Advice> {
-            Ok(())
+        fn started(&mut self, _: &Assignment) -> Result<Box<dyn Progress>, Advice> {
+            Ok(Box::new(()))
         }
 
         fn deliver(&mut self, assignment: &Assignment, delivery: &Delivery) -> Result<(), Advice> {
@@ -278,8 +267,11 @@ mod tests {
             tell: Arc::new(move |report: &Report| heard.lock().unwrap().push(format!("{report:?}"))),
         };
         let mut source = WithStorage::new(Box::new(source), options)?;
-        source.ready(&Machine { name: "lab 1".into(), ..Machine::default() }, None)?;
-        let Claim::Job(assignment) = source.claim()? else { return Err("no job".into()) };
+        let machine = Machine { name: "lab 1".into(), ..Machine::default() };
+        source.ready(&machine, &[])?;
+        let Claim::Job(assignment) = source.claim(&Room::all_of(&Allocation::new(&machine, None)))? else {
+            return Err("no job".into());
+        };
         let bundle = data.path().join("made.tar.zst");
         fs::write(&bundle, b"abc")?;
         let sha256 = sha256::Digest::of(b"abc");

@@ -14,7 +14,7 @@ use protocol::{Job, JobList, Machine, Source};
 use serde::{Deserialize, Serialize};
 use sha256::Digest;
 
-use super::job_source::{Assignment, Claim, Delivery, End, JobSource};
+use super::job_source::{Assignment, Claim, Delivery, End, JobSource, Progress, Room};
 use super::outbox::{Outbox, PendingResult};
 use super::running::InterruptedJob;
 use super::timeouts::Timeouts;
@@ -60,6 +60,8 @@ pub struct UrlList {
     web: Web,
     done: Done,
     queue: VecDeque<Job>,
+    /// Jobs that were given out and have no result yet.
+    given_out: Vec<Digest>,
     /// Jobs that this machine cannot run, until it is restarted.
     passed_over: Vec<Digest>,
     known: Validators,
@@ -146,6 +148,7 @@ impl UrlList {
             web,
             done,
             queue: VecDeque::new(),
+            given_out: Vec::new(),
             passed_over: Vec::new(),
             known: Validators::default(),
             asked: None,
@@ -185,7 +188,10 @@ impl UrlList {
             let digest = digest(&self.to, &job);
             if let Source::Path(path) = &job.source {
                 problems.push(format!("job {}: {path} is a path, which nobody can follow from here", job.id));
-            } else if !self.done.contents.done.contains_key(&digest) && !self.passed_over.contains(&digest) {
+            } else if !self.done.contents.done.contains_key(&digest)
+                && !self.passed_over.contains(&digest)
+                && !self.given_out.contains(&digest)
+            {
                 queue.push_back(job);
             }
         }
@@ -212,15 +218,22 @@ impl UrlList {
             self.is_idle = true;
             (self.tell)(&Report::Idle { why: format!("all jobs of {} are done; waiting for more", self.address) });
         }
-        self.pause();
+        self.pause(&|| false)
+    }
+
+    fn pause(&self, enough: &dyn Fn() -> bool) -> Claim {
+        let began = Instant::now();
+        while began.elapsed() < self.timeouts.gather && !self.stop.load(Ordering::Relaxed) && !enough() {
+            thread::sleep(self.timeouts.gather.min(Duration::from_millis(20)));
+        }
         Claim::Nothing
     }
 
-    fn pause(&self) {
-        let began = Instant::now();
-        while began.elapsed() < self.timeouts.gather && !self.stop.load(Ordering::Relaxed) {
-            thread::sleep(self.timeouts.gather.min(Duration::from_millis(100)));
-        }
+    /// A job is not given out any more.
+    fn take_back(&mut self, job: &Job) -> Digest {
+        let digest = digest(&self.to, job);
+        self.given_out.retain(|other| *other != digest);
+        digest
     }
 
     /// The time until the list is asked for again: short until it was fetched once.
@@ -234,47 +247,48 @@ impl JobSource for UrlList {
         self.address.clone()
     }
 
-    fn ready(&mut self, machine: &Machine, interrupted: Option<&InterruptedJob>) -> Result<(), Advice> {
+    fn ready(&mut self, machine: &Machine, interrupted: &[InterruptedJob]) -> Result<(), Advice> {
         self.machine.clone_from(&machine.name);
         self.uploader.wake(); // what was made before the restart
-        if let Some(interrupted) = interrupted.filter(|interrupted| interrupted.record.source == self.name()) {
-            (self.tell)(&Report::problem(interrupted.describe(), "it is run again"));
+        for job in interrupted.iter().filter(|interrupted| interrupted.record.source == self.name()) {
+            (self.tell)(&Report::problem(job.describe(), "it is run again"));
         }
         Ok(())
     }
 
-    fn claim(&mut self) -> Result<Claim, Advice> {
+    fn claim(&mut self, room: &Room<'_>) -> Result<Claim, Advice> {
         if self.asked.is_none_or(|asked| asked.elapsed() >= self.interval()) {
             self.ask();
         }
-        let Some(job) = self.queue.pop_front() else { return Ok(self.rest()) };
+        let Some(job) = room.take_first(&mut self.queue) else {
+            // What is left waits for what runs, or that may come back.
+            return Ok(if room.is_idle() { self.rest() } else { self.pause(&|| room.is_over()) });
+        };
         self.is_idle = false;
-        let lease = Some(bundle_name(&self.machine, digest(&self.to, &job), &job));
+        let digest = digest(&self.to, &job);
+        self.given_out.push(digest);
+        let lease = Some(bundle_name(&self.machine, digest, &job));
         Ok(Claim::Job(Box::new(Assignment { lease, ..Assignment::new(job) })))
     }
 
-    fn started(&mut self, _: &Assignment) -> Result<(), Advice> {
-        Ok(())
-    }
-
-    fn log(&mut self, _: &[u8]) -> Result<(), Advice> {
-        Ok(()) // it is in the bundle
+    fn started(&mut self, _: &Assignment) -> Result<Box<dyn Progress>, Advice> {
+        Ok(Box::new(())) // the log is in the bundle
     }
 
     /// A result in the outbox is durable: it is retried until the server has it.
     fn deliver(&mut self, assignment: &Assignment, delivery: &Delivery) -> Result<(), Advice> {
         let kept = |error: io::Error| failed(format!("keeping the result of {}: {error}", delivery.job));
         self.outbox.put(&self.to, assignment.lease.as_deref(), delivery).map_err(kept)?;
-        self.done.add(digest(&self.to, &assignment.job)).map_err(kept)?;
+        let digest = self.take_back(&assignment.job);
+        self.done.add(digest).map_err(kept)?;
         self.uploader.wake();
         Ok(())
     }
 
     fn give_back(&mut self, assignment: &Assignment, reason: GiveBackReason, _message: &str) -> Result<(), Advice> {
+        let digest = self.take_back(&assignment.job);
         match reason {
-            GiveBackReason::CannotRun | GiveBackReason::MachineKiller => {
-                self.passed_over.push(digest(&self.to, &assignment.job));
-            }
+            GiveBackReason::CannotRun | GiveBackReason::MachineKiller => self.passed_over.push(digest),
             _ => self.queue.push_back(assignment.job.clone()),
         }
         Ok(())

@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use advice::Advice;
 use protocol::api::GiveBackReason;
 use protocol::{Decoder, Frame, FromAppliance, Job, Machine, PORT_NAME, Source, SourceTree, ToAppliance, VERSION};
 
-use super::job_source::{Assignment, Claim, Delivery, End, JobSource};
+use super::job_source::{Assignment, Claim, Delivery, End, JobSource, Progress, Room};
 use super::running::InterruptedJob;
 use appliance::settings::{Origin, Settings};
 
@@ -17,13 +20,16 @@ use appliance::settings::{Origin, Settings};
 /// in short).
 const CLASS: &str = "/sys/class/virtio-ports";
 
+/// How long a claim waits for a job that can begin.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// Directory for the source trees that come along.
 pub(crate) const TREES: &str = "/var/tmp/rocbed/trees";
 
 /// An open port from which the jobs have been read.
 #[derive(Debug)]
 pub struct Port<T = File> {
-    frames: FrameStream<T>,
+    frames: Arc<Mutex<FrameStream<T>>>,
     jobs: VecDeque<Job>,
     trees: BTreeMap<String, PathBuf>,
     count: usize,
@@ -34,6 +40,31 @@ pub struct Port<T = File> {
 struct FrameStream<T> {
     stream: T,
     decoder: Decoder,
+    /// The job whose log was sent last.
+    log_of: Option<String>,
+}
+
+/// A running job's log on its way to the port.
+#[derive(Debug)]
+struct PortLog<T> {
+    frames: Arc<Mutex<FrameStream<T>>>,
+    job: String,
+}
+
+impl<T: Read + Write + Send> Progress for PortLog<T> {
+    fn log(&mut self, bytes: &[u8]) -> Result<(), Advice> {
+        let mut frames = lock(&self.frames);
+        if frames.log_of.as_ref() != Some(&self.job) {
+            frames.tell(&FromAppliance::LogOf { job: self.job.clone() })?;
+            frames.log_of = Some(self.job.clone());
+        }
+        frames.send(&Frame::Log(bytes.to_vec()))
+    }
+}
+
+/// Locks the port for whole messages.
+fn lock<T>(frames: &Mutex<FrameStream<T>>) -> MutexGuard<'_, FrameStream<T>> {
+    frames.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Port {
@@ -49,7 +80,7 @@ impl Port {
 impl<T: Read + Write> Port<T> {
     /// Reads the jobs and their source trees.
     fn take(stream: T, trees: &Path, settings: &mut Settings) -> Result<Self, Advice> {
-        let mut frames = FrameStream { stream, decoder: Decoder::default() };
+        let mut frames = FrameStream { stream, decoder: Decoder::default(), log_of: None };
         let ToAppliance::Jobs { version, list, sources, settings: given } = frames.message()? else {
             return Err(failed("the first message on the port brings no jobs".into()));
         };
@@ -67,11 +98,12 @@ impl<T: Read + Write> Port<T> {
             let path = frames.receive(&source, trees)?;
             found.insert(source.job, path);
         }
+        let frames = Arc::new(Mutex::new(frames));
         Ok(Self { frames, count: list.job.len(), jobs: list.job.into(), trees: found })
     }
 }
 
-impl<T: Read + Write> JobSource for Port<T> {
+impl<T: Read + Write + Send + 'static> JobSource for Port<T> {
     fn name(&self) -> String {
         match self.count {
             0 => "nowhere: this is only a start".into(),
@@ -80,13 +112,23 @@ impl<T: Read + Write> JobSource for Port<T> {
         }
     }
 
-    fn ready(&mut self, machine: &Machine, _: Option<&InterruptedJob>) -> Result<(), Advice> {
+    fn ready(&mut self, machine: &Machine, _: &[InterruptedJob]) -> Result<(), Advice> {
         let uptime = appliance::uptime::uptime().as_secs_f64();
-        self.frames.tell(&FromAppliance::Ready { version: VERSION, machine: Box::new(machine.clone()), uptime })
+        lock(&self.frames).tell(&FromAppliance::Ready { version: VERSION, machine: Box::new(machine.clone()), uptime })
     }
 
-    fn claim(&mut self) -> Result<Claim, Advice> {
-        let Some(job) = self.jobs.pop_front() else { return Ok(Claim::End("all jobs are done".into())) };
+    fn claim(&mut self, room: &Room<'_>) -> Result<Claim, Advice> {
+        let Some(job) = room.take_first(&mut self.jobs) else {
+            let is_done = self.jobs.is_empty();
+            if !is_done {
+                // What is left waits for what runs.
+                let began = Instant::now();
+                while !room.is_over() && began.elapsed() < PAUSE {
+                    thread::sleep(Duration::from_millis(10));
+                }
+            }
+            return Ok(if is_done { Claim::End("all jobs are done".into()) } else { Claim::Nothing });
+        };
         let tree = self.trees.remove(&job.id);
         if let (Source::Path(path), None) = (&job.source, &tree) {
             return Err(failed(format!("job {}: the source tree {path} did not come along", job.id)));
@@ -95,16 +137,18 @@ impl<T: Read + Write> JobSource for Port<T> {
         Ok(Claim::Job(Box::new(Assignment { tree, position, ..Assignment::new(job) })))
     }
 
-    fn started(&mut self, assignment: &Assignment) -> Result<(), Advice> {
-        self.frames.tell(&FromAppliance::Started { job: assignment.job.id.clone() })
-    }
-
-    fn log(&mut self, bytes: &[u8]) -> Result<(), Advice> {
-        self.frames.send(&Frame::Log(bytes.to_vec()))
+    fn started(&mut self, assignment: &Assignment) -> Result<Box<dyn Progress>, Advice> {
+        let job = assignment.job.id.clone();
+        let mut frames = lock(&self.frames);
+        frames.tell(&FromAppliance::Started { job: job.clone() })?;
+        // As every version understands it, where one job runs at a time.
+        frames.log_of = Some(job.clone());
+        Ok(Box::new(PortLog { frames: Arc::clone(&self.frames), job }))
     }
 
     fn deliver(&mut self, _: &Assignment, delivery: &Delivery) -> Result<(), Advice> {
-        self.frames.tell(&FromAppliance::Finished {
+        let mut frames = lock(&self.frames);
+        frames.tell(&FromAppliance::Finished {
             job: delivery.job.clone(),
             verdict: delivery.verdict,
             summary: delivery.summary.clone(),
@@ -117,10 +161,10 @@ impl<T: Read + Write> JobSource for Port<T> {
         loop {
             match file.read(&mut chunk).map_err(reading)? {
                 0 => break,
-                count => self.frames.send(&Frame::Data(chunk.get(..count).unwrap_or_default().to_vec()))?,
+                count => frames.send(&Frame::Data(chunk.get(..count).unwrap_or_default().to_vec()))?,
             }
         }
-        match self.frames.message()? {
+        match frames.message()? {
             ToAppliance::Kept { sha256: kept } if kept == delivery.sha256 => Ok(()),
             other => Err(failed(format!("the bundle of {} was answered with {other:?}", delivery.job))),
         }
@@ -132,12 +176,12 @@ impl<T: Read + Write> JobSource for Port<T> {
             let help = "give the machine more memory, or a data partition";
             return Err(Advice::new(format!("job {}: {message}", assignment.job.id), help));
         }
-        self.frames.tell(&FromAppliance::Declined { job: assignment.job.id.clone(), why: message.to_owned() })
+        lock(&self.frames).tell(&FromAppliance::Declined { job: assignment.job.id.clone(), why: message.to_owned() })
     }
 
     fn end(&mut self, end: &End) -> Result<(), Advice> {
         match end {
-            End::Done(_) => self.frames.tell(&FromAppliance::Done),
+            End::Done(_) => lock(&self.frames).tell(&FromAppliance::Done),
             End::Stopped | End::Restart(_) => Ok(()),
         }
     }
@@ -217,10 +261,10 @@ fn find(class: &Path, dev: &Path) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::allocation::Allocation;
     use protocol::{JobList, Verdict};
     use sha256::Digest;
     use std::os::unix::net::UnixStream;
-    use std::thread;
 
     fn jobs(toml: &str, sources: Vec<SourceTree>) -> Frame {
         let list = JobList::parse(toml.as_bytes()).expect("a list");
@@ -253,12 +297,14 @@ mod tests {
         let trees = directory.path().join("trees");
         let mut port = Port::take(ours, &trees, &mut settings)?;
         assert_eq!(settings.gpu.as_deref(), Some("gfx1030"));
-        let Claim::Job(first) = port.claim()? else { panic!("no job") };
+        let allocation = Allocation::new(&Machine::default(), None);
+        let room = Room::all_of(&allocation);
+        let Claim::Job(first) = port.claim(&room)? else { panic!("no job") };
         assert_eq!(fs::read_to_string(first.tree.as_deref().ok_or("no tree")?)?, "tree!");
         assert_eq!(first.position, Some((1, 2)));
         port.deliver(&first, &delivery)?;
-        assert!(matches!(port.claim()?, Claim::Job(second) if second.job.id == "gzip"));
-        assert!(matches!(port.claim()?, Claim::End(_)));
+        assert!(matches!(port.claim(&room)?, Claim::Job(second) if second.job.id == "gzip"));
+        assert!(matches!(port.claim(&room)?, Claim::End(_)));
         port.end(&End::Done("all jobs are done".into()))?;
         drop(port);
         let mut heard = Vec::new();

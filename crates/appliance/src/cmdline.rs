@@ -195,6 +195,7 @@ impl CommandLine {
                 | Key::SimulateFaults
                 | Key::OverlaySize
                 | Key::TestbedMemory
+                | Key::JobsAtOnce
                 | Key::Watchdog
                 | Key::DebugShell
                 | Key::Shell

@@ -29,9 +29,14 @@ pub enum Report {
         /// How many seconds it usually takes, if that is known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         expected: Option<u64>,
+        /// Ids of the GPUs that it has.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        gpus: Vec<String>,
     },
-    /// The job has entered another phase.
+    /// A job has entered another phase.
     Phase {
+        /// The job's id.
+        id: String,
         /// The phase in a few words.
         text: String,
     },
@@ -116,7 +121,13 @@ mod tests {
         for report in [
             Report::Ready { gpus: vec!["gfx1030".into()], source: "hub".into(), hub: None },
             Report::Ready { gpus: Vec::new(), source: "hub".into(), hub: Some("http://192.0.2.7:8420".into()) },
-            Report::Job { id: "gzip".into(), position: Some((1, 2)), expected: Some(90) },
+            Report::Job {
+                id: "gzip".into(),
+                position: Some((1, 2)),
+                expected: Some(90),
+                gpus: vec!["simulated-0".into()],
+            },
+            Report::Phase { id: "gzip".into(), text: "test simple".into() },
             Report::Finished { id: "gzip".into(), verdict: Verdict::Pass, summary: "1 passed".into() },
             Report::GivenBack { id: "gzip".into(), reason: GiveBackReason::Cancelled, why: "nobody wants it".into() },
             Report::problem("no data partition", ["write the stick again", "take another one"]),

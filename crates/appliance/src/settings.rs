@@ -121,6 +121,8 @@ pub struct Settings {
     pub overlay_size: String,
     /// The most memory of a testbed, as the `--memory` of testbeds accepts it: `4G`, or `90%` of what is available.
     pub testbed_memory: String,
+    /// How many jobs run at once at most; `None` for one for each GPU.
+    pub jobs_at_once: Option<u32>,
     /// What to do without jobs.
     pub when_done: WhenDone,
     /// Whether a person at the machine may have a root shell. Only the image can set it.
@@ -155,6 +157,7 @@ impl Default for Settings {
             watchdog: Some(Span::seconds(120)),
             overlay_size: "50%".to_owned(),
             testbed_memory: "90%".to_owned(),
+            jobs_at_once: None,
             when_done: WhenDone::default(),
             debug_shell: false,
             recipe: None,
@@ -283,6 +286,7 @@ impl Settings {
             Key::LeaveOut => self.leave_out = words().collect(),
             Key::SimulateFaults => self.simulate_faults = is_on,
             Key::OverlaySize => value.clone_into(&mut self.overlay_size),
+            Key::JobsAtOnce => self.jobs_at_once = value.parse().ok(),
             Key::TestbedMemory => value.clone_into(&mut self.testbed_memory),
             Key::WhenDone => self.when_done = if value == "wait" { WhenDone::Wait } else { WhenDone::PowerOff },
             Key::DebugShell => self.debug_shell = is_on,

@@ -70,6 +70,11 @@ pub enum FromAppliance {
         /// The job's id.
         job: String,
     },
+    /// The log that follows is this job's. Without this it is that of the job that was started last.
+    LogOf {
+        /// The job's id.
+        job: String,
+    },
     /// A job has ended. Its bundle follows, in `D` frames.
     Finished {
         /// The job's id.

@@ -52,8 +52,14 @@ pub fn seeds() -> Result {
         "frames/to-appliance",
         &bytes_of(&[Frame::of(&jobs)?, Frame::of(&ToAppliance::Kept { sha256: Digest::of("bundle") })?]),
     )?;
-    let said =
-        [Frame::of(&ready)?, Frame::Log(b"hello\n".to_vec()), Frame::of(&finished)?, Frame::Data(vec![1, 2, 3, 4])];
+    let log_of = FromAppliance::LogOf { job: "gzip".into() };
+    let said = [
+        Frame::of(&ready)?,
+        Frame::of(&log_of)?,
+        Frame::Log(b"hello\n".to_vec()),
+        Frame::of(&finished)?,
+        Frame::Data(vec![1, 2, 3, 4]),
+    ];
     put("frames/from-appliance", &bytes_of(&said))
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::state::Load;
+use crate::state::{Load, ShownJob};
 use appliance::report::Report;
 use protocol::Verdict;
 
@@ -16,8 +16,8 @@ fn worker() -> State {
 fn at_work() -> State {
     let mut state = worker();
     state.report(&Report::Finished { id: "gzip".into(), verdict: Verdict::Pass, summary: "2 passed".into() });
-    state.report(&Report::Job { id: "rocrand".into(), position: None, expected: Some(1200) });
-    state.report(&Report::Phase { text: "test upstream".into() });
+    state.report(&Report::Job { id: "rocrand".into(), position: None, expected: Some(1200), gpus: Vec::new() });
+    state.report(&Report::Phase { id: "rocrand".into(), text: "test upstream".into() });
     state
 }
 
@@ -80,8 +80,24 @@ fn the_headline_is_what_the_machine_does() {
         assert_eq!(word(&|state| state.report(&Report::condition(of, "no answer".into()))), "NO JOBS", "{of}");
         assert_eq!(word(&|state| state.report(&Report::condition(of, String::new()))), "READY", "{of}");
     }
-    assert_eq!(word(&|state| state.job = Some("rocrand".into())), "RUNNING");
+    assert_eq!(word(&|state| state.jobs.push(ShownJob::default())), "RUNNING");
     assert_eq!(word(&|state| state.ending = true), "ENDING");
+}
+
+#[test]
+fn eight_jobs_are_listed_as_far_as_there_is_room() {
+    let mut state = worker();
+    for number in 0..8 {
+        let gpus = vec![format!("simulated-{number}")];
+        state.report(&Report::Job { id: format!("job-{number}"), position: None, expected: Some(600), gpus });
+    }
+    let shown = draw(&state, Duration::from_secs(60), 240, 67).text();
+    for number in 0..8 {
+        assert!(shown.contains(&format!("job-{number} with simulated-{number}: starting")), "{shown}");
+    }
+    assert_eq!(shown.matches("for 1m of the 10m that it usually takes").count(), 8, "{shown}");
+    let small = draw(&state, Duration::from_secs(60), 100, 30).text();
+    assert!(small.contains("more") && small.contains("Machine   gpu-7"), "{small}");
 }
 
 #[test]

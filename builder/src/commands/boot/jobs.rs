@@ -67,8 +67,18 @@ pub struct Watcher<'a> {
     jobs: Vec<String>,
     /// Whether to report events. Without jobs the printed console is enough.
     tells: bool,
-    running: Option<String>,
+    /// The running jobs, each with the beginning of a line of its log that is not shown yet.
+    running: BTreeMap<String, Vec<u8>>,
+    begun: usize,
     ended: Vec<Ended>,
+}
+
+/// Longest line of a log that is kept until its end, in bytes.
+const LONGEST_LINE: usize = 64 << 10;
+
+/// Lines of a log with the job in front.
+fn of_job(job: &str, lines: &[u8]) -> Vec<u8> {
+    lines.split_inclusive(|byte| *byte == b'\n').flat_map(|line| [job.as_bytes(), b": ", line].concat()).collect()
 }
 
 /// JSON form of a result.
@@ -84,7 +94,7 @@ impl<'a> Watcher<'a> {
     /// Watches the jobs of a list.
     pub fn new(reporter: &'a Reporter, list: &JobList, tells: bool) -> Self {
         let jobs = list.job.iter().map(|job| job.id.clone()).collect();
-        Self { reporter, jobs, tells, running: None, ended: Vec::new() }
+        Self { reporter, jobs, tells, running: BTreeMap::new(), begun: 0, ended: Vec::new() }
     }
 
     /// The verdict of each job; a job that did not end counts as a testbed failure.
@@ -120,7 +130,9 @@ impl<'a> Watcher<'a> {
     }
 
     fn end(&mut self, job: &str, verdict: Verdict, summary: &str, bundle: Option<&Path>) {
-        self.running = None;
+        if let Some(rest) = self.running.remove(job).filter(|rest| !rest.is_empty()) {
+            self.reporter.pass_on(&of_job(job, &[&rest[..], b"\n"].concat()));
+        }
         self.reporter.say(&format!("job {job}: {verdict}: {summary}"));
         let (job, summary, bundle) = (job.to_owned(), summary.to_owned(), bundle.map(Path::to_owned));
         self.ended.push(Ended { job, verdict, summary, bundle });
@@ -139,13 +151,25 @@ impl Listener for Watcher<'_> {
     }
 
     fn started(&mut self, job: &str) {
-        self.running = Some(job.to_owned());
-        let number = self.ended.len() + 1;
-        self.reporter.say(&format!("job {job} ({number} of {})", self.jobs.len()));
+        self.running.insert(job.to_owned(), Vec::new());
+        self.begun += 1;
+        self.reporter.say(&format!("job {job} ({} of {})", self.begun, self.jobs.len()));
     }
 
-    fn log(&mut self, bytes: &[u8]) {
-        self.reporter.pass_on(bytes);
+    /// Passes the log of the only running job on as it is. Where several run, it comes in whole lines that begin with the
+    /// job.
+    fn log(&mut self, job: &str, bytes: &[u8]) {
+        let several = self.running.len() > 1;
+        let Some(rest) = self.running.get_mut(job).filter(|rest| several || !rest.is_empty()) else {
+            return self.reporter.pass_on(bytes);
+        };
+        rest.extend_from_slice(bytes);
+        let end =
+            if rest.len() > LONGEST_LINE { Some(rest.len() - 1) } else { rest.iter().rposition(|byte| *byte == b'\n') };
+        if let Some(end) = end {
+            let lines: Vec<u8> = rest.drain(..=end).collect();
+            self.reporter.pass_on(&of_job(job, &lines));
+        }
     }
 
     fn finished(&mut self, job: &str, verdict: Verdict, summary: &str, bundle: &Path) {
@@ -196,6 +220,25 @@ mod tests {
             let error = crate::error::report(&read(&list, directory.path()).err().context("no error")?).to_string();
             assert!(error.contains(says), "{error}");
         }
+        Ok(())
+    }
+
+    #[test]
+    fn lines_of_several_logs_begin_with_their_jobs() -> Result<()> {
+        let reporter = Reporter::new(Verbosity::Quiet, None);
+        let list = JobList::parse(b"[[job]]\npackage = \"gzip\"\n[[job]]\npackage = \"sed\"\n")?;
+        let mut watcher = Watcher::new(&reporter, &list, true);
+        watcher.started("gzip");
+        watcher.log("gzip", b"alone");
+        assert!(watcher.running.values().all(Vec::is_empty));
+        watcher.started("sed");
+        watcher.log("gzip", b"one\ntw");
+        watcher.log("sed", b"o");
+        assert_eq!(watcher.running.values().map(Vec::as_slice).collect::<Vec<_>>(), [&b"tw"[..], b"o"]);
+        watcher.declined("sed", "no GPU");
+        watcher.log("gzip", b"o\n");
+        assert_eq!(watcher.running.into_values().collect::<Vec<_>>(), [b""]);
+        assert_eq!(of_job("gzip", b"one\ntwo\n"), b"gzip: one\ngzip: two\n");
         Ok(())
     }
 

@@ -25,7 +25,7 @@ pub(super) fn words(options: &Boot, settings: &BTreeMap<String, String>) -> Resu
     };
     if options.hub.is_none() && !options.netboot && machine::firmware(options)? == Firmware::Uefi {
         ensure!(
-            options.gpu.is_none(),
+            options.gpu.is_empty(),
             Advice::new(
                 "--gpu cannot be told to a machine that starts under UEFI and is left running",
                 format!(

@@ -120,10 +120,11 @@ const HOST_OF_USER_NETWORK: &str = "10.0.2.2";
 fn settings(options: &Boot) -> Result<BTreeMap<String, String>> {
     let mut settings = BTreeMap::new();
     let mut set = |name: &str, value: String| drop(settings.insert(name.to_owned(), value));
-    if let Some(gpu) = &options.gpu {
+    if !options.gpu.is_empty() {
+        let gpus = options.gpu.join(",");
         // Checked here, where the command line is still in view, rather than minutes later on a console.
-        gpu::simulate(gpu).map_err(|error| anyhow::anyhow!("--gpu: {error}"))?;
-        set("gpu", gpu.clone());
+        gpu::simulate(&gpus).map_err(|error| anyhow::anyhow!("--gpu: {error}"))?;
+        set("gpu", gpus);
     }
     let mirror = options.mirror.clone().unwrap_or_else(|| Mirror::of_this_machine("sid").url);
     // The appliance cannot read files of this machine.

@@ -1,22 +1,59 @@
+mod several;
+
+use std::collections::BTreeSet;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use super::*;
 use crate::Delivery;
 use crate::fitness::{AlwaysFit, Defect};
-use crate::running::InterruptedJob;
-use protocol::Job;
+use crate::job_source::Progress;
+use crate::run::RunError;
+use crate::running::{InterruptedJob, MAX_LOSSES_PER_MACHINE};
+
+/// What a source was told.
+#[derive(Clone, Default)]
+struct Notes {
+    told: Arc<Mutex<Vec<String>>>,
+    fails: &'static str,
+}
+
+impl Notes {
+    fn note(&self, text: String) -> Result<(), Advice> {
+        let fails = !self.fails.is_empty() && text.starts_with(self.fails);
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+        if fails { Err(Advice::new("gone", "wait")) } else { Ok(()) }
+    }
+}
+
+impl Progress for Notes {
+    fn log(&mut self, bytes: &[u8]) -> Result<(), Advice> {
+        self.note(format!("log {}", String::from_utf8_lossy(bytes)))
+    }
+}
 
 /// Two jobs; remembers what it is told, and fails where it is told to.
 #[derive(Default)]
 struct List {
     jobs: Vec<&'static str>,
-    told: Vec<String>,
-    fails: &'static str,
+    notes: Notes,
 }
 
 impl List {
-    fn note(&mut self, text: String) -> Result<(), Advice> {
-        let fails = !self.fails.is_empty() && text.starts_with(self.fails);
-        self.told.push(text);
-        if fails { Err(Advice::new("gone", "wait")) } else { Ok(()) }
+    fn of(jobs: &[&'static str]) -> Self {
+        Self { jobs: jobs.to_vec(), ..Self::default() }
+    }
+
+    fn failing(jobs: &[&'static str], fails: &'static str) -> Self {
+        Self { notes: Notes { fails, ..Notes::default() }, ..Self::of(jobs) }
+    }
+
+    fn note(&self, text: String) -> Result<(), Advice> {
+        self.notes.note(text)
+    }
+
+    fn told(&self) -> Vec<String> {
+        self.notes.told.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -25,9 +62,8 @@ impl JobSource for List {
         "a list".into()
     }
 
-    fn ready(&mut self, machine: &Machine, interrupted: Option<&InterruptedJob>) -> Result<(), Advice> {
-        let interrupted =
-            interrupted.map(|interrupted| format!(", left {}", interrupted.record.job)).unwrap_or_default();
+    fn ready(&mut self, machine: &Machine, interrupted: &[InterruptedJob]) -> Result<(), Advice> {
+        let interrupted: String = interrupted.iter().map(|job| format!(", left {}", job.record.job)).collect();
         self.note(format!("ready{}{interrupted}", machine.name))
     }
 
@@ -35,17 +71,14 @@ impl JobSource for List {
         self.note(health.name().into())
     }
 
-    fn claim(&mut self) -> Result<Claim, Advice> {
+    fn claim(&mut self, _: &Room<'_>) -> Result<Claim, Advice> {
         let Some(name) = self.jobs.pop() else { return Ok(Claim::End("all done".into())) };
         Ok(Claim::Job(Box::new(Assignment::new(Job::of_package(name)))))
     }
 
-    fn started(&mut self, assignment: &Assignment) -> Result<(), Advice> {
-        self.note(format!("started {}", assignment.job.id))
-    }
-
-    fn log(&mut self, bytes: &[u8]) -> Result<(), Advice> {
-        self.note(format!("log {}", String::from_utf8_lossy(bytes)))
+    fn started(&mut self, assignment: &Assignment) -> Result<Box<dyn Progress>, Advice> {
+        self.note(format!("started {}", assignment.job.id))?;
+        Ok(Box::new(self.notes.clone()))
     }
 
     fn deliver(&mut self, _: &Assignment, delivery: &Delivery) -> Result<(), Advice> {
@@ -63,12 +96,13 @@ impl JobSource for List {
 
 /// Every job passes, but some.
 #[derive(Default)]
-struct Passes(usize);
+struct Passes(AtomicUsize);
 
 impl RunJob for Passes {
     fn run(
-        &mut self,
+        &self,
         assignment: &Assignment,
+        _: &Share,
         log: &mut dyn FnMut(&[u8]),
         phase: &mut dyn FnMut(&str),
     ) -> Result<Outcome, RunError> {
@@ -93,8 +127,8 @@ impl RunJob for Passes {
         Ok(Outcome::Ran { delivery, stuck: assignment.job.id == "hangs", faults: runner::GpuFaults::default() })
     }
 
-    fn forget(&mut self, _: &Delivery) {
-        self.0 += 1;
+    fn forget(&self, _: &Delivery) {
+        self.0.fetch_add(1, Ordering::SeqCst);
     }
 }
 
@@ -102,7 +136,7 @@ impl RunJob for Passes {
 struct Body(u32);
 
 impl Fitness for Body {
-    fn qualify(&mut self) -> Vec<Defect> {
+    fn qualify(&mut self, _: &BTreeSet<String>) -> Vec<Defect> {
         self.0 = self.0.saturating_sub(1);
         let defect = Defect::new("the GPU is gone", "look at it");
         if self.0 > 0 { vec![defect] } else { Vec::new() }
@@ -124,19 +158,21 @@ struct Run {
 }
 
 fn run_with(list: &mut List, fitness: &mut dyn Fitness, journal: Option<&mut Journal>, stop: bool) -> Run {
-    let (mut runner, mut reports) = (Passes::default(), Vec::new());
+    let (runner, reports) = (Passes::default(), Mutex::new(Vec::new()));
     let end = AgentLoop {
         source: list,
-        runner: &mut runner,
+        runner: &runner,
         fitness,
         journal,
         machine: &Machine::default(),
+        at_once: AtOnce::default(),
         when_done: WhenDone::Wait,
         stop: &AtomicBool::new(stop),
-        tell: &mut |report| reports.push(report.clone()),
+        tell: &|report| reports.lock().unwrap_or_else(PoisonError::into_inner).push(report.clone()),
     }
     .run();
-    Run { end, forgotten: runner.0, reports }
+    let reports = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Run { end, forgotten: runner.0.load(Ordering::SeqCst), reports }
 }
 
 fn run(list: &mut List) -> (Result<End, Advice>, usize) {
@@ -150,7 +186,7 @@ fn done() -> End {
 
 #[test]
 fn every_job_is_delivered_and_only_then_forgotten() {
-    let mut list = List { jobs: vec!["gzip", "sed"], ..List::default() };
+    let mut list = List::of(&["gzip", "sed"]);
     assert_eq!(run(&mut list), (Ok(done()), 2));
     let expected = [
         "ready",
@@ -169,7 +205,7 @@ fn every_job_is_delivered_and_only_then_forgotten() {
         "off",
         "Done(\"all done\")",
     ];
-    assert_eq!(list.told, expected);
+    assert_eq!(list.told(), expected);
 }
 
 #[test]
@@ -178,38 +214,38 @@ fn a_job_that_is_not_completed_is_given_back_with_the_reason() {
         ("rocfft", "give back rocfft, cannot-run: no GPU"),
         ("cancelled", "give back cancelled, cancelled: nobody wants it"),
     ] {
-        let mut list = List { jobs: vec![job], ..List::default() };
+        let mut list = List::of(&[job]);
         assert!(run(&mut list).0.is_ok());
-        assert_eq!(list.told[4], told);
+        assert_eq!(list.told()[4], told);
     }
 }
 
 #[test]
 fn what_was_not_delivered_is_kept() {
-    let mut list = List { jobs: vec!["gzip"], fails: "deliver", ..List::default() };
+    let mut list = List::failing(&["gzip"], "deliver");
     let (result, forgotten) = run(&mut list);
     assert_eq!((result.is_err(), forgotten), (true, 0));
 }
 
 #[test]
 fn a_log_that_cannot_be_streamed_stops_nothing() {
-    let mut list = List { jobs: vec!["gzip"], fails: "log", ..List::default() };
+    let mut list = List::failing(&["gzip"], "log");
     assert!(run(&mut list).0.is_ok());
-    assert_eq!(list.told.iter().filter(|told| told.starts_with("log")).count(), 1);
+    assert_eq!(list.told().iter().filter(|told| told.starts_with("log")).count(), 1);
 }
 
 #[test]
 fn a_machine_that_is_to_stop_takes_no_job() {
-    let mut list = List { jobs: vec!["gzip"], ..List::default() };
+    let mut list = List::of(&["gzip"]);
     let run = run_with(&mut list, &mut AlwaysFit, None, true);
     assert_eq!((run.end, list.jobs.len()), (Ok(End::Stopped), 1));
 }
 
 #[test]
 fn an_unfit_machine_says_so_and_takes_nothing_until_it_is_fit() {
-    let mut list = List { jobs: vec!["gzip"], ..List::default() };
+    let mut list = List::of(&["gzip"]);
     let run = run_with(&mut list, &mut Body(3), None, false);
-    assert_eq!(list.told[1..6], ["qualifying", "unfit", "unfit", "ready", "started gzip"]);
+    assert_eq!(list.told()[1..6], ["qualifying", "unfit", "unfit", "ready", "started gzip"]);
     let conditions = run.reports.iter().filter(|report| matches!(report, Report::Condition { .. })).count();
     // The same is not told twice.
     assert_eq!(conditions, 2, "{:?}", run.reports);
@@ -221,7 +257,7 @@ fn what_passes_is_waited_for_before_a_machine_is_switched_off() {
     struct Late(bool, u32);
 
     impl Fitness for Late {
-        fn qualify(&mut self) -> Vec<Defect> {
+        fn qualify(&mut self, _: &BTreeSet<String>) -> Vec<Defect> {
             self.1 += 1;
             let defect =
                 if self.0 { Defect::passing("the clock is slow", "wait") } else { Defect::new("no GPU", "look") };
@@ -241,16 +277,17 @@ fn what_passes_is_waited_for_before_a_machine_is_switched_off() {
         let mut list = List::default();
         let end = AgentLoop {
             source: &mut list,
-            runner: &mut Passes::default(),
+            runner: &Passes::default(),
             fitness: &mut Late(passes, 0),
             journal: None,
             machine: &Machine::default(),
+            at_once: AtOnce::default(),
             when_done: WhenDone::PowerOff,
             stop: &AtomicBool::new(false),
-            tell: &mut |_| {},
+            tell: &|_| {},
         }
         .run();
-        (end, list.told)
+        (end, list.told())
     };
     let (end, health) = told(true);
     assert_eq!((end, &health[1..4]), (Ok(done()), &["qualifying", "qualifying", "ready"].map(String::from)[..]));
@@ -261,10 +298,10 @@ fn what_passes_is_waited_for_before_a_machine_is_switched_off() {
 
 #[test]
 fn a_machine_that_hangs_is_restarted_after_the_result_is_safe() {
-    let mut list = List { jobs: vec!["gzip", "hangs"], ..List::default() };
+    let mut list = List::of(&["gzip", "hangs"]);
     let run = run_with(&mut list, &mut Body(0), None, false);
     assert_eq!((run.end, list.jobs.len()), (Ok(End::Restart("a test hangs".into())), 1));
-    assert_eq!(list.told[list.told.len() - 3..], ["deliver hangs pass", "rebooting", "Restart(\"a test hangs\")"]);
+    assert_eq!(list.told()[list.told().len() - 3..], ["deliver hangs pass", "rebooting", "Restart(\"a test hangs\")"]);
 }
 
 #[test]
@@ -277,12 +314,12 @@ fn what_killed_the_machine_twice_is_not_run_a_third_time() -> std::io::Result<()
         let mut journal = Journal::open_in_boot(data.path(), "after".into())?;
         let mut list = List::default();
         let run = run_with(&mut list, &mut AlwaysFit, Some(&mut journal), false);
-        assert_eq!(list.told[0], "ready, left gzip");
+        assert_eq!(list.told()[0], "ready, left gzip");
         assert!(matches!(&run.reports[0], Report::Problem(problem) if problem.what.contains("gzip")));
     }
-    let mut list = List { jobs: vec!["gzip"], ..List::default() };
+    let mut list = List::of(&["gzip"]);
     let mut journal = Journal::open_in_boot(data.path(), "last".into())?;
     run_with(&mut list, &mut AlwaysFit, Some(&mut journal), false);
-    assert!(list.told[3].starts_with("give back gzip, machine-killer: "), "{:?}", list.told);
+    assert!(list.told()[3].starts_with("give back gzip, machine-killer: "), "{:?}", list.told());
     Ok(())
 }

@@ -14,6 +14,7 @@ mod send;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,11 +28,11 @@ use debci::{
     ArchitectureQueue, JobLine, JobStates, LARGEST_MESSAGE, LONGEST_LINE, LineError, MARGIN, PRIORITIES, RESULTS_QUEUE,
     RunId,
 };
-use protocol::Machine;
 use protocol::api::{GiveBackReason, Health};
+use protocol::{Job, Machine};
 use transfer::Backoff;
 
-use super::job_source::{Assignment, Claim, Delivery, End, JobSource, TestbedOptions};
+use super::job_source::{Assignment, Claim, Delivery, End, JobSource, Progress, Room, TestbedOptions};
 use super::outbox::{Outbox, Waiting};
 use super::running::InterruptedJob;
 use super::timeouts::Timeouts;
@@ -82,7 +83,8 @@ pub struct Debci {
     states: Option<JobStates>,
     answered: Answered,
     outbox: Outbox,
-    current: Option<Current>,
+    /// The jobs that the broker keeps for us while they run, by their bundles' names.
+    current: BTreeMap<String, Current>,
     /// Largest result that the broker takes, in bytes.
     largest: usize,
     backoff: Backoff,
@@ -112,7 +114,7 @@ impl Debci {
             states,
             answered: Answered::open(&data).map_err(kept)?,
             outbox: Outbox::open(&data).map_err(kept)?,
-            current: None,
+            current: BTreeMap::new(),
             largest: LARGEST_MESSAGE - MARGIN,
             backoff: settings.timeouts.backoff(),
             told: String::new(),
@@ -156,8 +158,8 @@ impl Debci {
             apt_sources: line.apt_sources.clone(),
             signing_keys: line.signing_keys.clone(),
         };
+        self.current.insert(name.clone(), current);
         let assignment = Assignment { lease: Some(name), testbed, ..Assignment::new(line.job(queue.gpu)) };
-        self.current = Some(current);
         Ok(Some(assignment))
     }
 
@@ -187,8 +189,22 @@ impl Debci {
         Ok(all.into_iter().find(is_it))
     }
 
+    /// The queues whose jobs can begin now: one whose GPUs are all busy keeps its jobs for others.
+    fn with_room(&self, room: &Room<'_>) -> Vec<usize> {
+        let suits = |queue: &ArchitectureQueue| {
+            let job = Job { gpu: queue.gpu.clone(), ..Job::of_package("any") };
+            room.take_first(&mut [job].into()).is_some()
+        };
+        self.queues.iter().enumerate().filter(|(_, queue)| suits(queue)).map(|(number, _)| number).collect()
+    }
+
     /// The queues are empty.
-    fn rest(&mut self) -> Claim {
+    fn rest(&mut self, room: &Room<'_>) -> Claim {
+        if !room.is_idle() {
+            self.idle_since = None;
+            self.sleep_unless(OFTEN.min(self.settings.timeouts.longest_pause), &|| room.is_over());
+            return Claim::Nothing;
+        }
         let since = *self.idle_since.get_or_insert_with(|| {
             (self.settings.tell)(&Report::Idle { why: format!("no jobs in the queues of {}", self.server) });
             Instant::now()
@@ -201,8 +217,12 @@ impl Debci {
     }
 
     fn sleep(&self, time: Duration) {
+        self.sleep_unless(time, &|| false);
+    }
+
+    fn sleep_unless(&self, time: Duration, enough: &dyn Fn() -> bool) {
         let began = Instant::now();
-        while began.elapsed() < time && !self.settings.stop.load(Ordering::Relaxed) {
+        while began.elapsed() < time && !self.settings.stop.load(Ordering::Relaxed) && !enough() {
             thread::sleep(time.min(Duration::from_millis(100)));
         }
     }
@@ -224,9 +244,9 @@ impl JobSource for Debci {
         self.server.clone()
     }
 
-    fn ready(&mut self, machine: &Machine, interrupted: Option<&InterruptedJob>) -> Result<(), Advice> {
-        if let Some(interrupted) = interrupted.filter(|interrupted| interrupted.record.source == self.name()) {
-            self.problem(interrupted.describe(), "the broker hands it out again");
+    fn ready(&mut self, machine: &Machine, interrupted: &[InterruptedJob]) -> Result<(), Advice> {
+        for job in interrupted.iter().filter(|interrupted| interrupted.record.source == self.name()) {
+            self.problem(job.describe(), "the broker hands it out again");
         }
         self.machine.clone_from(&machine.name);
         let Settings { architecture, backend, .. } = &self.settings;
@@ -258,9 +278,9 @@ impl JobSource for Debci {
         self.tidy()
     }
 
-    fn claim(&mut self) -> Result<Claim, Advice> {
-        let Some(broker) = self.broker.clone() else { return Ok(self.rest()) };
-        match broker.take() {
+    fn claim(&mut self, room: &Room<'_>) -> Result<Claim, Advice> {
+        let Some(broker) = self.broker.clone() else { return Ok(self.rest(room)) };
+        match broker.take_from_any(&self.with_room(room)) {
             Ok(Some(message)) => {
                 self.say(String::new());
                 (self.idle_since, self.backoff) = (None, self.settings.timeouts.backoff());
@@ -270,23 +290,19 @@ impl JobSource for Debci {
                 self.say(String::new());
                 self.backoff = self.settings.timeouts.backoff();
                 self.tidy()?;
-                Ok(self.rest())
+                Ok(self.rest(room))
             }
             Err(error) => {
                 self.say(format!("no jobs from {}: {}", self.server, Advice::of(&error).in_one_line()));
                 let pause = self.backoff.next_pause();
-                self.sleep(pause);
+                self.sleep_unless(pause, &|| room.is_over());
                 Ok(Claim::Nothing)
             }
         }
     }
 
-    fn started(&mut self, _: &Assignment) -> Result<(), Advice> {
-        Ok(())
-    }
-
-    fn log(&mut self, _: &[u8]) -> Result<(), Advice> {
-        Ok(()) // it is in the result
+    fn started(&mut self, _: &Assignment) -> Result<Box<dyn Progress>, Advice> {
+        Ok(Box::new(())) // the log is in the result
     }
 
     /// A result is durable once it is in the outbox; the broker gives its job out until it has the result.
@@ -294,7 +310,8 @@ impl JobSource for Debci {
         let stored_at = assignment.storage.as_ref().map(|place| place.of(&delivery.job, delivery.sha256));
         let lease = assignment.lease.as_deref();
         self.outbox.put_stored(&self.server, lease, delivery, stored_at).map_err(outbox)?;
-        let (Some(current), Some(waiting)) = (self.current.take(), self.waiting(assignment.name())?) else {
+        let current = self.current.remove(assignment.name());
+        let (Some(current), Some(waiting)) = (current, self.waiting(assignment.name())?) else {
             return Ok(());
         };
         if self.send_waiting(&current, &waiting)? == Sent::NotOurs {
@@ -304,8 +321,8 @@ impl JobSource for Debci {
         Ok(())
     }
 
-    fn give_back(&mut self, _assignment: &Assignment, reason: GiveBackReason, message: &str) -> Result<(), Advice> {
-        let Some(current) = self.current.take() else { return Ok(()) };
+    fn give_back(&mut self, assignment: &Assignment, reason: GiveBackReason, message: &str) -> Result<(), Advice> {
+        let Some(current) = self.current.remove(assignment.name()) else { return Ok(()) };
         if reason.excludes_machine() {
             // debci cannot keep a job from one worker only: it would come back at once.
             self.refuse(&current, message);

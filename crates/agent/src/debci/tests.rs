@@ -2,6 +2,7 @@ mod lab;
 mod once;
 
 use super::*;
+use crate::allocation::Allocation;
 use protocol::Source;
 
 type Failure = Box<dyn std::error::Error>;
@@ -21,6 +22,12 @@ fn settings(data: &std::path::Path) -> Result<Settings> {
         tell: Arc::new(|_| ()),
         stop: Arc::new(AtomicBool::new(false)),
     })
+}
+
+/// Asks for a job for an idle machine with a GPU.
+fn claimed(debci: &mut Debci) -> std::result::Result<Claim, Advice> {
+    let machine = Machine { gpus: gpu::simulate("gfx1030").expect("a target"), ..Machine::default() };
+    debci.claim(&Room::all_of(&Allocation::new(&machine, None)))
 }
 
 fn debci(data: &std::path::Path) -> Result<Debci> {
@@ -50,9 +57,9 @@ fn a_job_with_a_result_is_not_run_again_after_a_restart() -> Result {
 fn a_machine_without_a_gpu_takes_nothing_and_says_so() -> Result {
     let data = tempfile::tempdir()?;
     let mut debci = debci(data.path())?;
-    debci.ready(&Machine::default(), None).map_err(|error| error.what)?;
+    debci.ready(&Machine::default(), &[]).map_err(|error| error.what)?;
     assert!(debci.told.contains("this machine has none") && debci.broker.is_none());
-    assert!(matches!(debci.claim(), Ok(Claim::Nothing)));
+    assert!(matches!(claimed(&mut debci), Ok(Claim::Nothing)));
     Ok(())
 }
 
@@ -61,8 +68,8 @@ fn a_broker_that_is_away_is_told_and_asked_again() -> Result {
     let data = tempfile::tempdir()?;
     let mut debci = debci(data.path())?;
     let machine = Machine { gpus: gpu::simulate("gfx1030")?, ..Machine::default() };
-    debci.ready(&machine, None).map_err(|error| error.what)?;
-    assert!(matches!(debci.claim(), Ok(Claim::Nothing)));
+    debci.ready(&machine, &[]).map_err(|error| error.what)?;
+    assert!(matches!(claimed(&mut debci), Ok(Claim::Nothing)));
     assert!(debci.told.starts_with("no jobs from amqp://127.0.0.1:1/x: 127.0.0.1:1 does not answer"), "{}", debci.told);
     Ok(())
 }

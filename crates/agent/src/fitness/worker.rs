@@ -30,8 +30,8 @@ pub struct Worker<P> {
     gpus: Option<BTreeSet<String>>,
     /// The same GPUs, simulated or not.
     known: Vec<Gpu>,
-    /// Whether ROCm has found all of them since the start, and since the last job.
-    proven: bool,
+    /// Ids of those that ROCm was not asked for since the start, or since their last job.
+    to_prove: BTreeSet<String>,
     /// The reason for a restart that is needed because a GPU was left out.
     restart: Option<String>,
     /// The defect that restarts do not fix.
@@ -44,12 +44,13 @@ impl<P: Probe> Worker<P> {
     pub fn new(probe: P, record: RestartRecord, inventory: &Inventory) -> Self {
         let gpus = (!inventory.simulated).then(|| ids(inventory));
         let known = inventory.gpus.clone();
+        let to_prove = ids(inventory);
         Self {
             probe,
             record,
             gpus,
             known,
-            proven: false,
+            to_prove,
             restart: None,
             given_up: None,
             backoff: Backoff::new(FIRST_PAUSE, LONGEST_PAUSE),
@@ -77,18 +78,18 @@ impl<P: Probe> Worker<P> {
         is_missing.then(|| Defect::new(what, advice))
     }
 
-    /// Asks ROCm: at the start, after each job, and whenever the machine was not fit.
-    fn unproven(&mut self) -> Option<Defect> {
-        let usable = self.gpus.as_ref().map_or(0, BTreeSet::len);
-        if self.proven || usable == 0 {
+    /// Asks ROCm: at the start, after each job, and whenever the machine was not fit. GPUs of running jobs are left alone.
+    fn unproven(&mut self, busy: &BTreeSet<String>) -> Option<Defect> {
+        let usable = self.gpus.as_ref().map_or(0, |gpus| gpus.difference(busy).count());
+        if usable == 0 || self.to_prove.is_subset(busy) {
             return None;
         }
         // Not those that are left out: the machine was restarted because of them.
-        let mine = self.mine();
+        let mine = self.mine(busy);
         let answer = self.probe.rocminfo(mine.as_deref());
         let mut defect = checks::rocminfo(&answer, usable);
         if let (Some(_), Ok(Answer::Ended { success: false, .. } | Answer::Late { stuck: false })) = (&defect, &answer)
-            && let Some(culprit) = self.culprit()
+            && let Some(culprit) = self.culprit(busy)
         {
             let why = "rocminfo fails with it, and works without it";
             self.leave_out(&culprit, why);
@@ -100,25 +101,31 @@ impl<P: Probe> Worker<P> {
             });
         }
         if defect.is_none() {
-            defect = self.computes();
+            defect = self.computes(busy);
         }
-        self.proven = defect.is_none();
+        if defect.is_none() {
+            self.to_prove.retain(|gpu| busy.contains(gpu));
+        }
         defect
     }
 
-    /// The indexes of the GPUs that jobs get, in ROCm's order; `None` if those are all.
-    fn mine(&mut self) -> Option<Vec<usize>> {
+    /// Whether a GPU gets jobs, and no running job has it.
+    fn is_idle(&self, gpu: &Gpu, busy: &BTreeSet<String>) -> bool {
+        !busy.contains(&gpu.id) && self.known.iter().any(|known| known.id == gpu.id)
+    }
+
+    /// The indexes of the idle GPUs that jobs get, in ROCm's order; `None` if those are all.
+    fn mine(&mut self, busy: &BTreeSet<String>) -> Option<Vec<usize>> {
         let all = self.probe.gpus().gpus;
-        let is_known = |gpu: &Gpu| self.known.iter().any(|known| known.id == gpu.id);
         let mine: Vec<usize> =
-            all.iter().enumerate().filter(|(_, gpu)| is_known(gpu)).map(|(index, _)| index).collect();
+            all.iter().enumerate().filter(|(_, gpu)| self.is_idle(gpu, busy)).map(|(index, _)| index).collect();
         (mine.len() < all.len()).then_some(mine)
     }
 
     /// Finds the one GPU of several without which rocminfo works.
-    fn culprit(&mut self) -> Option<Gpu> {
+    fn culprit(&mut self, busy: &BTreeSet<String>) -> Option<Gpu> {
         let all = self.probe.gpus().gpus;
-        let mine = self.mine().unwrap_or_else(|| (0..all.len()).collect());
+        let mine = self.mine(busy).unwrap_or_else(|| (0..all.len()).collect());
         if mine.len() < 2 {
             return None;
         }
@@ -129,11 +136,13 @@ impl<P: Probe> Worker<P> {
         })
     }
 
-    /// Runs a small kernel on each GPU. One of several where that fails is left out.
-    fn computes(&mut self) -> Option<Defect> {
+    /// Runs a small kernel on each idle GPU. One of several where that fails is left out.
+    fn computes(&mut self, busy: &BTreeSet<String>) -> Option<Defect> {
         let all = self.probe.gpus().gpus;
-        for (index, gpu) in all.iter().enumerate().filter(|(_, gpu)| self.known.iter().any(|known| known.id == gpu.id))
-        {
+        for (index, gpu) in all.iter().enumerate() {
+            if !self.is_idle(gpu, busy) {
+                continue;
+            }
             // Once may be chance, such as a slow disk at the first start; being left out lasts.
             if checks::compute(&self.probe.compute(index), &gpu.id).is_none() {
                 continue;
@@ -226,7 +235,7 @@ impl<P: Probe> Worker<P> {
 }
 
 impl<P: Probe> Fitness for Worker<P> {
-    fn qualify(&mut self) -> Vec<Defect> {
+    fn qualify(&mut self, busy: &BTreeSet<String>) -> Vec<Defect> {
         let mut defects: Vec<Defect> = self.given_up.iter().cloned().collect();
         let room = self.probe.room();
         defects.extend(checks::data(self.probe.data(), &room));
@@ -237,7 +246,7 @@ impl<P: Probe> Fitness for Worker<P> {
         defects.extend(checks::memory(&self.probe.memory()));
         match self.missing() {
             Some(defect) => defects.push(defect),
-            None => defects.extend(self.unproven()),
+            None => defects.extend(self.unproven(busy)),
         }
         if defects.is_empty() {
             self.backoff.reset();
@@ -248,7 +257,7 @@ impl<P: Probe> Fitness for Worker<P> {
     fn check(&mut self, ended: EndedJob) -> Option<String> {
         let EndedJob { verdict, stuck, contained, gpus, mut faulty } = ended;
         // A job without GPUs has done nothing to them.
-        self.proven &= gpus.is_empty();
+        self.to_prove.extend(gpus.iter().cloned());
         let (gone, why) = self.gone();
         if !gone.is_empty() {
             let missing = self.record.missing().union(&gone).cloned().collect();

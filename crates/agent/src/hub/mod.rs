@@ -11,10 +11,11 @@ mod stream;
 mod tests;
 mod transport;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -27,10 +28,11 @@ use self::heartbeats::HeartbeatThread;
 use self::link::Link;
 use self::stream::LogStream;
 use self::transport::HubTransport;
+use crate::allocation::Offer;
 use crate::identity;
-use crate::job_source::{Assignment, Claim, Delivery, End, JobSource, TestbedOptions};
+use crate::job_source::{Assignment, Claim, Delivery, End, JobSource, Progress, Room, TestbedOptions};
 use crate::outbox::Outbox;
-use crate::running::{InterruptedJob, MAX_LOSSES_PER_MACHINE};
+use crate::running::InterruptedJob;
 use crate::timeouts::Timeouts;
 use crate::uploader::{Tell, Uploader};
 use appliance::report::Report;
@@ -59,6 +61,44 @@ pub struct HubOptions {
     pub tell: Tell,
 }
 
+/// A claim that was sent.
+struct Asked {
+    /// What it offers.
+    offer: Offer,
+    /// How long the hub may wait with its answer.
+    wait: Duration,
+    began: Instant,
+    answer: Receiver<Result<Option<Claimed>, ClientError>>,
+}
+
+/// What became of waiting for the answer to a claim.
+enum Waited {
+    /// It came.
+    Answered(Asked, Result<Option<Claimed>, ClientError>),
+    /// It is not to be waited for any longer.
+    Enough,
+    /// There is no thread for it.
+    Failed,
+}
+
+/// The log and the phases of a job on their way to the hub.
+struct HubProgress {
+    lease: String,
+    log: LogStream,
+    heartbeats: HeartbeatThread,
+}
+
+impl Progress for HubProgress {
+    fn phase(&mut self, text: &str) {
+        self.heartbeats.phase(&self.lease, text);
+    }
+
+    fn log(&mut self, bytes: &[u8]) -> Result<(), Advice> {
+        self.log.push(bytes);
+        Ok(())
+    }
+}
+
 /// A hub as job source and result sink.
 pub struct Hub {
     options: HubOptions,
@@ -71,8 +111,12 @@ pub struct Hub {
     request: String,
     longest_wait: Duration,
     lease_time: Duration,
-    lease: Option<String>,
-    streams: Vec<LogStream>,
+    /// The claim that is on its way.
+    asked: Option<Asked>,
+    /// Logs of running jobs, by their leases.
+    logs: BTreeMap<String, LogStream>,
+    /// Logs of jobs that have ended, as far as they are not sent yet.
+    rests: Vec<LogStream>,
     /// The last reported reason why there are no jobs; empty if there are.
     paused: String,
 }
@@ -107,8 +151,9 @@ impl Hub {
             request: request_id()?,
             longest_wait: options.timeouts.claim,
             lease_time: Duration::from_secs(60),
-            lease: None,
-            streams: Vec::new(),
+            asked: None,
+            logs: BTreeMap::new(),
+            rests: Vec::new(),
             paused: String::new(),
             options,
         })
@@ -120,8 +165,13 @@ impl Hub {
 
     /// Waits, but returns early when the machine is to stop.
     fn pause(&self, time: Duration) {
+        self.pause_unless(time, &|| false);
+    }
+
+    /// Likewise, and when there is something else to do.
+    fn pause_unless(&self, time: Duration, enough: &dyn Fn() -> bool) {
         let end = Instant::now() + time;
-        while !self.stopped() && Instant::now() < end {
+        while !self.stopped() && !enough() && Instant::now() < end {
             thread::sleep(end.saturating_duration_since(Instant::now()).min(Duration::from_millis(50)));
         }
     }
@@ -156,26 +206,44 @@ impl Hub {
         }
     }
 
-    /// Sends one claim, in a thread that can be abandoned.
-    fn claim_once(&self, wait: Duration) -> Option<Result<Option<Claimed>, ClientError>> {
+    /// Sends a claim, in a thread that can be abandoned.
+    fn ask(&self, offer: Offer, wait: Duration) -> Option<Asked> {
         let (sender, answer) = channel();
         let (link, request) = (Arc::clone(&self.link), self.request.clone());
-        let claim = protocol::api::Claim { request, wait: wait.as_secs(), gpus: None };
+        let all = protocol::api::Claim { request, wait: wait.as_secs(), ..protocol::api::Claim::default() };
+        let claim = if offer.is_all {
+            all
+        } else {
+            let gpus = Some(offer.gpus.clone());
+            protocol::api::Claim { gpus, without_gpu: offer.without_gpu, memory: Some(offer.memory), ..all }
+        };
         let started = thread::Builder::new().name("claim".into()).spawn(move || {
             // The receiver may be gone.
             let _ = sender.send(link.call(|client| client.claim(&claim)));
         });
-        if started.is_err() {
-            return None;
-        }
-        while !self.stopped() {
-            match answer.recv_timeout(Duration::from_millis(50)) {
-                Ok(outcome) => return Some(outcome),
+        started.ok().map(|_| Asked { offer, wait, began: Instant::now(), answer })
+    }
+
+    /// Waits for the answer to a claim of what is free. One that was sent before is waited for again, if it offered the
+    /// same; another with the same name takes its place at the hub.
+    fn wait_for_answer(&mut self, room: &Room<'_>, wait: Duration) -> Waited {
+        let Some(offer) = room.offer() else { return Waited::Enough };
+        let asked = match self.asked.take().filter(|asked| asked.offer == offer) {
+            Some(asked) => asked,
+            None => match self.ask(offer, wait) {
+                Some(asked) => asked,
+                None => return Waited::Failed,
+            },
+        };
+        while !self.stopped() && !room.is_over() {
+            match asked.answer.recv_timeout(Duration::from_millis(50)) {
+                Ok(outcome) => return Waited::Answered(asked, outcome),
                 Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Disconnected) => return Waited::Failed,
             }
         }
-        None
+        self.asked = Some(asked);
+        Waited::Enough
     }
 
     fn accept(&mut self, claimed: Claimed) -> Result<Claim, Advice> {
@@ -202,11 +270,13 @@ impl Hub {
         Ok(Claim::Job(Box::new(assignment)))
     }
 
-    fn close_stream(&mut self) {
-        if let Some(stream) = self.streams.last() {
-            stream.close();
+    /// Ends a job's log. What is left of it is still sent.
+    fn close_log(&mut self, assignment: &Assignment) {
+        if let Some(log) = assignment.lease.as_ref().and_then(|lease| self.logs.remove(lease)) {
+            log.close();
+            self.rests.push(log);
         }
-        self.streams.retain(|stream| !stream.is_over());
+        self.rests.retain(|log| !log.is_over());
     }
 
     /// Reports on the screen that the machine was paused at the hub, or that this is over.
@@ -228,7 +298,7 @@ impl Hub {
     }
 
     /// Registers together with the results still to be delivered, and keeps their leases alive.
-    fn enter(&mut self, machine: &Machine, interrupted: Option<&InterruptedJob>) -> Result<(), Advice> {
+    fn enter(&mut self, machine: &Machine, interrupted: &[InterruptedJob]) -> Result<(), Advice> {
         let io = |error| Advice::new(format!("hub: {error}"), "look at the data partition");
         let id = identity::worker_id(Path::new("/"), &self.options.data).map_err(io)?;
         let waiting = self.outbox.waiting().map_err(io)?;
@@ -236,10 +306,13 @@ impl Hub {
         let ours = ours.filter(|waiting| waiting.result.refused.is_none());
         let mut holding: Vec<String> = ours.filter_map(|waiting| waiting.result.lease.clone()).collect();
         let to_deliver = holding.clone();
+        let name = self.name();
+        let interrupted = interrupted.iter().filter(|interrupted| interrupted.record.source == name);
         // A job with a result was not lost, whatever the journal says.
-        let interrupted = interrupted.filter(|interrupted| interrupted.record.source == self.name());
-        let lost = interrupted.and_then(|interrupted| Some((interrupted, interrupted.record.lease.clone()?)));
-        let lost = lost.filter(|(_, lease)| !holding.contains(lease));
+        let lost: Vec<(&InterruptedJob, String)> = interrupted
+            .filter_map(|interrupted| Some((interrupted, interrupted.record.lease.clone()?)))
+            .filter(|(_, lease)| !to_deliver.contains(lease))
+            .collect();
         holding.extend(lost.iter().map(|(_, lease)| lease.clone()));
         self.link.introduce(Register {
             version: protocol::VERSION,
@@ -253,8 +326,8 @@ impl Hub {
         for lease in to_deliver {
             self.heartbeats.hold(&lease, "delivering the result", None, self.lease_time);
         }
-        if let Some((interrupted, lease)) = lost {
-            let kills = interrupted.times >= MAX_LOSSES_PER_MACHINE;
+        for (interrupted, lease) in lost {
+            let kills = interrupted.losses.is_killer();
             let reason = if kills { GiveBackReason::MachineKiller } else { GiveBackReason::Other };
             self.give_back_lease(&lease, reason, &interrupted.describe());
         }
@@ -274,7 +347,7 @@ impl JobSource for Hub {
         Some(self.name())
     }
 
-    fn ready(&mut self, machine: &Machine, interrupted: Option<&InterruptedJob>) -> Result<(), Advice> {
+    fn ready(&mut self, machine: &Machine, interrupted: &[InterruptedJob]) -> Result<(), Advice> {
         self.enter(machine, interrupted)
     }
 
@@ -283,68 +356,62 @@ impl JobSource for Hub {
         Ok(())
     }
 
-    fn claim(&mut self) -> Result<Claim, Advice> {
+    fn claim(&mut self, room: &Room<'_>) -> Result<Claim, Advice> {
         let finite = self.options.when_done == WhenDone::PowerOff;
         let wait = if finite { self.options.timeouts.last_claim.min(self.longest_wait) } else { self.longest_wait };
-        let began = Instant::now();
-        let outcome = self.claim_once(wait);
-        if let Some(outcome) = &outcome {
-            self.tell_paused(outcome.as_ref().err());
-        }
+        let (asked, outcome) = match self.wait_for_answer(room, wait) {
+            Waited::Answered(asked, outcome) => (asked, outcome),
+            Waited::Enough => return Ok(Claim::Nothing),
+            Waited::Failed => {
+                self.pause_unless(self.options.timeouts.first_pause, &|| room.is_over());
+                return Ok(Claim::Nothing);
+            }
+        };
+        self.tell_paused(outcome.as_ref().err());
         match outcome {
-            Some(Ok(Some(claimed))) => return self.accept(claimed),
-            Some(Ok(None)) => {
+            Ok(Some(claimed)) => return self.accept(claimed),
+            Ok(None) => {
+                let wait = asked.wait;
                 // A hub that is going away answers early.
-                let whole = began.elapsed() >= wait.mul_f64(0.9);
+                let whole = asked.began.elapsed() >= wait.mul_f64(0.9);
                 if finite && whole {
                     let why = format!("{} had no job for {} s, and when-done=power-off", self.name(), wait.as_secs());
                     return Ok(Claim::End(why));
                 }
                 if !whole {
-                    self.pause(self.options.timeouts.first_pause);
+                    self.pause_unless(self.options.timeouts.first_pause, &|| room.is_over());
                 }
             }
-            Some(Err(ClientError::Refused(problem))) if problem.code == ProblemCode::RetryGpus => {
+            Err(ClientError::Refused(problem)) if problem.code == ProblemCode::RetryGpus => {
                 return Ok(Claim::RetryGpus(problem.retry.map(|retry| retry.gpus).unwrap_or_default()));
             }
-            Some(Err(error)) if error.code() == Some(ProblemCode::LeaseOver) => self.request = request_id()?,
-            Some(Err(error)) => {
+            Err(error) if error.code() == Some(ProblemCode::LeaseOver) => self.request = request_id()?,
+            Err(error) => {
                 let timeouts = &self.options.timeouts;
                 // The loop asks again; each time is a new call.
                 let pause = if error.is_passing() { timeouts.longest_pause / 10 } else { timeouts.longest_pause };
-                self.pause(pause.max(timeouts.first_pause));
+                self.pause_unless(pause.max(timeouts.first_pause), &|| room.is_over());
             }
-            None => self.pause(self.options.timeouts.first_pause),
         }
         Ok(Claim::Nothing)
     }
 
-    fn started(&mut self, assignment: &Assignment) -> Result<(), Advice> {
-        self.lease.clone_from(&assignment.lease);
-        if let Some(lease) = &assignment.lease {
-            match LogStream::start(Arc::clone(&self.link), lease.clone(), self.options.timeouts.clone()) {
-                Ok(stream) => self.streams.push(stream),
-                Err(error) => self.problem(format!("starting a thread: {error}"), "the log is in the bundle only"),
+    fn started(&mut self, assignment: &Assignment) -> Result<Box<dyn Progress>, Advice> {
+        let Some(lease) = assignment.lease.clone() else { return Ok(Box::new(())) };
+        match LogStream::start(Arc::clone(&self.link), lease.clone(), self.options.timeouts.clone()) {
+            Ok(log) => {
+                self.logs.insert(lease.clone(), log.clone());
+                Ok(Box::new(HubProgress { lease, log, heartbeats: self.heartbeats.clone() }))
+            }
+            Err(error) => {
+                self.problem(format!("starting a thread: {error}"), "the log is in the bundle only");
+                Ok(Box::new(()))
             }
         }
-        Ok(())
-    }
-
-    fn phase(&mut self, text: &str) {
-        if let Some(lease) = &self.lease {
-            self.heartbeats.phase(lease, text);
-        }
-    }
-
-    fn log(&mut self, bytes: &[u8]) -> Result<(), Advice> {
-        if let Some(stream) = self.streams.last() {
-            stream.push(bytes);
-        }
-        Ok(())
     }
 
     fn deliver(&mut self, assignment: &Assignment, delivery: &Delivery) -> Result<(), Advice> {
-        self.close_stream();
+        self.close_log(assignment);
         match self.outbox.put(self.link.address(), assignment.lease.as_deref(), delivery) {
             Ok(_) => {
                 if let Some(lease) = &assignment.lease {
@@ -364,7 +431,7 @@ impl JobSource for Hub {
     }
 
     fn give_back(&mut self, assignment: &Assignment, reason: GiveBackReason, message: &str) -> Result<(), Advice> {
-        self.close_stream();
+        self.close_log(assignment);
         if let Some(lease) = &assignment.lease {
             self.give_back_lease(lease, reason, message);
         }
@@ -372,14 +439,16 @@ impl JobSource for Hub {
     }
 
     fn end(&mut self, end: &End) -> Result<(), Advice> {
-        self.close_stream();
+        if let Some(Ok(Ok(Some(claimed)))) = self.asked.take().map(|asked| asked.answer.try_recv()) {
+            self.give_back_lease(&claimed.lease, GiveBackReason::ShuttingDown, "the machine takes no more jobs");
+        }
         let (until, lasting) = (Instant::now() + self.options.timeouts.farewell, self.outbox.is_lasting());
         let late = || Instant::now() >= until;
         // Results in memory would be lost: only a person at the machine may decide that.
         let hurried = *end == End::Stopped || lasting;
         let enough = || self.stopped() && late() || hurried && late();
         let drained = self.uploader.as_ref().is_none_or(|uploader| uploader.drained(&enough));
-        let heard = || self.streams.iter().all(LogStream::is_over) && self.heartbeats.has_reported();
+        let heard = || self.rests.iter().all(LogStream::is_over) && self.heartbeats.has_reported();
         while !late() && !heard() {
             thread::sleep(Duration::from_millis(20));
         }
@@ -405,8 +474,8 @@ impl Drop for Hub {
             uploader.finish();
         }
         self.heartbeats.finish();
-        for stream in &self.streams {
-            stream.close();
+        for log in self.logs.values().chain(&self.rests) {
+            log.close();
         }
     }
 }

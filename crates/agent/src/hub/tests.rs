@@ -1,6 +1,7 @@
 //! Tests of the agent with a real hub, and with failures between the two.
 
 mod network;
+mod several;
 mod support;
 
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 use super::*;
-use crate::running::RunningJob;
+use crate::allocation::Allocation;
+use crate::running::{Losses, RunningJob};
 use protocol::{ResultList, Verdict};
 
 const LIST: &str =
@@ -40,13 +41,19 @@ impl Machine {
         let (job, summary) = (assignment.job.id.clone(), "1 passed".to_owned());
         let delivery =
             Delivery { job, verdict: Verdict::Pass, summary, bundle, size: 4, sha256: sha256::Digest::of("") };
-        stick.started(assignment).unwrap();
+        drop(stick.started(assignment).unwrap());
         stick.deliver(assignment, &delivery).unwrap();
     }
 }
 
+/// Asks for a job for an idle machine with a GPU.
+fn claimed(stick: &mut Stick) -> Claim {
+    let machine = protocol::Machine { gpus: gpu::simulate("gfx1030").unwrap(), ..protocol::Machine::default() };
+    stick.claim(&Room::all_of(&Allocation::new(&machine, None))).unwrap()
+}
+
 fn claim(stick: &mut Stick) -> Option<Box<Assignment>> {
-    match stick.claim().unwrap() {
+    match claimed(stick) {
         Claim::Job(assignment) => Some(assignment),
         Claim::Nothing | Claim::RetryGpus(_) => None,
         Claim::End(why) => {
@@ -97,8 +104,9 @@ fn what_ran_when_the_machine_died_is_written_down_and_run_again() {
     let mut stick = machine.started();
     let source = stick.name();
     let record = RunningJob { job: "gzip".into(), lease: None, source, gpus: vec![], boot: String::new() };
-    let interrupted = InterruptedJob { record, times: 1, rebooted: true };
-    stick.ready(&protocol::Machine::default(), Some(&interrupted)).unwrap();
+    let losses = Losses { alone: 1, beside: 0 };
+    let interrupted = InterruptedJob { record, losses, others: 0, rebooted: true };
+    stick.ready(&protocol::Machine::default(), std::slice::from_ref(&interrupted)).unwrap();
     assert!(machine.summary().jobs[0].interruptions[0].starts_with("the machine stopped or hung while job gzip ran"));
     let assignment = claim(&mut stick).unwrap();
     assert_eq!(assignment.job.id, "gzip");
@@ -106,7 +114,7 @@ fn what_ran_when_the_machine_died_is_written_down_and_run_again() {
     assert_eq!((machine.summary().jobs.len(), machine.summary().jobs[0].interruptions.len()), (1, 1));
     // That of a hub's job says nothing here.
     let other = InterruptedJob { record: RunningJob { source: "the hub".into(), ..interrupted.record }, ..interrupted };
-    stick.ready(&protocol::Machine::default(), Some(&other)).unwrap();
+    stick.ready(&protocol::Machine::default(), &[other]).unwrap();
     assert_eq!(machine.summary().jobs[0].interruptions.len(), 1);
 }
 
@@ -134,12 +142,12 @@ fn an_idle_machine_waits_unless_it_is_to_power_off() {
     let assignment = claim(&mut stick).unwrap();
     machine.deliver(&mut stick, &assignment);
     stick.stop.store(true, Ordering::Relaxed);
-    assert!(matches!(stick.claim(), Ok(Claim::Nothing)));
+    assert!(matches!(claimed(&mut stick), Claim::Nothing));
     stick.when_done = WhenDone::PowerOff;
-    assert!(matches!(stick.claim(), Ok(Claim::End(_))));
+    assert!(matches!(claimed(&mut stick), Claim::End(_)));
     // Power is not switched off where that would lose the results.
     stick.lasting = false;
-    assert!(matches!(stick.claim(), Ok(Claim::Nothing)));
+    assert!(matches!(claimed(&mut stick), Claim::Nothing));
 }
 
 #[test]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::allocation::Allocation;
 use protocol::Verdict;
 use sha256::Digest;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -64,14 +65,15 @@ fn open(address: &str, data: &Path) -> UrlList {
         stop: &Arc::default(),
     })
     .unwrap();
-    list.ready(&Machine { name: "lab.4".into(), ..Machine::default() }, None).unwrap();
+    list.ready(&Machine { name: "lab.4".into(), ..Machine::default() }, &[]).unwrap();
     list
 }
 
 fn run(list: &mut UrlList, data: &Path) -> Vec<String> {
     let mut ran = Vec::new();
     loop {
-        match list.claim().unwrap() {
+        let allocation = Allocation::new(&Machine::default(), None);
+        match list.claim(&Room::all_of(&allocation)).unwrap() {
             Claim::Job(assignment) => {
                 let bundle = data.join("made");
                 std::fs::write(&bundle, "abc").unwrap();

@@ -55,7 +55,7 @@ impl Tx<'_> {
             problem.retry = Some(Box::new(RetryGpus { gpus: gpus.clone() }));
             return Err(problem.into());
         }
-        let offer = Offer::new(&known.machine, claim.gpus.as_deref());
+        let offer = Offer::of(&known.machine, claim);
         if let Some(number) = self.state.queue.best(&offer, worker) {
             return Ok(ClaimAnswer::Given(Box::new(self.grant(number, worker, &claim.request)?)));
         }

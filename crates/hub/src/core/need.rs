@@ -1,6 +1,7 @@
 //! Requirements of jobs, free resources of machines, and whether they match.
 
 use gpu::{Inventory, Target};
+use protocol::api::Claim;
 use protocol::{GpuNeed, Job, Machine};
 
 /// A job's requirements. Jobs with the same requirements wait in the same queue.
@@ -14,7 +15,12 @@ pub(crate) struct Need {
 /// The free resources of a machine.
 #[derive(Debug, Clone)]
 pub(crate) struct Offer {
-    inventory: Inventory,
+    /// The free GPUs.
+    free: Inventory,
+    /// How many GPUs it has, busy or not.
+    gpus: usize,
+    /// Whether a job that gets no GPU can begin.
+    without_gpu: bool,
     memory: u64,
 }
 
@@ -22,6 +28,8 @@ pub(crate) struct Offer {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct OfferKey {
     targets: Vec<Target>,
+    gpus: usize,
+    without_gpu: bool,
     memory: u64,
 }
 
@@ -31,19 +39,22 @@ impl Need {
     }
 
     /// Whether a machine with this offer can take the job. A job without a GPU, and one that does not say, may go to
-    /// any machine, even one with GPUs: it does not wait for a better suited one.
+    /// any machine, even one with GPUs: it does not wait for a better suited one. One that does not say waits for a GPU
+    /// of a machine whose GPUs are busy.
     pub(crate) fn fits(&self, offer: &Offer) -> bool {
-        self.fits_in(&offer.inventory, offer.memory)
+        let wanted = match self.gpu {
+            GpuNeed::None => 0,
+            GpuNeed::IfThere => (self.gpus as usize).min(offer.gpus),
+            GpuNeed::Any | GpuNeed::Targets(_) => self.gpus as usize,
+        };
+        let has_place = if wanted == 0 { offer.without_gpu } else { self.gpu.matching(&offer.free).len() >= wanted };
+        offer.memory >= self.memory && has_place
     }
 
     /// Whether the machine could take the job if it were idle.
     pub(crate) fn fits_machine(&self, machine: &Machine) -> bool {
-        self.fits_in(&machine.gpus, machine.memory)
-    }
-
-    fn fits_in(&self, inventory: &Inventory, memory: u64) -> bool {
-        memory >= self.memory
-            && (!self.gpu.is_required() || self.gpu.matching(inventory).len() as u64 >= u64::from(self.gpus))
+        machine.memory >= self.memory
+            && (!self.gpu.is_required() || self.gpu.matching(&machine.gpus).len() as u64 >= u64::from(self.gpus))
     }
 
     /// The requirements in words; empty if there are none.
@@ -60,19 +71,27 @@ impl Need {
 }
 
 impl Offer {
-    /// The offer of a machine with these GPUs free; all of them if `free` is not given.
-    pub(crate) fn new(machine: &Machine, free: Option<&[String]>) -> Self {
-        let mut inventory = machine.gpus.clone();
-        if let Some(free) = free {
-            inventory.gpus.retain(|gpu| free.contains(&gpu.id));
+    /// The offer of an idle machine.
+    pub(crate) fn all(machine: &Machine) -> Self {
+        let free = machine.gpus.clone();
+        Self { gpus: free.gpus.len(), free, without_gpu: true, memory: machine.memory }
+    }
+
+    /// What a machine has free, as its claim says.
+    pub(crate) fn of(machine: &Machine, claim: &Claim) -> Self {
+        let mut offer = Self::all(machine);
+        if let Some(free) = &claim.gpus {
+            offer.free.gpus.retain(|gpu| free.contains(&gpu.id));
+            offer.without_gpu = claim.without_gpu;
+            offer.memory = claim.memory.unwrap_or(machine.memory).min(machine.memory);
         }
-        Self { inventory, memory: machine.memory }
+        offer
     }
 
     pub(crate) fn key(&self) -> OfferKey {
-        let mut targets: Vec<Target> = self.inventory.gpus.iter().map(|gpu| gpu.target).collect();
+        let mut targets: Vec<Target> = self.free.gpus.iter().map(|gpu| gpu.target).collect();
         targets.sort_unstable();
-        OfferKey { targets, memory: self.memory }
+        OfferKey { targets, gpus: self.gpus, without_gpu: self.without_gpu, memory: self.memory }
     }
 }
 
@@ -82,8 +101,8 @@ mod tests {
 
     fn fits(job: &str, gpus: &str, memory: u64) -> bool {
         let job: Job = serde_json::from_str(job).expect("a job");
-        let inventory = if gpus.is_empty() { Inventory::default() } else { gpu::simulate(gpus).expect("targets") };
-        Need::of(&job).fits(&Offer { inventory, memory })
+        let gpus = if gpus.is_empty() { Inventory::default() } else { gpu::simulate(gpus).expect("targets") };
+        Need::of(&job).fits(&Offer::all(&Machine { gpus, memory, ..Machine::default() }))
     }
 
     #[test]
@@ -107,9 +126,28 @@ mod tests {
 
     #[test]
     fn only_free_gpus_count() {
-        let machine = Machine { gpus: gpu::simulate("gfx906,gfx1030").expect("targets"), ..Machine::default() };
-        let offer = Offer::new(&machine, Some(&["simulated-1".to_owned()]));
-        assert_eq!(offer.key().targets.iter().map(ToString::to_string).collect::<Vec<_>>(), ["gfx1030"]);
+        let gpus = gpu::simulate("gfx906,gfx1030").expect("targets");
+        let machine = Machine { gpus, memory: 4096, ..Machine::default() };
+        let with = |gpus: &[&str], without_gpu| {
+            let gpus = Some(gpus.iter().map(|&id| id.to_owned()).collect());
+            Offer::of(&machine, &Claim { gpus, without_gpu, memory: Some(2048), ..Claim::default() })
+        };
+        let (one, none) = (with(&["simulated-1"], false), with(&[], true));
+        assert_eq!(one.key().targets.iter().map(ToString::to_string).collect::<Vec<_>>(), ["gfx1030"]);
+        for (job, on_one, on_none) in [
+            (r#"{"package": "rocrand", "gpu": ["gfx1030"]}"#, true, false),
+            (r#"{"package": "rocrand", "gpu": ["gfx906"]}"#, false, false),
+            (r#"{"package": "rccl", "gpu": "any", "gpus": 2}"#, false, false),
+            // It would be another test without a GPU.
+            (r#"{"package": "gzip"}"#, true, false),
+            (r#"{"package": "gzip", "gpu": "none"}"#, false, true),
+            (r#"{"package": "gzip", "gpu": "none", "memory": 4096}"#, false, false),
+        ] {
+            let job: Job = serde_json::from_str(job).expect("a job");
+            let need = Need::of(&job);
+            assert_eq!((need.fits(&one), need.fits(&none)), (on_one, on_none), "{job:?}");
+            assert!(need.fits_machine(&machine));
+        }
     }
 
     #[test]

@@ -97,7 +97,7 @@ mod tests {
     }
 
     fn offer(targets: &str) -> Offer {
-        Offer::new(&Machine { gpus: gpu::simulate(targets).expect("targets"), ..Machine::default() }, None)
+        Offer::all(&Machine { gpus: gpu::simulate(targets).expect("targets"), ..Machine::default() })
     }
 
     #[test]

@@ -119,7 +119,7 @@ mod tests {
             receivers.push(receiver);
             let machine = Machine { gpus: gpu::simulate(gpus).expect("targets"), ..Machine::default() };
             let waiter = Waiter { worker: worker.into(), request: "r".into(), answer };
-            waiters.insert(Offer::new(&machine, None), waiter);
+            waiters.insert(Offer::all(&machine), waiter);
         }
         waiters.remove_all_of("somebody else");
         drop(receivers.remove(0));

@@ -77,10 +77,7 @@ impl Tx<'_> {
         let online = self.now.saturating_sub(crate::clock::millis(self.config.offline_after));
         let need = crate::core::Need::of(job);
         self.state.workers.iter().any(|(id, other)| {
-            id != worker
-                && other.paused.is_none()
-                && other.seen_since(online)
-                && need.fits(&Offer::new(&other.machine, None))
+            id != worker && other.paused.is_none() && other.seen_since(online) && need.fits(&Offer::all(&other.machine))
         })
     }
 }

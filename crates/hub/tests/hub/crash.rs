@@ -56,7 +56,7 @@ impl Drop for Process {
 fn work(worker: &Worker, done: &AtomicUsize) {
     let patient = worker.client.clone().with_attempts(200);
     for number in 0.. {
-        let claim = Claim { request: format!("{}-{number}", worker.id), wait: 1, gpus: None };
+        let claim = Claim { request: format!("{}-{number}", worker.id), wait: 1, ..Claim::default() };
         let claimed = loop {
             if done.load(Ordering::SeqCst) >= JOBS {
                 return;

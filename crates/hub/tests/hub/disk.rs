@@ -108,14 +108,14 @@ fn a_disk_that_is_really_full_loses_nothing() -> Outcome {
     let error = worker.deliver(&claimed, Verdict::Pass).expect_err("no room");
     assert_eq!(error.code(), Some(ProblemCode::DiskFull), "{error}");
     // Requests that need the database are refused with a reason, unless its log still had room.
-    match worker.client.claim(&Claim { request: "x".into(), wait: 0, gpus: None }) {
+    match worker.client.claim(&Claim { request: "x".into(), wait: 0, ..Claim::default() }) {
         Ok(_) => {}
         Err(error) => assert!(error.is_passing(), "{error}"),
     }
     std::fs::remove_file(&filler)?;
     worker.deliver(&claimed, Verdict::Pass)?;
     assert_eq!(hub.people().job("gzip")?.state, JobState::Finished);
-    let again = worker.client.claim(&Claim { request: "x".into(), wait: 0, gpus: None })?;
+    let again = worker.client.claim(&Claim { request: "x".into(), wait: 0, ..Claim::default() })?;
     assert_eq!(again.map(|claimed| claimed.job.id).as_deref(), Some("sed"));
     drop(hub);
     Ok(())
@@ -148,7 +148,7 @@ fn a_hub_starts_on_a_full_disk_and_goes_on_when_there_is_room() -> Outcome {
     assert!(hub.get("/metrics").1.contains("rocbed_read_only 1\n"));
     assert_eq!(people.job("sed")?.state, JobState::Queued);
     let worker = hub.client().with_token(&worker).with_attempts(1);
-    let claim = Claim { request: "x".into(), wait: 0, gpus: None };
+    let claim = Claim { request: "x".into(), wait: 0, ..Claim::default() };
     for refused in [
         worker.claim(&claim).map(drop),
         people.add_jobs(&crate::support::add_request("[[job]]\npackage = \"tar\"\n")).map(drop),
@@ -207,8 +207,13 @@ fn a_database_that_finds_no_room_in_the_middle_of_a_transaction_loses_nothing() 
         let job = hub.people().add_jobs(&crate::support::add_request("[[job]]\npackage = \"gzip\"\n"));
         let job = job.map_err(|error| format!("{left}: adding: {error}"))?.jobs.remove(0);
         let request = format!("claim-{left}");
-        let claim =
-            || worker.client.clone().with_attempts(1).claim(&Claim { request: request.clone(), wait: 0, gpus: None });
+        let claim = || {
+            worker.client.clone().with_attempts(1).claim(&Claim {
+                request: request.clone(),
+                wait: 0,
+                ..Claim::default()
+            })
+        };
         fill(&filler);
         // The file is closed again, so that removing it frees its space.
         let length = std::fs::metadata(&filler)?.len().saturating_sub(left);

@@ -21,7 +21,7 @@ fn tokens_are_good_for_one_thing() -> Outcome {
     assert_eq!(code(hub.client().with_token("rocbed-admin-00").add_jobs(&request)), Some(ProblemCode::Unauthorized));
     assert_eq!(code(worker.client.add_jobs(&request)), Some(ProblemCode::Forbidden));
     assert_eq!(code(join.add_jobs(&request)), Some(ProblemCode::Forbidden));
-    let claim = protocol::api::Claim { request: "r".into(), wait: 0, gpus: None };
+    let claim = protocol::api::Claim { request: "r".into(), wait: 0, ..protocol::api::Claim::default() };
     assert_eq!(code(hub.people().claim(&claim)), Some(ProblemCode::Forbidden));
     assert_eq!(code(join.claim(&claim)), Some(ProblemCode::Forbidden));
     // A worker's token is for that worker only.

@@ -49,7 +49,7 @@ fn a_worker_that_waits_gets_the_job_when_it_comes() -> Outcome {
     let worker = hub.worker("w1", "gfx1030");
     let waiting = {
         let client = worker.client.clone();
-        let claim = protocol::api::Claim { request: "r1".into(), wait: 30, gpus: None };
+        let claim = protocol::api::Claim { request: "r1".into(), wait: 30, ..protocol::api::Claim::default() };
         std::thread::spawn(move || client.claim(&claim))
     };
     // The job is added only when the metrics show that the claim is waiting.
@@ -88,7 +88,7 @@ fn a_worker_that_is_paused_gets_nothing_until_it_is_resumed() -> Outcome {
     let worker = hub.worker("w1", "gfx1030");
     let waiting = {
         let client = worker.client.clone();
-        let claim = Claim { request: "r1".into(), wait: 30, gpus: None };
+        let claim = Claim { request: "r1".into(), wait: 30, ..Claim::default() };
         std::thread::spawn(move || client.claim(&claim))
     };
     while !hub.get("/metrics").1.contains("rocbed_claims_waiting 1") {
@@ -103,7 +103,7 @@ fn a_worker_that_is_paused_gets_nothing_until_it_is_resumed() -> Outcome {
     assert_eq!(people.job("rocrand")?.why.as_deref(), Some("no worker that could take it is ready: w1 (paused)"));
     // Restarting the machine changes nothing.
     let worker = hub.worker("w1", "gfx1030");
-    let claim = Claim { request: "r2".into(), wait: 0, gpus: None };
+    let claim = Claim { request: "r2".into(), wait: 0, ..Claim::default() };
     let refused = worker.client.claim(&claim).expect_err("it is paused");
     assert!(refused.to_string().contains("worker `w1` is to get no jobs: for a talk"), "{refused}");
     assert!(hub.get("/workers").1.contains("for a talk"));
@@ -129,7 +129,7 @@ fn a_worker_hears_that_gpus_are_to_be_tried_again_until_it_was_restarted() -> Ou
     hub.add(LIST);
     people.retry_gpus("w1", &RetryGpus { gpus: vec!["0000:43:00.0".into()] })?;
     for request in ["r1", "r2"] {
-        let claim = Claim { request: request.into(), wait: 0, gpus: None };
+        let claim = Claim { request: request.into(), wait: 0, ..Claim::default() };
         let ClientError::Refused(problem) = worker.client.claim(&claim).expect_err("it is to restart") else {
             panic!("not refused");
         };

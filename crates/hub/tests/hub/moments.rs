@@ -80,7 +80,8 @@ fn one_job(joining: &Client, people: &Client, job: &str, gives_back: bool) -> Ou
     let worker = Worker::register(joining, "w1", job, "", &[]);
     let health = protocol::api::WorkerReport { health: protocol::api::Health::Ready, message: job.into() };
     worker.client.report("w1", &health)?;
-    let claim = |name: &str| worker.client.claim(&Claim { request: format!("{job}-{name}"), wait: 5, gpus: None });
+    let claim =
+        |name: &str| worker.client.claim(&Claim { request: format!("{job}-{name}"), wait: 5, ..Claim::default() });
     let mut claimed = claim("first")?.ok_or("no job")?;
     if gives_back {
         let reason = GiveBack { reason: GiveBackReason::Other, message: "later".into() };

@@ -49,7 +49,7 @@ fn a_job_that_many_wait_for_goes_to_one_of_them() -> Outcome {
         let threads: Vec<_> = workers
             .iter()
             .map(|worker| {
-                let claim = Claim { request: "first".into(), wait: 50, gpus: None };
+                let claim = Claim { request: "first".into(), wait: 50, ..Claim::default() };
                 scope.spawn(move || worker.client.claim(&claim).expect("an answer").expect("a job").job.id)
             })
             .collect();

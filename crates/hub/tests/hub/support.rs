@@ -164,7 +164,7 @@ impl Worker {
 
     pub fn claim(&self) -> Option<Claimed> {
         let request = request_id().expect("a name");
-        self.client.claim(&Claim { request, wait: 0, gpus: None }).expect("an answer")
+        self.client.claim(&Claim { request, wait: 0, ..Claim::default() }).expect("an answer")
     }
 
     /// Claims a job, which must be available, and reports that it has started.

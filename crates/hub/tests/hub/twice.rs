@@ -31,7 +31,7 @@ fn every_request_twice() -> Outcome {
     let workers = [Worker::register(&join, "w1", "b", "", &[]), Worker::register(&join, "w1", "b", "", &[])];
     assert_eq!(people.workers(None)?.workers.len(), 1);
 
-    let claim = Claim { request: "c1".into(), wait: 0, gpus: None };
+    let claim = Claim { request: "c1".into(), wait: 0, ..Claim::default() };
     let claimed = workers[0].client.claim(&claim)?.expect("a job");
     assert_eq!(workers[1].client.claim(&claim)?.as_ref(), Some(&claimed));
     let lease = &claimed.lease;

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::{Job, Verdict};
 
 /// `POST /claims`: requests a job. The hub answers when it has one, or with 204 after `wait`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub struct Claim {
     /// Identifies this claim. A claim that is sent again because the answer was lost has the same value, and gets the
     /// same job.
@@ -14,9 +15,15 @@ pub struct Claim {
     /// How long to wait for a job, in seconds; the hub may answer earlier.
     #[serde(default)]
     pub wait: u64,
-    /// Ids of the free GPUs; if it is missing, all of the machine's.
+    /// Ids of the free GPUs; if it is missing, all of the machine is free.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpus: Option<Vec<String>>,
+    /// Whether a job that gets no GPU can begin, where `gpus` is given.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub without_gpu: bool,
+    /// MiB of memory that running jobs have not been given, where `gpus` is given; if it is missing, all of the machine's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
 }
 
 /// The answer to [`Claim`]: a job, and a lease on it.

@@ -116,6 +116,9 @@ settings! {
     TestbedMemory "testbed-memory" ValueKind::Memory, Scope::Everybody,
         "`90%`",
         "Memory that a testbed may use, its changes and other files in memory included: a size, or a part of what is available when it is made. Beyond it the kernel ends a process of the test, and the result says so.";
+    JobsAtOnce "jobs-at-once" ValueKind::Count, Scope::Everybody,
+        "one for each GPU",
+        "How many jobs run at the same time at most; the machine's memory is divided by it. Without it there are also jobs without GPUs beside the others, where the machine has 4 processors and 8 GiB of memory for each job.";
     Watchdog "watchdog" ValueKind::SpanOrOff, Scope::Everybody,
         "`2m`",
         "After how long without a sign of life the machine is reset.";

@@ -39,6 +39,8 @@ pub enum ValueKind {
     SpanOrOff,
     /// A number of seconds.
     Seconds,
+    /// A number from 1 to 64.
+    Count,
     /// One of these.
     OneOf(&'static [&'static str]),
     /// Targets of GPUs.
@@ -88,6 +90,7 @@ impl ValueKind {
             Self::OneOf(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" or "),
             Self::Gpus => "targets: `gfx1030,gfx942`".into(),
             Self::Memory => "`4G`, `50%`".into(),
+            Self::Count => "number".into(),
             Self::Sha256 => "64 hexadecimal digits".into(),
             Self::Text => "text".into(),
         }
@@ -160,6 +163,10 @@ impl ValueKind {
             Self::SpanOrOff if parse_bool(value) == Some(false) => Ok(()),
             Self::SpanOrOff => value.parse::<Span>().map(drop).map_err(|error| other(&error)),
             Self::Seconds => unless(number(), "is not a number of seconds", Help::none()),
+            Self::Count => {
+                let is_count = value.parse().is_ok_and(|number: u32| (1..=64).contains(&number));
+                unless(is_count, "is not a number from 1 to 64", Help::none())
+            }
             Self::OneOf(words) => {
                 let problem = format!("is neither {}", self.form().replace(" or ", " nor "));
                 unless(words.contains(&value), &problem, Help::none())
@@ -241,6 +248,7 @@ mod tests {
             (ValueKind::SpanOrOff, "off", "soon"),
             (ValueKind::SpanOrOff, "90s", "0s"),
             (ValueKind::Seconds, "0", "-1"),
+            (ValueKind::Count, "8", "0"),
             (ValueKind::OneOf(&["wait", "power-off"]), "wait", "dance"),
             (ValueKind::Gpus, "gfx1030,gfx942", "gfx"),
             (ValueKind::Memory, "50%", " "),

@@ -13,7 +13,7 @@ use sha256::Digest;
 use tempfile::TempDir;
 
 use super::super::*;
-use super::Result;
+use super::{Result, claimed};
 use crate::job_source::Delivery;
 
 pub(super) const JOBS: &str = "debci-tests-amd64+gfx1030-lxc";
@@ -79,7 +79,7 @@ impl Lab {
         };
         let mut debci = Debci::open(settings).map_err(|error| error.what)?;
         let machine = Machine { name: name.into(), gpus: gpu::simulate("gfx1030")?, ..Machine::default() };
-        debci.ready(&machine, None).map_err(|error| error.what)?;
+        debci.ready(&machine, &[]).map_err(|error| error.what)?;
         Ok(debci)
     }
 
@@ -119,7 +119,7 @@ pub(super) enum Api {
 pub(super) fn claim(worker: &mut Debci) -> Result<Assignment> {
     let began = Instant::now();
     while began.elapsed() < PATIENCE {
-        if let Claim::Job(assignment) = worker.claim().map_err(|error| error.what)? {
+        if let Claim::Job(assignment) = claimed(worker).map_err(|error| error.what)? {
             return Ok(*assignment);
         }
     }
@@ -131,7 +131,7 @@ pub(super) fn settle(lab: &Lab, worker: &mut Debci) -> Result {
     let began = Instant::now();
     while !lab.is_empty() {
         assert!(began.elapsed() < PATIENCE, "jobs are left");
-        let claimed = worker.claim().map_err(|error| error.what)?;
+        let claimed = claimed(worker).map_err(|error| error.what)?;
         assert!(!matches!(claimed, Claim::Job(_)), "{claimed:?}");
     }
     Ok(())

@@ -4,8 +4,8 @@ use std::fs;
 
 use amqp::fixtures::{Behaviour, Fault, Step};
 
-use super::Result;
 use super::lab::{Api, JOBS, Lab, claim, deliver, log, run, settle};
+use super::{Result, claimed};
 use crate::debci::*;
 
 /// The only result that there is, for this job.
@@ -47,14 +47,14 @@ fn a_job_gets_one_result() -> Result {
 fn an_idle_worker_has_declared_its_queues() -> Result {
     let lab = Lab::start()?;
     let mut worker = lab.worker("lab1", Api::Unknown)?;
-    assert!(matches!(worker.claim(), Ok(Claim::Nothing)));
+    assert!(matches!(claimed(&mut worker), Ok(Claim::Nothing)));
     assert_eq!(lab.broker.declared().len(), 3);
     // As after a broker that has lost its data.
     lab.broker.delete(JOBS);
     lab.broker.cut();
     let there = || lab.broker.declared().iter().any(|(name, _)| name == JOBS);
     while !there() {
-        assert!(matches!(worker.claim(), Ok(Claim::Nothing)));
+        assert!(matches!(claimed(&mut worker), Ok(Claim::Nothing)));
     }
     Ok(())
 }
@@ -202,7 +202,7 @@ fn a_result_that_was_not_stored_is_sent_once() -> Result {
                 // The collector that reads from it is started.
                 thread::sleep(Duration::from_millis(20));
                 let mut other = lab.worker("lab2", Api::Known).map_err(|error| error.to_string())?;
-                assert!(matches!(other.claim(), Ok(Claim::Nothing)));
+                assert!(matches!(claimed(&mut other), Ok(Claim::Nothing)));
             }
             Ok(delivered.join().map_err(|_| "a panic")??)
         })?;
@@ -279,7 +279,7 @@ fn the_result_of_the_worker_that_got_the_job_counts() -> Result {
     lab.collect()?;
     first.tidied = None;
     settle(&lab, &mut first)?;
-    assert!(matches!(first.claim(), Ok(Claim::Nothing)));
+    assert!(matches!(claimed(&mut first), Ok(Claim::Nothing)));
     assert!(outbox(&lab, "lab1")?.is_empty());
     Ok(())
 }
@@ -317,7 +317,7 @@ fn two_workers_share_a_queue() -> Result {
         let work = |name: &'static str| -> Result {
             let mut worker = lab.worker(name, Api::Known)?;
             while !lab.is_empty() {
-                let Claim::Job(assignment) = worker.claim().map_err(|error| error.what)? else { continue };
+                let Claim::Job(assignment) = claimed(&mut worker).map_err(|error| error.what)? else { continue };
                 deliver(&mut worker, &assignment, &run(&lab, &assignment, 10)?)?;
             }
             Ok(())

@@ -130,12 +130,12 @@ fn a_good_machine_is_fit_and_rocm_is_asked_after_each_job_with_a_gpu() -> io::Re
     let data = tempfile::tempdir()?;
     let mut worker = Made::with(data.path(), &[ONE, TWO]).started()?;
     for _ in 0..3 {
-        assert_eq!(words(&worker.qualify()), [""; 0]);
+        assert_eq!(words(&worker.qualify(&BTreeSet::new())), [""; 0]);
         assert_eq!(worker.check(ended(Verdict::Pass)), None);
     }
     assert_eq!(worker.probe.asked, 1, "the jobs had no GPU");
     worker.check(EndedJob { gpus: vec![ONE.into()], ..ended(Verdict::Pass) });
-    assert_eq!(words(&worker.qualify()), [""; 0]);
+    assert_eq!(words(&worker.qualify(&BTreeSet::new())), [""; 0]);
     assert_eq!(worker.probe.asked, 2);
     assert!(!data.path().join(FILE).exists());
     Ok(())
@@ -148,16 +148,16 @@ fn every_reason_is_told_until_it_is_over() -> io::Result<()> {
     worker.probe.outbox = Load { results: 1000, bytes: 0 };
     (worker.probe.now, worker.probe.memory) = (SystemTime::UNIX_EPOCH, 100);
     worker.probe.rocminfo = found(0);
-    let defects = worker.qualify();
+    let defects = worker.qualify(&BTreeSet::new());
     let starts = ["1000 results", "the clock", "the machine has 100 MiB", "rocminfo finds 0 GPUs"];
     assert_eq!(defects.len(), starts.len(), "{defects:?}");
     for (defect, start) in defects.iter().zip(starts) {
         assert!(defect.advice.what.starts_with(start) && !defect.advice.help.is_empty(), "{defect:?}");
     }
     worker.probe.writable = false;
-    assert!(worker.qualify()[0].advice.what.starts_with("nothing can be written to "));
+    assert!(worker.qualify(&BTreeSet::new())[0].advice.what.starts_with("nothing can be written to "));
     worker.probe = Made::with(data.path(), &[ONE]);
-    assert!(worker.qualify().is_empty());
+    assert!(worker.qualify(&BTreeSet::new()).is_empty());
     Ok(())
 }
 
@@ -166,14 +166,14 @@ fn pauses_grow_while_a_machine_is_not_fit() -> io::Result<()> {
     let data = tempfile::tempdir()?;
     let mut worker = Made::with(data.path(), &[]).started()?;
     worker.probe.now = SystemTime::UNIX_EPOCH;
-    assert!(worker.qualify()[0].passes);
+    assert!(worker.qualify(&BTreeSet::new())[0].passes);
     assert!(worker.pause() <= FIRST_PAUSE);
     for _ in 0..10 {
         assert!(worker.pause() <= LONGEST_PAUSE);
     }
     assert!(worker.pause() >= LONGEST_PAUSE / 2);
     worker.probe.now = SystemTime::now();
-    assert!(worker.qualify().is_empty());
+    assert!(worker.qualify(&BTreeSet::new()).is_empty());
     assert!(worker.pause() <= FIRST_PAUSE);
     Ok(())
 }
@@ -184,7 +184,7 @@ fn simulated_gpus_are_not_looked_for() -> io::Result<()> {
     let simulated = gpu::simulate("gfx1030").map_err(io::Error::other)?;
     let mut worker = Worker::new(Made::with(data.path(), &[]), RestartRecord::open(data.path())?, &simulated);
     worker.record.set_missing(BTreeSet::from([ONE.to_owned()]))?;
-    assert!(worker.qualify().is_empty());
+    assert!(worker.qualify(&BTreeSet::new()).is_empty());
     assert_eq!(worker.check(ended(Verdict::Fail)), None);
     assert_eq!(worker.probe.asked, 0);
     Ok(())
@@ -198,18 +198,18 @@ fn a_fault_restarts_the_machine_twice_in_a_row_and_no_more() -> io::Result<()> {
         let start = || Made::with(data.path(), &[ONE]).started();
         for _ in 0..MOST_RESTARTS {
             let mut worker = start()?;
-            assert!(worker.qualify().is_empty());
+            assert!(worker.qualify(&BTreeSet::new()).is_empty());
             assert!(worker.check(bad.clone()).is_some());
         }
         let mut worker = start()?;
-        assert!(worker.qualify().is_empty());
+        assert!(worker.qualify(&BTreeSet::new()).is_empty());
         assert_eq!(worker.check(bad.clone()), None);
-        let defects = worker.qualify();
+        let defects = worker.qualify(&BTreeSet::new());
         assert!(words(&defects)[0].ends_with("after 2 restarts in a row for the same; it is not restarted again"));
         assert!(!defects[0].passes);
         // A person has looked at it; a job that ends well resets the count.
         let mut worker = start()?;
-        assert!(worker.qualify().is_empty());
+        assert!(worker.qualify(&BTreeSet::new()).is_empty());
         assert_eq!(worker.check(ended(Verdict::Fail)), None);
         assert!(worker.check(bad.clone()).is_some());
     }
@@ -221,7 +221,7 @@ fn faults_that_are_the_tests_own_doing_do_not_retire_a_machine() -> io::Result<(
     let data = tempfile::tempdir()?;
     for _ in 0..3 * MOST_RESTARTS {
         let mut worker = Made::with(data.path(), &[ONE]).started()?;
-        assert!(worker.qualify().is_empty());
+        assert!(worker.qualify(&BTreeSet::new()).is_empty());
         let fault = EndedJob { contained: true, ..ended(Verdict::GpuFault) };
         assert_eq!(worker.check(fault).as_deref(), Some("a test made the GPU fault"));
     }
@@ -237,19 +237,19 @@ fn a_gpu_that_is_gone_is_missed_until_it_is_back() -> io::Result<()> {
     assert_eq!(why.as_deref(), Some("GPU 0000:43:00.0 is gone"));
     // The restart did not help: the other GPU works on, and this one is named.
     let mut worker = Made::with(data.path(), &[ONE]).started()?;
-    assert!(worker.qualify().is_empty());
+    assert!(worker.qualify(&BTreeSet::new()).is_empty());
     let mut left = inventory(&[ONE]);
     RestartRecord::open(data.path())?.leave_out(&mut left, &[]);
     assert!(left.unusable[0].reasons[0].message.contains("0000:43:00.0 was lost in a job"));
     // Without any other, no job is taken, and there is no other restart.
     for _ in 0..3 {
         let mut worker = Made::with(data.path(), &[]).started()?;
-        let defects = worker.qualify();
+        let defects = worker.qualify(&BTreeSet::new());
         assert_eq!(words(&defects), ["lost in a job, and not back after a restart: GPU 0000:43:00.0"]);
         assert!(defects[0].advice.help.to_string().contains(FILE));
     }
     let mut worker = Made::with(data.path(), &[ONE, TWO]).started()?;
-    assert!(worker.qualify().is_empty());
+    assert!(worker.qualify(&BTreeSet::new()).is_empty());
     assert!(RestartRecord::open(data.path())?.missing().is_empty());
     Ok(())
 }
@@ -308,7 +308,7 @@ fn one_bad_gpu_of_eight_is_left_out_and_the_others_go_on() -> io::Result<()> {
     for times in 1..=MOST_FAULTS {
         let (mut worker, inventory) = start()?;
         assert_eq!(inventory.gpus.len(), 8);
-        assert!(worker.qualify().is_empty());
+        assert!(worker.qualify(&BTreeSet::new()).is_empty());
         let why = worker.check(fault_of(&["simulated-3"])).unwrap_or_default();
         assert!(why.starts_with("GPU simulated-3 had a fault (hang)"), "{why}");
         assert_eq!(why.contains("gets no more jobs"), times == MOST_FAULTS, "{why}");
@@ -317,7 +317,7 @@ fn one_bad_gpu_of_eight_is_left_out_and_the_others_go_on() -> io::Result<()> {
     assert_eq!(inventory.gpus.len(), 7);
     let reason = &inventory.unusable[0].reasons[0];
     assert!(reason.message.contains("simulated-3 gets no jobs: it had faults in 3 jobs"), "{reason:?}");
-    assert!(worker.qualify().is_empty(), "the seven work");
+    assert!(worker.qualify(&BTreeSet::new()).is_empty(), "the seven work");
     assert_eq!(worker.check(EndedJob { gpus: vec!["simulated-4".into()], ..ended(Verdict::Pass) }), None);
     // A person has looked at it.
     assert!(worker.retry_gpus(&[]).contains("simulated-3"));
@@ -334,7 +334,10 @@ fn the_only_gpu_is_not_left_out_the_machine_is_unfit() -> io::Result<()> {
     }
     let mut worker = Made::with(data.path(), &[ONE]).started()?;
     assert_eq!(worker.check(fault_of(&[ONE])), None);
-    assert!(words(&worker.qualify())[0].starts_with("GPU 0000:03:00.0 had a fault (hang), after 2 restarts"));
+    assert!(
+        words(&worker.qualify(&BTreeSet::new()))[0]
+            .starts_with("GPU 0000:03:00.0 had a fault (hang), after 2 restarts")
+    );
     Ok(())
 }
 
@@ -353,7 +356,7 @@ fn the_gpu_that_rocminfo_cannot_handle_is_found_by_trying_without_it() -> io::Re
     let data = tempfile::tempdir()?;
     let mut worker = Made::with(data.path(), &[ONE, TWO]).started()?;
     worker.probe.culprit = Some(1);
-    let defects = worker.qualify();
+    let defects = worker.qualify(&BTreeSet::new());
     assert_eq!(words(&defects), ["GPU 0000:43:00.0: rocminfo fails with it, and works without it"]);
     assert!(worker.wants_restart().is_some());
     let mut inventory = inventory(&[ONE, TWO]);
@@ -362,7 +365,7 @@ fn the_gpu_that_rocminfo_cannot_handle_is_found_by_trying_without_it() -> io::Re
     // After the restart the other one works, although the culprit is there still.
     let made = Made { culprit: Some(1), ..Made::with(data.path(), &[ONE, TWO]) };
     let mut worker = Worker::new(made, RestartRecord::open(data.path())?, &inventory);
-    assert_eq!(words(&worker.qualify()), Vec::<String>::new());
+    assert_eq!(words(&worker.qualify(&BTreeSet::new())), Vec::<String>::new());
     assert!(worker.wants_restart().is_none());
     Ok(())
 }
@@ -372,12 +375,12 @@ fn a_gpu_on_which_a_kernel_fails_is_left_out_and_an_only_one_is_unfit() -> io::R
     let data = tempfile::tempdir()?;
     let mut worker = Made::with(data.path(), &[ONE, TWO]).started()?;
     worker.probe.wrong = Some(0);
-    assert!(words(&worker.qualify())[0].starts_with("a small kernel failed on GPU 0000:03:00.0"));
+    assert!(words(&worker.qualify(&BTreeSet::new()))[0].starts_with("a small kernel failed on GPU 0000:03:00.0"));
     assert!(worker.wants_restart().is_some());
     let data = tempfile::tempdir()?;
     let mut worker = Made::with(data.path(), &[ONE]).started()?;
     worker.probe.wrong = Some(0);
-    assert!(!worker.qualify().is_empty());
+    assert!(!worker.qualify(&BTreeSet::new()).is_empty());
     assert!(worker.wants_restart().is_none());
     Ok(())
 }

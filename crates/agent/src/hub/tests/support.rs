@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -18,7 +18,9 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 use super::super::{Hub, HubOptions};
-use crate::{AgentLoop, AlwaysFit, Assignment, Delivery, End, Journal, Outcome, RunError, RunJob, Timeouts};
+use crate::{
+    AgentLoop, AlwaysFit, Assignment, AtOnce, Delivery, End, Journal, Outcome, RunError, RunJob, Share, Timeouts,
+};
 use appliance::report::Report;
 use appliance::settings::{Origin, Settings, WhenDone};
 
@@ -134,7 +136,10 @@ impl TestHub {
     }
 
     pub fn add(&self, packages: &[&str]) {
-        let toml: String = packages.iter().map(|name| format!("[[job]]\npackage = \"{name}\"\n")).collect();
+        self.add_list(&packages.iter().map(|name| format!("[[job]]\npackage = \"{name}\"\n")).collect::<String>());
+    }
+
+    pub fn add_list(&self, toml: &str) {
         let list = JobList::parse(toml.as_bytes()).expect("a list");
         let request = AddJobs { request: client::request_id().expect("a name"), list, fan_out: false };
         self.people().add_jobs(&request).expect("jobs are added");
@@ -189,14 +194,39 @@ impl Drop for TestHub {
     }
 }
 
-/// An agent in a thread. Its jobs pass, but one that is called `slow` runs until it is interrupted or let go.
+/// An agent in a thread. Its jobs pass, but one whose name begins with `slow` runs until it is interrupted or let go.
 pub struct Agent {
     pub data: PathBuf,
     pub reports: Arc<Mutex<Vec<Report>>>,
     /// Lets slow jobs end.
     pub go_on: Arc<AtomicBool>,
+    /// What runs on which GPUs.
+    pub floor: Arc<Floor>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<Result<End, Advice>>>,
+}
+
+/// The jobs that run, with their GPUs. No GPU may have two.
+#[derive(Default)]
+pub struct Floor {
+    running: Mutex<Vec<(String, Vec<String>)>>,
+    /// The most that ran at the same time.
+    pub most: AtomicUsize,
+}
+
+impl Floor {
+    fn enter(&self, name: &str, gpus: Vec<String>) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        for (other, theirs) in running.iter() {
+            assert!(!theirs.iter().any(|gpu| gpus.contains(gpu)), "{name} and {other} have the same GPU: {gpus:?}");
+        }
+        running.push((name.to_owned(), gpus));
+        self.most.fetch_max(running.len(), Ordering::SeqCst);
+    }
+
+    fn leave(&self, name: &str) {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).retain(|(other, _)| other != name);
+    }
 }
 
 impl Agent {
@@ -210,14 +240,26 @@ impl Agent {
 
     /// With another join token than the hub's.
     pub fn start_as(hub: &TestHub, token: &str, data: &Path) -> Self {
-        Self::start_all(token, &hub.address.to_string(), data, WhenDone::Wait, Timeouts::of_tests())
+        Self::start_all(token, &hub.address.to_string(), data, WhenDone::Wait, Timeouts::of_tests(), machine())
     }
 
     pub fn start_with(hub: &TestHub, address: &str, data: &Path, when_done: WhenDone, timeouts: Timeouts) -> Self {
-        Self::start_all(&hub.join, address, data, when_done, timeouts)
+        Self::start_all(&hub.join, address, data, when_done, timeouts, machine())
     }
 
-    fn start_all(token: &str, address: &str, data: &Path, when_done: WhenDone, timeouts: Timeouts) -> Self {
+    /// On another machine than the usual one.
+    pub fn start_on(hub: &TestHub, address: &str, data: &Path, timeouts: Timeouts, machine: Machine) -> Self {
+        Self::start_all(&hub.join, address, data, WhenDone::Wait, timeouts, machine)
+    }
+
+    fn start_all(
+        token: &str,
+        address: &str,
+        data: &Path,
+        when_done: WhenDone,
+        timeouts: Timeouts,
+        machine: Machine,
+    ) -> Self {
         let (reports, stop, go_on) = (Arc::<Mutex<Vec<Report>>>::default(), Arc::default(), Arc::default());
         let heard = Arc::clone(&reports);
         let mut settings = Settings::default();
@@ -232,7 +274,13 @@ impl Agent {
             stop: Arc::clone(&stop),
             tell: Arc::new(move |report| heard.lock().unwrap_or_else(PoisonError::into_inner).push(report.clone())),
         };
-        let mut runner = Double { made: data.join("bundles"), go_on: Arc::clone(&go_on), stop: Arc::clone(&stop) };
+        let floor = Arc::<Floor>::default();
+        let runner = Double {
+            made: data.join("bundles"),
+            go_on: Arc::clone(&go_on),
+            stop: Arc::clone(&stop),
+            floor: Arc::clone(&floor),
+        };
         let (theirs, heard, data) = (Arc::clone(&stop), Arc::clone(&reports), data.to_owned());
         let journal_of = data.clone();
         let thread = thread::spawn(move || {
@@ -240,17 +288,18 @@ impl Agent {
             let mut journal = Journal::open(&journal_of).expect("a journal");
             AgentLoop {
                 source: &mut hub,
-                runner: &mut runner,
+                runner: &runner,
                 fitness: &mut AlwaysFit,
                 journal: Some(&mut journal),
-                machine: &machine(),
+                machine: &machine,
+                at_once: AtOnce::default(),
                 when_done,
                 stop: &theirs,
-                tell: &mut |report| heard.lock().unwrap_or_else(PoisonError::into_inner).push(report.clone()),
+                tell: &|report| heard.lock().unwrap_or_else(PoisonError::into_inner).push(report.clone()),
             }
             .run()
         });
-        Self { data, reports, go_on, stop, thread: Some(thread) }
+        Self { data, reports, go_on, floor, stop, thread: Some(thread) }
     }
 
     /// Tells it to end, and waits until it has.
@@ -319,7 +368,7 @@ pub fn other_worker_claims(hub: &TestHub) -> (Client, Claimed) {
     let request = Register { version, id, boot, holding: Vec::new(), machine: machine(), name: None };
     let token = client.register(&request).expect("it registers").token;
     let client = client.with_token(&token);
-    let claim = protocol::api::Claim { request: "r".into(), wait: 0, gpus: None };
+    let claim = protocol::api::Claim { request: "r".into(), ..protocol::api::Claim::default() };
     let claimed = client.claim(&claim).expect("an answer").expect("a job");
     (client, claimed)
 }
@@ -378,16 +427,32 @@ struct Double {
     made: PathBuf,
     go_on: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
+    floor: Arc<Floor>,
+}
+
+/// A job that runs.
+struct Place<'a> {
+    floor: &'a Floor,
+    name: &'a str,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.floor.leave(self.name);
+    }
 }
 
 impl RunJob for Double {
     fn run(
-        &mut self,
+        &self,
         assignment: &Assignment,
+        share: &Share,
         log: &mut dyn FnMut(&[u8]),
         phase: &mut dyn FnMut(&str),
     ) -> Result<Outcome, RunError> {
         let id = &assignment.job.id;
+        self.floor.enter(assignment.name(), share.ids());
+        let _place = Place { floor: &self.floor, name: assignment.name() };
         phase("testing");
         log(format!("log of {id}: one\n").as_bytes());
         let interrupted = assignment.interrupt.flag();
@@ -417,7 +482,7 @@ impl RunJob for Double {
         })
     }
 
-    fn forget(&mut self, delivery: &Delivery) {
+    fn forget(&self, delivery: &Delivery) {
         assert!(!delivery.bundle.exists(), "it is in the outbox, or has been");
     }
 }

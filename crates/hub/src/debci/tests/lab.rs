@@ -170,11 +170,12 @@ impl Worker {
     }
 
     pub(super) fn try_claim(&self) -> Outcome<Option<Claimed>> {
-        Ok(self.client.claim(&Claim { request: request_id()?, wait: 1, gpus: None })?)
+        Ok(self.client.claim(&Claim { request: request_id()?, wait: 1, ..Claim::default() })?)
     }
 
     pub(super) fn claim(&self) -> Outcome<Claimed> {
-        let claimed = self.client.claim(&Claim { request: request_id()?, wait: 60, gpus: None })?.ok_or("no job")?;
+        let claimed =
+            self.client.claim(&Claim { request: request_id()?, wait: 60, ..Claim::default() })?.ok_or("no job")?;
         self.client.heartbeat(&claimed.lease, &Heartbeat::default())?;
         Ok(claimed)
     }
