@@ -107,6 +107,8 @@ fn checked(setting: &Setting, value: &Value) -> Result<(), String> {
     match (setting.kind, value) {
         (ValueKind::Bool, Value::Boolean(_)) => Ok(()),
         (ValueKind::Bool, _) => Err(format!("{} is true or false", setting.name)),
+        (ValueKind::Count, Value::Integer(number)) => one(&number.to_string()),
+        (ValueKind::Count, _) => Err(format!("{} is a number", setting.name)),
         (_, Value::String(text)) => one(text),
         (kind, Value::Array(values)) if kind.is_list() => {
             let words: Option<Vec<&str>> = values.iter().map(Value::as_str).collect();
@@ -138,6 +140,9 @@ fn property(setting: &Setting) -> serde_json::Value {
     let description = format!("{} Without it: {}.", setting.meaning, setting.default);
     match setting.kind {
         ValueKind::Bool => json!({ "type": "boolean", "description": description }),
+        ValueKind::Count => {
+            json!({ "type": "integer", "minimum": 1, "maximum": 64, "description": description })
+        }
         ValueKind::OneOf(words) => json!({ "enum": words, "description": description }),
         kind if kind.is_list() => json!({
             "anyOf": [{ "type": "string" }, { "type": "array", "items": { "type": "string" } }],
@@ -164,6 +169,10 @@ mod tests {
         assert!(told("set-clock = 'no'").contains("set-clock is true or false"));
         assert!(told("dns = ['1.2.3.4', 'x']").contains("`x` is not an IP address"));
         assert!(told("name = 7").contains("name is a text in quotes"));
+        assert!(told("jobs-at-once = '2'").contains("jobs-at-once is a number"));
+        assert!(told("jobs-at-once = 0").contains("`0` is not a number from 1 to 64"));
+        let two = parse_file("[settings]\njobs-at-once = 2\n", "r.toml").map(drop);
+        assert!(two.err().is_none_or(|error| !error.to_string().contains("jobs-at-once")));
         assert!(told("root-timeout = '7'").contains("only the kernel command line"));
         assert!(told("recipe = 'x'").contains("only the build"));
     }

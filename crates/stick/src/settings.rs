@@ -193,6 +193,7 @@ impl StickSettings {
         let setting = settings::check(name, value, SettingSource::Stick)?;
         let name = setting.name;
         let new: Value = match setting.kind {
+            ValueKind::Count => value.parse::<i64>().map_or_else(|_| value.into(), Value::from),
             ValueKind::Bool => settings::parse_bool(value).unwrap_or(true).into(),
             kind if kind.has_commas() && value.contains(',') => settings::list(value).collect::<Array>().into(),
             _ => value.into(),

@@ -125,3 +125,25 @@ fn an_unchanged_list_is_not_read_again() {
     assert_eq!(web.fetch(&address, &known).unwrap(), Fetched::Unchanged);
     drop(data);
 }
+
+#[test]
+fn a_list_that_is_read_again_does_not_give_out_what_runs() {
+    let (shelf, data) = (Arc::default(), tempfile::tempdir().unwrap());
+    let mut list = open(&serve(&shelf), data.path());
+    let machine = Machine { gpus: gpu::simulate("gfx1030,gfx942").unwrap(), memory: 4096, ..Machine::default() };
+    let allocation = Allocation::new(&machine, None);
+    let mut next = || {
+        // As if it had changed meanwhile.
+        (list.asked, list.known) = (None, Validators::default());
+        match list.claim(&Room::all_of(&allocation)) {
+            Ok(Claim::Job(assignment)) => Some(assignment),
+            _ => None,
+        }
+    };
+    let (gzip, sed) = (next().unwrap(), next().unwrap());
+    assert_eq!((gzip.job.id.as_str(), sed.job.id.as_str()), ("gzip", "sed"));
+    assert!(next().is_none());
+    // What is given back comes again.
+    list.give_back(&sed, GiveBackReason::Other, "").unwrap();
+    assert_eq!(run(&mut list, data.path()), ["sed"]);
+}

@@ -6,6 +6,7 @@ use amqp::fixtures::{Behaviour, Fault, Step};
 
 use super::lab::{Api, JOBS, Lab, claim, deliver, log, run, settle};
 use super::{Result, claimed};
+use crate::allocation::{Allocation, Fit};
 use crate::debci::*;
 
 /// The only result that there is, for this job.
@@ -429,5 +430,39 @@ fn a_result_says_where_the_complete_bundle_is() -> Result {
     settle(&lab, &mut lab.worker("lab1", Api::Known)?)?;
     let log = log(&only_result(&lab, 7)?)?;
     assert!(log.contains(&format!("the complete result bundle is at {address}\n")), "{log}");
+    Ok(())
+}
+
+#[test]
+fn two_jobs_that_run_at_once_have_each_their_result() -> Result {
+    let lab = Lab::start()?;
+    [1, 2].into_iter().for_each(|run| lab.enqueue(run));
+    let mut worker = lab.worker("lab1", Api::Known)?;
+    let (first, second) = (claim(&mut worker)?, claim(&mut worker)?);
+    // The second ends first.
+    for assignment in [&second, &first] {
+        deliver(&mut worker, assignment, &run(&lab, assignment, 10)?)?;
+    }
+    assert_eq!(lab.collect()?, [2, 1]);
+    assert!(lab.is_empty());
+    Ok(())
+}
+
+#[test]
+fn the_queue_of_a_busy_gpu_keeps_its_jobs() -> Result {
+    let lab = Lab::start()?;
+    lab.enqueue(1);
+    let mut worker = lab.worker("lab1", Api::Known)?;
+    let machine = Machine { gpus: gpu::simulate("gfx1030,gfx942")?, memory: 4096, ..Machine::default() };
+    let mut allocation = Allocation::new(&machine, None);
+    let queues = debci::queues("amd64", "lxc", &gpu::simulate("gfx1030")?);
+    let busy = Job { gpu: queues.first().ok_or("no queue")?.gpu.clone(), ..Job::of_package("rocrand") };
+    let Fit::Now(share) = allocation.fit(&busy, false) else { return Err("it fits".into()) };
+    allocation.take("another job", share, false);
+    let claimed = worker.claim(&Room::all_of(&allocation)).map_err(|error| error.what)?;
+    assert!(matches!(claimed, Claim::Nothing) && lab.broker.messages(JOBS).len() == 1);
+    allocation.release("another job");
+    let claimed = worker.claim(&Room::all_of(&allocation)).map_err(|error| error.what)?;
+    assert!(matches!(claimed, Claim::Job(_)));
     Ok(())
 }
