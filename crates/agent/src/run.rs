@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -109,12 +109,14 @@ pub struct Autopkgtest<'a> {
     machine: &'a Machine,
     stop: Arc<AtomicBool>,
     lists: Mutex<Lists>,
+    /// How many jobs have begun.
+    begun: AtomicU32,
 }
 
 impl<'a> Autopkgtest<'a> {
     /// Runs jobs on this machine; they are interrupted once `stop` is set.
     pub fn new(settings: &'a Settings, machine: &'a Machine, stop: Arc<AtomicBool>) -> Self {
-        Self { settings, machine, stop, lists: Mutex::new(Lists::new(APT.into())) }
+        Self { settings, machine, stop, lists: Mutex::new(Lists::new(APT.into())), begun: AtomicU32::new(0) }
     }
 
     fn setup(&self, assignment: &Assignment, share: &Share, lists: Option<&Layer>, work: &Path) -> io::Result<Setup> {
@@ -209,8 +211,9 @@ impl RunJob for Autopkgtest<'_> {
         self.wait_for_network(job, phase);
         let cancel = Cancel::from(Arc::clone(&self.stop)).or(assignment.interrupt.flag());
         let lists = self.prepare_apt(job, share, &cancel, log, phase)?;
-        // A directory of its own: others run at the same time.
-        let work = WorkDirectory(Path::new(WORK).join(assignment.name()));
+        // A directory of its own: others run at the same time. Its path is short, because those of sockets are limited.
+        let number = self.begun.fetch_add(1, Ordering::Relaxed);
+        let work = WorkDirectory(Path::new(WORK).join(format!("{}-{number}", std::process::id())));
         let setup = self.setup(assignment, share, lists.as_deref(), &work.0).map_err(RunError::Prepare)?;
         // Real GPUs have faults of their own.
         let simulated = self.settings.simulate_faults && self.machine.gpus.simulated;

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use protocol::Machine;
-use protocol::api::JobState;
+use protocol::api::{JobInfo, JobState};
 
 use super::network::{Network, Switch, When};
 use super::support::{self, Agent, TestHub, Tested};
@@ -125,6 +125,48 @@ fn an_agent_that_is_told_to_stop_gives_all_its_jobs_back() -> Tested {
         assert_eq!(job.state, JobState::Queued);
         assert_eq!(job.attempts[0].reason, "shutting-down: the machine was told to stop");
     }
+    Ok(())
+}
+
+#[test]
+fn after_a_crash_all_that_ran_is_given_back_and_none_is_to_blame() -> Tested {
+    let hub = TestHub::start();
+    let names = ["slow-a", "slow-b", "slow-c"];
+    hub.add(&names);
+    let data = tempfile::tempdir()?;
+    let switch = Switch::default();
+    let network = Network::with_switch(hub.address, "nothing", When::Before, switch.clone(), || ())?;
+    let mut disk = data;
+    for death in 1..=2 {
+        let timeouts = Timeouts { farewell: Duration::ZERO, ..Timeouts::of_tests() };
+        let agent = Agent::start_on(&hub, &network.address, disk.path(), timeouts, eight());
+        for job in names {
+            let runs = |job: &JobInfo| job.attempts.len() == death && job.phase.as_deref() == Some("testing");
+            hub.wait(job, "its phase", runs);
+        }
+        switch.cut();
+        disk = agent.snapshot()?;
+        let _ = agent.stop();
+        thread::sleep(Duration::from_millis(200));
+        switch.restore();
+    }
+    let agent = Agent::start_on(&hub, &network.address, disk.path(), Timeouts::of_tests(), eight());
+    agent.go_on.store(true, Ordering::SeqCst);
+    for job in names {
+        let job = hub.wait_for(job, JobState::Finished);
+        for attempt in &job.attempts[..2] {
+            let reason = &attempt.reason;
+            assert!(
+                reason.starts_with("other: the agent was killed") && reason.contains(" beside 2 others"),
+                "{reason}"
+            );
+        }
+        assert_eq!(job.attempts.len(), 3);
+    }
+    // Each of them ran alone, to see whether the machine dies of it.
+    assert_eq!(agent.floor.most.load(Ordering::SeqCst), 1);
+    agent.stop()?;
+    hub.each_has_one_result(&names);
     Ok(())
 }
 
