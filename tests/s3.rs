@@ -7,7 +7,10 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use advice::{Advice, Advise as _};
-use agent::{Assignment, Claim, Delivery, End, InterruptedJob, JobSource, StorageOptions, Timeouts, WithStorage};
+use agent::{
+    Allocation, Assignment, Claim, Delivery, End, InterruptedJob, JobSource, Progress, Room, StorageOptions, Timeouts,
+    WithStorage,
+};
 use jiff::{SignedDuration, Timestamp};
 use protocol::api::{Complete, GiveBackReason, ProblemCode};
 use protocol::{Job, Machine, Source, Verdict};
@@ -437,20 +440,16 @@ impl JobSource for Elsewhere {
         "elsewhere".into()
     }
 
-    fn ready(&mut self, _: &Machine, _: Option<&InterruptedJob>) -> Result<(), Advice> {
+    fn ready(&mut self, _: &Machine, _: &[InterruptedJob]) -> Result<(), Advice> {
         Ok(())
     }
 
-    fn claim(&mut self) -> Result<Claim, Advice> {
+    fn claim(&mut self, _: &Room<'_>) -> Result<Claim, Advice> {
         Ok(Claim::Job(Box::new(Assignment::new(Job::new(Source::Package("rocrand".into()))))))
     }
 
-    fn started(&mut self, _: &Assignment) -> Result<(), Advice> {
-        Ok(())
-    }
-
-    fn log(&mut self, _: &[u8]) -> Result<(), Advice> {
-        Ok(())
+    fn started(&mut self, _: &Assignment) -> Result<Box<dyn Progress>, Advice> {
+        Ok(Box::new(()))
     }
 
     fn deliver(&mut self, _: &Assignment, delivery: &Delivery) -> Result<(), Advice> {
@@ -481,11 +480,12 @@ fn a_worker_puts_its_bundles_into_a_bucket_besides() -> Result<(), Box<dyn std::
             tell: std::sync::Arc::new(|report| eprintln!("{report:?}")),
         };
         let mut source = WithStorage::new(Box::new(Elsewhere), options)?;
-        source.ready(&Machine { name: "lab-1".into(), ..Machine::default() }, None)?;
+        source.ready(&Machine { name: "lab-1".into(), ..Machine::default() }, &[])?;
         Ok(source)
     };
     let mut source = open()?;
-    let Claim::Job(assignment) = source.claim()? else { return Err("no job".into()) };
+    let allocation = Allocation::new(&Machine::default(), None);
+    let Claim::Job(assignment) = source.claim(&Room::all_of(&allocation))? else { return Err("no job".into()) };
     let (bundle, content) = file(&data, noise(100_000).as_bytes());
     let (size, sha256) = (content.size, content.sha256);
     let delivery =
