@@ -39,6 +39,8 @@ impl Tx<'_> {
         let known = self.state.workers.get(&request.id).cloned();
         let registered = known.as_ref().map_or(self.now, |worker| worker.registered);
         if known.as_ref().is_some_and(|worker| worker.boot != request.boot) {
+            // A claim of the boot before would get one of the jobs that are given back, and nobody hears of it.
+            self.state.waiters.remove_all_of(&request.id);
             self.lose_all_but(&request.id, &request.holding, "the worker was restarted")?;
         }
         self.db
