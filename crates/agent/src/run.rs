@@ -128,7 +128,7 @@ impl<'a> Autopkgtest<'a> {
         setup.machine = self.machine.clone();
         setup.gpus = share.gpus.iter().map(Into::into).collect();
         setup.source.clone_from(&assignment.tree);
-        add_options(&mut setup, &assignment.testbed, &work.join("keys"))?;
+        add_options(&mut setup, &assignment.testbed);
         Ok(setup)
     }
 
@@ -254,23 +254,13 @@ impl Drop for WorkDirectory {
     }
 }
 
-/// Adds what a source wants of testbeds to autopkgtest's command line. Its keys are written into a directory of their
-/// own, from where they are copied.
-fn add_options(setup: &mut Setup, wanted: &TestbedOptions, keys: &Path) -> io::Result<()> {
+/// Adds what a source wants of testbeds.
+fn add_options(setup: &mut Setup, wanted: &TestbedOptions) {
     if wanted.upgrade {
         setup.options.push("--apt-upgrade".into());
     }
-    setup.options.extend(wanted.apt_sources.iter().map(|line| format!("--add-apt-source={line}").into()));
-    if keys.exists() {
-        fs::remove_dir_all(keys)?;
-    }
-    for (number, key) in wanted.signing_keys.iter().enumerate() {
-        fs::create_dir_all(keys)?;
-        let name = format!("{}.asc", number + 1);
-        fs::write(keys.join(&name), key)?;
-        setup.copies.push((keys.join(&name), format!("/etc/apt/trusted.gpg.d/rocbed-{name}")));
-    }
-    Ok(())
+    setup.extra_sources.lines.clone_from(&wanted.apt_sources);
+    setup.extra_sources.keys.clone_from(&wanted.signing_keys);
 }
 
 /// Passes on what the runner reports.
@@ -313,20 +303,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn testbeds_get_what_the_source_wants() -> io::Result<()> {
-        let directory = tempfile::tempdir()?;
-        let keys = directory.path().join("keys");
+    fn testbeds_get_what_the_source_wants() {
         let mut setup = Setup::new(Vec::new(), "/work".into(), "/bundles".into(), "job");
         let source = "deb http://deb.example/x unstable main".to_owned();
         let wanted =
             TestbedOptions { upgrade: true, apt_sources: vec![source.clone()], signing_keys: vec![b"key".to_vec()] };
-        add_options(&mut setup, &wanted, &keys)?;
-        assert_eq!(setup.options, [OsString::from("--apt-upgrade"), format!("--add-apt-source={source}").into()]);
-        assert_eq!(setup.copies, [(keys.join("1.asc"), "/etc/apt/trusted.gpg.d/rocbed-1.asc".to_owned())]);
-        assert_eq!(fs::read(keys.join("1.asc"))?, b"key");
-        // The next job has none of them.
-        add_options(&mut Setup::new(Vec::new(), "/".into(), "/".into(), "x"), &TestbedOptions::default(), &keys)?;
-        assert!(!keys.exists());
-        Ok(())
+        add_options(&mut setup, &wanted);
+        assert_eq!(setup.options, [OsString::from("--apt-upgrade")]);
+        assert_eq!((setup.extra_sources.lines, setup.extra_sources.keys), (vec![source], vec![b"key".to_vec()]));
     }
 }

@@ -3,7 +3,9 @@
 use crate::api::Invalid;
 
 /// Schemes that source trees are fetched by.
-const SCHEMES: [&str; 3] = ["http", "https", "git"];
+const SCHEMES: [&str; 3] = ["https", "http", "git"];
+/// Schemes that archives are fetched by.
+const ARCHIVE_SCHEMES: [&str; 2] = ["https", "http"];
 
 /// The longest address in bytes.
 const LONGEST: usize = 2000;
@@ -17,7 +19,29 @@ const NEVER: &str = "'\"`$\\";
 /// # Errors
 /// What is wrong with it and what would be right, without a password.
 pub(crate) fn check_source(url: &str) -> Result<(), Invalid> {
-    let invalid = |message| Err(Invalid { field: "url", message });
+    check(
+        url,
+        "url",
+        &SCHEMES,
+        "names a file of the machine that the job runs on; put the source tree on a server, or test it with `path`",
+    )
+}
+
+/// Checks the address of an archive, by the same rules: apt fetches it in testbeds.
+///
+/// # Errors
+/// What is wrong with it and what would be right, without a password.
+pub(crate) fn check_archive(url: &str) -> Result<(), Invalid> {
+    check(
+        url,
+        "uris",
+        &ARCHIVE_SCHEMES,
+        "names a directory of the machine that the job runs on; put the archive on a server",
+    )
+}
+
+fn check(url: &str, field: &'static str, schemes: &[&str], no_file: &str) -> Result<(), Invalid> {
+    let invalid = |message| Err(Invalid { field, message });
     let wrong = |what: &str| invalid(format!("`{}` {what}", safetext::printable(&safetext::redacted(url))));
     if url.len() > LONGEST {
         return invalid(format!("it has {} bytes, and {LONGEST} are the most", url.len()));
@@ -30,15 +54,13 @@ pub(crate) fn check_source(url: &str) -> Result<(), Invalid> {
             "has `{char}` in it, which is not taken in addresses; write it with % and hexadecimal digits"
         ));
     }
-    let known = "it begins with https://, http:// or git://";
+    let known = format!("it begins with {}", begins(schemes));
     let Some((scheme, rest)) = url.split_once("://") else { return wrong(&format!("is not an address: {known}")) };
     if scheme.eq_ignore_ascii_case("file") {
-        return wrong(
-            "names a file of the machine that the job runs on; put the source tree on a server, or test it with `path`",
-        );
+        return wrong(no_file);
     }
-    if !SCHEMES.iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
-        return wrong(&format!("is not an address that source trees are fetched from: {known}"));
+    if !schemes.iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+        return wrong(&format!("is not an address that can be fetched from: {known}"));
     }
     let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     if authority.contains('@') {
@@ -52,6 +74,15 @@ pub(crate) fn check_source(url: &str) -> Result<(), Invalid> {
         return wrong("has no name of a branch after its #");
     }
     Ok(())
+}
+
+/// The beginnings of addresses with these schemes, for people.
+fn begins(schemes: &[&str]) -> String {
+    let begins: Vec<String> = schemes.iter().map(|scheme| format!("{scheme}://")).collect();
+    match begins.split_last() {
+        Some((last, first)) if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+        _ => begins.concat(),
+    }
 }
 
 /// Whether this is a host, and a port after it if there is one (RFC 3986, section 3.2).

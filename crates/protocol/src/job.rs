@@ -1,13 +1,15 @@
 //! [`Job`]: the tests of one package.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::api::Invalid;
+use crate::apt_source::{AptSource, MOST_SOURCES};
 use crate::need::GpuNeed;
+use crate::own_packages::{self, JobArchive, MOST_PACKAGE_FILES, MOST_VERSIONS, PackageFile};
 use crate::span::Span;
 
 /// A job: the tests of one package.
@@ -28,6 +30,14 @@ pub struct Job {
     pub timeout: Span,
     /// Packages to take from other suites, in the format of `autopkgtest --pin-packages`: `experimental=src:rocr-runtime`.
     pub pin: Vec<String>,
+    /// Exact versions of binary packages, by their names: where a testbed has or gets one of them, it is this version.
+    pub versions: BTreeMap<String, String>,
+    /// Package files that are tested in place of the archive's packages.
+    pub packages: Vec<PackageFile>,
+    /// Additional apt sources.
+    pub apt_sources: Vec<AptSource>,
+    /// The archive whose packages are tested; the image's as it is now if it is missing.
+    pub archive: Option<JobArchive>,
     /// Environment variables of the tests.
     pub env: BTreeMap<String, String>,
     /// Names of the tests to run; all if empty.
@@ -78,11 +88,34 @@ impl Job {
             run_as: vec![RunAs::User],
             timeout: Self::TIMEOUT,
             pin: Vec::new(),
+            versions: BTreeMap::new(),
+            packages: Vec::new(),
+            apt_sources: Vec::new(),
+            archive: None,
             env: BTreeMap::new(),
             tests: Vec::new(),
             memory: None,
             priority: 0,
         }
+    }
+}
+
+impl Job {
+    /// Checks a job that comes from elsewhere than the list's author: nothing in it may name files of the author's machine,
+    /// except for package files whose digest is known.
+    ///
+    /// # Errors
+    /// The field, what is wrong with it and what would be right.
+    pub fn check(&self) -> Result<(), Invalid> {
+        self.source.check()?;
+        self.apt_sources.iter().try_for_each(AptSource::check)?;
+        self.packages.iter().try_for_each(|file| file.check().map(drop))
+    }
+
+    /// The package file that has the source of the tests, if the job brings it along.
+    pub fn own_source(&self) -> Option<&PackageFile> {
+        let Source::Path(path) = &self.source else { return None };
+        self.packages.iter().find(|file| file.content.is_some() && file.path == *path)
     }
 }
 
@@ -168,6 +201,18 @@ struct JobRepr {
     /// Packages to take from other suites: `experimental=src:rocr-runtime`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pin: Vec<String>,
+    /// Exact versions of binary packages: where a testbed has or gets one of them, it is this version.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    versions: BTreeMap<String, String>,
+    /// Package files (`.deb`) that are tested in place of the archive's packages.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    packages: Vec<PackageFile>,
+    /// Additional apt sources.
+    #[serde(rename = "apt-sources", default, skip_serializing_if = "Vec::is_empty")]
+    apt_sources: Vec<AptSource>,
+    /// The archive whose packages are tested; the image's as it is now if it is missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    archive: Option<JobArchive>,
     /// Environment variables of the tests.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     env: BTreeMap<String, String>,
@@ -200,6 +245,10 @@ impl From<Job> for JobRepr {
             run_as: job.run_as,
             timeout: Some(job.timeout),
             pin: job.pin,
+            versions: job.versions,
+            packages: job.packages,
+            apt_sources: job.apt_sources,
+            archive: job.archive,
             env: job.env,
             tests: job.tests,
             memory: job.memory,
@@ -248,6 +297,11 @@ impl TryFrom<JobRepr> for Job {
                 return Err(format!("pin: `{pin}` is not RELEASE=PACKAGE[,PACKAGE...]"));
             }
         }
+        check_packages(&repr.versions, &repr.packages, &repr.apt_sources)?;
+        job.versions = repr.versions;
+        job.packages = repr.packages;
+        job.apt_sources = repr.apt_sources;
+        job.archive = repr.archive;
         job.env = repr.env;
         for name in job.env.keys() {
             let mut chars = name.chars();
@@ -261,6 +315,37 @@ impl TryFrom<JobRepr> for Job {
         job.priority = repr.priority.unwrap_or_default();
         Ok(job)
     }
+}
+
+/// Checks what a job says about packages, as far as the parts have not checked themselves.
+fn check_packages(
+    versions: &BTreeMap<String, String>,
+    packages: &[PackageFile],
+    apt_sources: &[AptSource],
+) -> Result<(), String> {
+    for (name, count, most) in [
+        ("versions", versions.len(), MOST_VERSIONS),
+        ("packages", packages.len(), MOST_PACKAGE_FILES),
+        ("apt-sources", apt_sources.len(), MOST_SOURCES),
+    ] {
+        if count > most {
+            return Err(format!("{name}: there are {count}, and {most} are the most"));
+        }
+    }
+    for (name, version) in versions {
+        own_packages::check_version(name, version)?;
+    }
+    let mut names = BTreeSet::new();
+    for file in packages {
+        if !names.insert(file.name()) {
+            return Err(format!("packages: two files have the name `{}`", file.name()));
+        }
+        let package = file.name().split('_').next().unwrap_or_default();
+        if file.is_binary() && versions.contains_key(package) {
+            return Err(format!("versions: {package} is among the packages, as {}", file.name()));
+        }
+    }
+    Ok(())
 }
 
 const LONGEST_ID: usize = 100;
@@ -311,6 +396,8 @@ mod tests {
     fn everything_that_can_be_said() -> Result<(), String> {
         let text = r#"{"id": "a", "package": "rocrand", "gpu": ["gfx1030"], "gpus": 2, "as": ["user", "root", "user"],
             "timeout": "2h", "pin": ["experimental=src:rocr-runtime"], "env": {"X_Y": "1"}, "tests": ["t"],
+            "versions": {"rocminfo": "7.1-1"}, "packages": ["librocrand1_7.2-1_amd64.deb"], "archive": "experimental",
+            "apt-sources": [{"uris": ["http://x"], "suites": ["sid"], "components": ["main"], "trusted": true}],
             "memory": 4096, "priority": 3, "unknown": "is fine"}"#;
         let read = job(text)?;
         assert_eq!(read.run_as, [RunAs::User, RunAs::Root]);
@@ -342,6 +429,13 @@ mod tests {
             (r#"{"package": "gzip", "gpus": 0}"#, "at least 1"),
             (r#"{"package": "gzip", "pin": ["--x"]}"#, "pin: `--x`"),
             (r#"{"package": "gzip", "env": {"A B": "1"}}"#, "env: `A B`"),
+            (
+                r#"{"package": "gzip", "versions": {"gzip": "new"}, "packages": ["gzip_1_amd64.deb"]}"#,
+                "among the packages",
+            ),
+            (r#"{"package": "gzip", "versions": {"a b": "1"}}"#, "name of a binary package"),
+            (r#"{"package": "gzip", "packages": ["a/gzip.deb", "b/gzip.deb"]}"#, "two files have the name `gzip.deb`"),
+            (r#"{"package": "gzip", "archive": "2026-10-01"}"#, "20261001T000000Z"),
             (r#"{"package": "gzip", "as": ["daemon"]}"#, "daemon"),
             (r#"{"package": "gzip", "timeout": "soon"}"#, "not a time span"),
         ] {

@@ -11,6 +11,7 @@
 
 mod address;
 pub mod api;
+mod apt_source;
 mod error;
 pub mod exit;
 mod installed;
@@ -18,6 +19,7 @@ mod job;
 mod job_id;
 mod list;
 mod need;
+mod own_packages;
 mod plain;
 mod reproduce;
 mod result;
@@ -28,6 +30,7 @@ mod span;
 mod verdict;
 mod virtio_channel;
 
+pub use apt_source::{AptSource, AptSourceType, MOST_SOURCES, SignedBy};
 pub use error::{ResultError, SpanError, UnknownWord};
 pub use installed::{
     INSTALLED_FORMAT, InstalledError, InstalledList, InstalledLists, InstalledPackage, LocalPackage, MOST_LISTS,
@@ -36,6 +39,7 @@ pub use installed::{
 pub use job::{Job, RunAs, Source};
 pub use list::{JobList, ListError};
 pub use need::GpuNeed;
+pub use own_packages::{FileContent, JobArchive, MOST_PACKAGE_FILES, MOST_VERSIONS, PackageFile};
 pub use result::{ArchiveState, Cases, ImageId, JobResult, Machine, PackageVersion, Run, TestOutcome, TestResult};
 pub use results::{Listed, ResultList};
 pub use span::Span;

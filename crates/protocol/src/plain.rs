@@ -15,6 +15,10 @@ impl Job {
         let fields = [
             (!self.run_as.contains(&RunAs::User), "as"),
             (!self.pin.is_empty(), "pin"),
+            (!self.versions.is_empty(), "versions"),
+            (!self.packages.is_empty(), "packages"),
+            (!self.apt_sources.is_empty(), "apt-sources"),
+            (self.archive.is_some(), "archive"),
             (!self.env.is_empty(), "env"),
             (!self.tests.is_empty(), "tests"),
         ];
@@ -38,6 +42,8 @@ mod tests {
             (r#"{"package": "rocrand", "as": ["root"]}"#, &["as"]),
             (r#"{"package": "rocrand", "pin": ["experimental=src:x"], "tests": ["a"]}"#, &["pin", "tests"]),
             (r#"{"package": "rocrand", "env": {"A": "1"}}"#, &["env"]),
+            (r#"{"package": "rocrand", "versions": {"a1": "1"}, "archive": "experimental"}"#, &["versions", "archive"]),
+            (r#"{"package": "rocrand", "packages": ["a_1_amd64.deb"]}"#, &["packages"]),
             (r#"{"url": "https://example.org/rocrand.git"}"#, &["url"]),
             (r#"{"path": "rocrand"}"#, &["path"]),
         ] {

@@ -5,6 +5,9 @@ use crate::{Job, JobResult, RunAs, Source, TestOutcome};
 /// Most names of tests in a command; with more, all tests are run.
 const MOST_NAMES: usize = 5;
 
+/// Most exact versions in a command.
+const MOST_VERSIONS: usize = 10;
+
 impl JobResult {
     /// The command that runs the failed tests on the reader's machine: `rocbed test rocm rocfft -- --test-name=upstream`.
     /// `job` is the job as its owner added it.
@@ -21,6 +24,17 @@ impl JobResult {
         if !self.gpus.is_empty() {
             words.push("--gpu".to_owned());
         }
+        // The reader has these files, or gets them from who has added the job.
+        words.extend(
+            job.packages.iter().filter(|file| file.is_binary()).map(|file| quoted(&format!("./{}", file.name()))),
+        );
+        words.extend(job.archive.iter().map(|archive| format!("--archive={archive}")));
+        let versions = job.versions.iter().take(MOST_VERSIONS);
+        words.extend(versions.map(|(name, version)| quoted(&format!("--package-version={name}={version}"))));
+        if job.versions.len() > MOST_VERSIONS {
+            words.push(format!("--package-version=... ({} more)", job.versions.len() - MOST_VERSIONS));
+        }
+        words.extend(job.apt_sources.iter().map(|_| "--apt-source=FILE.sources".to_owned()));
         let failed = self.tests().filter(|(_, test)| test.outcome == TestOutcome::Fail && test.name != "*");
         let mut names: Vec<&str> = failed.map(|(_, test)| test.name.as_str()).collect();
         names.sort_unstable();
@@ -72,6 +86,13 @@ mod tests {
             result.reproduce(&job),
             "rocbed test rocm rocrand --as root -- --add-apt-release=experimental \
              --pin-packages=experimental=src:rocr-runtime '--env=A=b c'"
+        );
+        let json = r#"{"package": "rocrand", "packages": ["../librocrand1_7.2-1_amd64.deb"], "archive": "experimental",
+            "versions": {"rocminfo": "7.1-1"}}"#;
+        let job: Job = serde_json::from_str(json).expect("a job");
+        assert_eq!(
+            result.reproduce(&job),
+            "rocbed test rocm rocrand ./librocrand1_7.2-1_amd64.deb --archive=experimental --package-version=rocminfo=7.1-1"
         );
     }
 

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use protocol::{Job, RunAs};
+use protocol::{Job, JobArchive, RunAs};
 
 use crate::source::Ready;
-use crate::{Error, Grant, Setup, timeouts};
+use crate::{Error, Grant, Setup, apt_files, timeouts};
 
 /// Marker file in a testbed whose package lists were put there. While it is younger than an hour, they are not fetched
 /// again.
@@ -22,22 +22,49 @@ const TRY_UPDATE: &str =
     "apt-get -q update || echo 'rocbed: the package lists could not be fetched: dependencies will not be found' >&2";
 
 /// The command that updates the package lists, if the tests need them.
-fn lists_command(job: &Job, source: &Ready) -> Option<String> {
-    let update = match (source.must_update(), source.wants_packages()) {
+fn lists_command(job: &Job, setup: &Setup, source: &Ready) -> Option<String> {
+    let names_packages = !job.versions.is_empty() || !job.apt_sources.is_empty() || job.archive.is_some();
+    let update = match (source.must_update() || names_packages, source.wants_packages()) {
         (true, _) => UPDATE,
         (false, true) => TRY_UPDATE,
         (false, false) => return None,
     };
-    // The lists put there are not those of releases that are added for pinning.
     let fresh = format!("[ -n \"$(find {LISTS_STAMP} -mmin -60 2>/dev/null)\" ] || ");
-    Some(if job.pin.is_empty() { fresh + update } else { update.to_owned() })
+    if matches!(job.archive, Some(JobArchive::Snapshot(_))) {
+        // apt reads in an archive's present state where its snapshots are.
+        let present = update.replace("apt-get -q", "apt-get -q -o APT::Snapshot=");
+        return Some(format!("{fresh}{{ {present}; }}; {update}"));
+    }
+    // The lists put there are not those of releases that are added for pinning, nor of other sources.
+    let has_others = !job.pin.is_empty() || job.archive.is_some() || has_sources(job, setup);
+    Some(if has_others { update.to_owned() } else { fresh + update })
 }
 
-/// The arguments of one run. `output` is the directory that autopkgtest creates; `left` is the time until the deadline.
+/// Whether apt has sources in testbeds that the image does not have.
+fn has_sources(job: &Job, setup: &Setup) -> bool {
+    !job.apt_sources.is_empty() || !setup.extra_sources.lines.is_empty()
+}
+
+/// The releases that apt has to know besides the image's.
+fn releases(job: &Job, setup: &Setup) -> Vec<String> {
+    // With sources of its own, a pin names a release of these.
+    let pins = job.pin.iter().filter(|_| !has_sources(job, setup));
+    let mut releases: Vec<String> = pins.filter_map(|pin| Some(pin.split_once('=')?.0.to_owned())).collect();
+    if let Some(JobArchive::Suite(suite)) = &job.archive {
+        releases.push(suite.clone());
+    }
+    releases.sort_unstable();
+    releases.dedup();
+    releases
+}
+
+/// The arguments of one run. `files` are those for apt; `output` is the directory that autopkgtest creates; `left` is the
+/// time until the deadline.
 pub(crate) fn arguments(
     job: &Job,
     setup: &Setup,
     source: &Ready,
+    files: &[(PathBuf, String)],
     run_as: RunAs,
     output: &Path,
     left: Duration,
@@ -50,24 +77,24 @@ pub(crate) fn arguments(
     }
     words.extend(timeouts::options(left, job.timeout.0).into_iter().map(OsString::from));
     words.extend(job.tests.iter().map(|name| joined("--test-name=", name)));
-    let mut releases: Vec<&str> = job.pin.iter().filter_map(|pin| Some(pin.split_once('=')?.0)).collect();
-    releases.sort_unstable();
-    releases.dedup();
-    // With sources of its own, a pin names a release of these.
-    let has_sources = setup.options.iter().any(|word| word.as_encoded_bytes().starts_with(b"--add-apt-source="));
-    if !has_sources {
-        words.extend(releases.into_iter().map(|release| joined("--add-apt-release=", release)));
+    words.extend(releases(job, setup).into_iter().map(|release| joined("--add-apt-release=", release)));
+    if let Some(JobArchive::Suite(suite)) = &job.archive {
+        words.push(joined("--apt-default-release=", suite));
     }
     words.extend(job.pin.iter().map(|pin| joined("--pin-packages=", pin)));
-    for (from, to) in &setup.copies {
+    for (from, to) in setup.copies.iter().chain(files) {
         let mut word = joined("--copy=", from);
         word.push(":");
         word.push(to);
         words.push(word);
     }
-    words.extend(lists_command(job, source).map(|command| joined("--setup-commands=", command)));
+    words.extend(lists_command(job, setup, source).map(|command| joined("--setup-commands=", command)));
+    if !job.versions.is_empty() {
+        words.push(joined("--setup-commands=", apt_files::install_versions()));
+    }
     words.extend(environment(job, setup)?);
     words.extend(setup.options.iter().cloned());
+    words.extend(setup.packages.iter().map(|path| path.as_os_str().to_owned()));
     words.extend(source.arguments());
     words.push("--".into());
     words.extend(setup.virt_server.iter().cloned());
@@ -122,7 +149,7 @@ mod tests {
     }
 
     fn line(job: &Job, setup: &Setup, source: &Ready, run_as: RunAs) -> String {
-        let words = arguments(job, setup, source, run_as, Path::new("/out"), Duration::from_secs(60)).unwrap();
+        let words = arguments(job, setup, source, &[], run_as, Path::new("/out"), Duration::from_secs(60)).unwrap();
         words.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join("|")
     }
 
@@ -134,7 +161,7 @@ mod tests {
         let line = line(&Job::of_package("gzip"), &setup(), &Ready::Package("gzip".into()), RunAs::User);
         let expected = format!(
             "--output-dir=/out|--log-file=/dev/null|{TIMEOUTS}|--setup-commands={}|gzip|--|/usr/bin/autopkgtest-virt-rocbed|--root|/root",
-            lists_command(&Job::of_package("gzip"), &Ready::Package("gzip".into())).unwrap()
+            lists_command(&Job::of_package("gzip"), &setup(), &Ready::Package("gzip".into())).unwrap()
         );
         assert_eq!(line, expected);
     }
@@ -147,7 +174,7 @@ mod tests {
             let time = std::time::SystemTime::now() - Duration::from_secs(seconds);
             std::fs::File::create(&stamp).unwrap().set_modified(time).unwrap();
         }
-        let command = lists_command(job, &Ready::Package("gzip".into())).unwrap();
+        let command = lists_command(job, &setup(), &Ready::Package("gzip".into())).unwrap();
         let command = command.replace(LISTS_STAMP, &stamp.to_string_lossy());
         let apt = directory.path().join("apt-get");
         std::fs::write(&apt, "#!/bin/sh\necho called\n").unwrap();
@@ -166,6 +193,26 @@ mod tests {
         assert_eq!(updates(&gzip, Some(2 * 3600)), 1);
         let pinned = Job { pin: vec!["experimental=rocminfo".into()], ..gzip };
         assert_eq!(updates(&pinned, Some(60)), 1);
+        // The present state says where the snapshots are.
+        let old = Job { archive: "20261001T000000Z".parse().ok(), ..Job::of_package("gzip") };
+        assert_eq!((updates(&old, None), updates(&old, Some(60))), (2, 1));
+    }
+
+    #[test]
+    fn what_a_job_says_about_packages_is_in_its_command() {
+        let json = r#"{"package": "rocrand", "pin": ["own=src:rocrand"], "versions": {"rocminfo": "7.1-1"},
+            "archive": "experimental",
+            "apt-sources": [{"uris": ["http://x"], "suites": ["own"], "components": ["main"], "trusted": true}]}"#;
+        let job: Job = serde_json::from_str(json).unwrap();
+        let mut setup = setup();
+        setup.packages = vec!["/own/rocrand.deb".into()];
+        let line = line(&job, &setup, &Ready::Tree("/tree".into()), RunAs::User);
+        let expected = format!(
+            "--add-apt-release=experimental|--apt-default-release=experimental|--pin-packages=own=src:rocrand|\
+             --setup-commands={UPDATE}|--setup-commands={}|/own/rocrand.deb|--no-built-binaries|/tree|--|",
+            apt_files::install_versions()
+        );
+        assert!(line.contains(&expected), "{line}");
     }
 
     #[test]

@@ -2,21 +2,27 @@
 //!
 //! The records come from testbeds, whose root may have written anything into dpkg's status.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 
 use bundle::regular;
 use debian::deb822::{Comments, Paragraph, Paragraphs};
-use protocol::{ArchiveState, InstalledLists, InstalledPackage, LocalPackage, MOST_PACKAGES, PackageList, TestResult};
+use protocol::{
+    ArchiveState, InstalledLists, InstalledPackage, Job, LocalPackage, MOST_PACKAGES, PackageFile, PackageList,
+    TestResult,
+};
 use sha256::Digest;
+
+use crate::{Error, Setup};
 
 /// Largest record, in bytes.
 const LARGEST: u64 = 8 << 20;
 /// Most package files that are listed.
-const MOST_LOCAL: usize = 100;
+const MOST_LOCAL: usize = 300;
+/// Most packages of other versions that are named.
+const MOST_OTHERS: usize = 5;
 /// Most archives of a record.
 const MOST_ARCHIVES: usize = 32;
 /// Longest value that is kept, in bytes.
@@ -77,19 +83,56 @@ impl PackageRecords {
         }
         seen
     }
+
+    /// Installed packages of which the job wants other versions, as problems; the first few.
+    pub(crate) fn other_versions(&self, wanted: &BTreeMap<String, String>) -> Vec<String> {
+        let mut found = BTreeSet::new();
+        if wanted.is_empty() {
+            return Vec::new();
+        }
+        for package in self.records.values().flat_map(|(packages, _)| packages.packages()) {
+            if let Some(version) = wanted.get(&package.name).filter(|version| **version != package.version) {
+                found.insert(format!(
+                    "{} {} was installed in place of the wanted version {version}",
+                    package.name, package.version
+                ));
+            }
+        }
+        found.into_iter().take(MOST_OTHERS).collect()
+    }
 }
 
-/// The package files among the options for autopkgtest, by digest: their versions may be those of the archive.
-pub(crate) fn local_packages(options: &[OsString]) -> Vec<LocalPackage> {
-    let files = options.iter().map(Path::new).filter(|path| path.extension().is_some_and(|end| end == "deb"));
-    files.take(MOST_LOCAL).filter_map(local_package).collect()
+/// The package files that are tested, by digest: their versions may be those of the archive.
+///
+/// # Errors
+/// If one cannot be read, or is another than the job names.
+pub(crate) fn local_packages(job: &Job, setup: &Setup) -> Result<Vec<LocalPackage>, Error> {
+    let wanted: Vec<&PackageFile> = job.packages.iter().filter(|file| file.is_binary()).collect();
+    if wanted.len() != setup.packages.len() {
+        let (wanted, there) = (wanted.len(), setup.packages.len());
+        return Err(Error::Job(format!("packages: the job names {wanted} package files, and {there} are here")));
+    }
+    let mut local = Vec::new();
+    for (file, path) in wanted.into_iter().zip(&setup.packages) {
+        let package = local_package(path).map_err(Error::step(format!("reading {}", path.display())))?;
+        if file.content.is_some_and(|content| content.sha256 != package.sha256) {
+            let what = format!("reading {}", path.display());
+            return Err(Error::source(what, "it has another SHA-256 than the job's file of this name"));
+        }
+        local.push(package);
+    }
+    // A file that autopkgtest is given besides, and that cannot be read, it refuses itself.
+    let options = setup.options.iter().map(Path::new).filter(|path| path.extension().is_some_and(|end| end == "deb"));
+    local.extend(options.filter_map(|path| local_package(path).ok()));
+    local.truncate(MOST_LOCAL);
+    Ok(local)
 }
 
-/// A file that cannot be read is left out: autopkgtest has refused it.
-fn local_package(path: &Path) -> Option<LocalPackage> {
-    let (sha256, size) = Digest::of_reader(regular::open(path).ok()?).ok()?;
-    let file = path.file_name()?.to_string_lossy().chars().filter(|char| !char.is_control()).collect();
-    Some(LocalPackage { file, size, sha256 })
+fn local_package(path: &Path) -> io::Result<LocalPackage> {
+    let (sha256, size) = Digest::of_reader(regular::open(path)?)?;
+    let file = path.file_name().unwrap_or_default().to_string_lossy();
+    let file = file.chars().filter(|char| !char.is_control()).collect();
+    Ok(LocalPackage { file, size, sha256 })
 }
 
 fn small_file(path: &Path) -> String {
@@ -216,14 +259,38 @@ Version: 1
     }
 
     #[test]
-    fn package_files_among_the_options_are_listed_by_digest() {
+    fn package_files_are_listed_by_digest() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("gzip_1.14-1+local1_amd64.deb");
-        fs::write(&path, "abc").unwrap();
-        let options = ["--debug".into(), path.into_os_string(), "gone.deb".into()];
-        let found = local_packages(&options);
-        assert_eq!((found.len(), found[0].file.as_str(), found[0].size), (1, "gzip_1.14-1+local1_amd64.deb", 3));
-        assert_eq!(found[0].sha256, Digest::of("abc"));
+        let path = |name: &str| directory.path().join(name);
+        fs::write(path("gzip_1.14-1+local1_amd64.deb"), "abc").unwrap();
+        fs::write(path("other.deb"), "").unwrap();
+        let mut setup = Setup::new(Vec::new(), "/work".into(), "/bundles".into(), "job");
+        setup.options = vec!["--debug".into(), path("other.deb").into_os_string(), "gone.deb".into()];
+        setup.packages = vec![path("gzip_1.14-1+local1_amd64.deb")];
+        let job = |sha256: Digest| -> Job {
+            let file = format!(r#"{{"file": "gzip_1.14-1+local1_amd64.deb", "size": 3, "sha256": "{sha256}"}}"#);
+            serde_json::from_str(&format!(r#"{{"package": "gzip", "packages": [{file}]}}"#)).unwrap()
+        };
+        let good = Digest::of("abc");
+        let found = local_packages(&job(good), &setup).unwrap();
+        assert_eq!((found.len(), found[0].file.as_str(), found[0].size), (2, "gzip_1.14-1+local1_amd64.deb", 3));
+        assert_eq!((found[0].sha256, found[1].file.as_str()), (good, "other.deb"));
+
+        let changed = local_packages(&job(Digest::of("x")), &setup).unwrap_err().to_string();
+        assert!(changed.ends_with("it has another SHA-256 than the job's file of this name"), "{changed}");
+        setup.packages.clear();
+        let missing = local_packages(&job(good), &setup).unwrap_err().to_string();
+        assert_eq!(missing, "packages: the job names 1 package files, and 0 are here");
+    }
+
+    #[test]
+    fn a_version_that_the_job_did_not_want_is_told() {
+        let records = PackageRecords { records: [(1, (packages(STATUS), Vec::new()))].into(), tests: Vec::new() };
+        let wanted = |name: &str, version: &str| [(name.to_owned(), version.to_owned())].into();
+        assert_eq!(records.other_versions(&wanted("gzip", "1.14-1+local1")), Vec::<String>::new());
+        assert_eq!(records.other_versions(&wanted("cmake", "4")), Vec::<String>::new());
+        let expected = ["libc6 2.41-12 was installed in place of the wanted version 2.40-1"];
+        assert_eq!(records.other_versions(&wanted("libc6", "2.40-1")), expected);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bundle::{Bundle, BundleLimits, JUNIT, RESULT};
 use jiff::Timestamp;
-use protocol::{InstalledLists, Job, JobResult, Run, RunAs, TestOutcome, Verdict};
+use protocol::{InstalledLists, Job, JobResult, LocalPackage, Run, RunAs, TestOutcome, Verdict};
 
 use crate::bounded::BoundedLog;
 use crate::bounds::{Bounds, Stopped};
@@ -15,8 +15,8 @@ use crate::log::Reader;
 use crate::output::{self, TestReport};
 use crate::run::{self, EndReason, RunContext, RunEnd};
 use crate::{
-    Cancel, Error, GpuFaults, KernelLog, Observer, RunEvent, Setup, apt, clean, command, installed, junit, source,
-    timeouts,
+    Cancel, Error, GpuFaults, KernelLog, Observer, RunEvent, Setup, apt, apt_files, clean, command, installed, junit,
+    source, timeouts,
 };
 
 /// The outcome of a job.
@@ -79,18 +79,20 @@ pub fn run(
         ended_early: None,
         stuck: false,
     };
+    let local = installed::local_packages(job, setup)?;
+    let files = apt_files::write(job, &setup.extra_sources, &scratch.path().join("apt"))?;
     state.observer.event(RunEvent::Source(job.source.name()));
     let hard = began + job.timeout.0;
     let source = state.source(&scratch.path().join("source"), hard)?;
     let soft = hard.checked_sub(timeouts::reserve(job.timeout.0)).unwrap_or(hard);
     for run_as in &job.run_as {
         let Some(source) = &source else { break };
-        state.run_as(*run_as, source, soft, hard)?;
+        state.run_as(*run_as, &Prepared { source, files: &files }, soft, hard)?;
         if state.ended_early.is_some() {
             break;
         }
     }
-    let mut result = state.result(started);
+    let mut result = state.result(started, local);
     let faults = state.kernel.faults();
     let State { reports, stuck, ended_early, observer, .. } = state;
     observer.event(RunEvent::Bundling);
@@ -139,6 +141,13 @@ fn simulation(reached: &[(String, String)], run_as: RunAs) -> Vec<String> {
     lines
 }
 
+/// What is prepared once for all runs of a job.
+struct Prepared<'a> {
+    source: &'a source::Ready,
+    /// Files for apt, and where they belong in testbeds.
+    files: &'a [(PathBuf, String)],
+}
+
 /// A running job.
 struct State<'a, 'k> {
     job: &'a Job,
@@ -182,12 +191,13 @@ impl State<'_, '_> {
     }
 
     /// Runs autopkgtest once, as one user.
-    fn run_as(&mut self, run_as: RunAs, source: &source::Ready, soft: Instant, hard: Instant) -> Result<(), Error> {
+    fn run_as(&mut self, run_as: RunAs, prepared: &Prepared, soft: Instant, hard: Instant) -> Result<(), Error> {
         let began = Instant::now();
         let name = run_as.to_string();
         let output = self.directory.join(&name);
         let left = hard.saturating_duration_since(began);
-        let arguments = command::arguments(self.job, self.setup, source, run_as, &output, left)?;
+        let arguments =
+            command::arguments(self.job, self.setup, prepared.source, prepared.files, run_as, &output, left)?;
         self.log.write(format!("rocbed: running the tests as {name}\n").as_bytes());
         self.observer.event(RunEvent::RunStarted(run_as));
         let (mut reader, mut apt) = (Reader::default(), apt::Errors::default());
@@ -219,7 +229,9 @@ impl State<'_, '_> {
         let tested = read.package.as_ref().map_or_else(|| self.job.source.name(), |package| &package.name).to_owned();
         let records = installed::read(&self.temporary.join(run::RECORDS));
         let seen = records.note(&mut self.installed, &mut read.tests, &tested);
-        let verdict = self.verdict(&end, &read.tests, left);
+        let others = records.other_versions(&self.job.versions);
+        let verdict = self.verdict(&end, &read.tests, left, &others);
+        self.problems.extend(others);
         // For failures outside of tests, autopkgtest rarely gives a reason.
         let said = apt.said().filter(|_| !read.problems.is_empty());
         self.problems.extend(read.problems.into_iter().chain(said).filter(|_| verdict != Verdict::Pass));
@@ -247,11 +259,19 @@ impl State<'_, '_> {
         Ok(())
     }
 
-    fn verdict(&self, end: &RunEnd, tests: &[protocol::TestResult], left: std::time::Duration) -> Verdict {
+    /// The verdict on a run. `others` are installed versions that the job did not want.
+    fn verdict(
+        &self,
+        end: &RunEnd,
+        tests: &[protocol::TestResult],
+        left: std::time::Duration,
+        others: &[String],
+    ) -> Verdict {
         match end.reason {
             EndReason::Deadline => return Verdict::Timeout,
             EndReason::GpuFault => return Verdict::GpuFault,
             EndReason::Cancelled => return Verdict::TestbedFailed,
+            EndReason::Completed if !others.is_empty() => return Verdict::TestbedFailed,
             EndReason::Completed => {}
         }
         let verdict = Verdict::of_exit_status(end.status);
@@ -288,7 +308,7 @@ impl State<'_, '_> {
     }
 
     /// Assembles the result.
-    fn result(&mut self, started: Timestamp) -> JobResult {
+    fn result(&mut self, started: Timestamp, local: Vec<LocalPackage>) -> JobResult {
         self.kernel.finish();
         self.log.finish();
         let granted = &self.setup.gpus;
@@ -325,10 +345,7 @@ impl State<'_, '_> {
             warnings: std::mem::take(&mut self.warnings),
             problem: (!self.problems.is_empty()).then(|| self.problems.join("; ")),
             kernel_log: std::mem::take(&mut self.kernel.lines),
-            installed: InstalledLists {
-                local: installed::local_packages(&self.setup.options),
-                ..std::mem::take(&mut self.installed)
-            },
+            installed: InstalledLists { local, ..std::mem::take(&mut self.installed) },
         }
     }
 }

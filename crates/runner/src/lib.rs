@@ -20,6 +20,7 @@
 //! [`log::Reader::push`], [`cases::read`].
 
 mod apt;
+mod apt_files;
 mod bounded;
 mod bounds;
 pub mod cases;
@@ -42,6 +43,7 @@ pub mod summary;
 mod timeouts;
 mod xml;
 
+pub use apt_files::ExtraSources;
 pub use command::LISTS_STAMP;
 pub use error::Error;
 pub use job::{Finished, run};

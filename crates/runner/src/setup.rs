@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use protocol::Machine;
 
+use crate::apt_files::ExtraSources;
+
 /// Configuration for running a job: everything that depends on the machine and not on the job.
 #[derive(Debug, Clone)]
 pub struct Setup {
@@ -31,6 +33,11 @@ pub struct Setup {
     /// Local copy of the source, for a job that names a path or an address: a source tree, a `.dsc` with its files
     /// beside it, or a tar file. Without it, the job's path is used as it is.
     pub source: Option<PathBuf>,
+    /// Local copies of the job's `.deb` files, in the job's order. Files whose digest the job does not have are used as
+    /// they are.
+    pub packages: Vec<PathBuf>,
+    /// Additional apt sources, besides the job's own.
+    pub extra_sources: ExtraSources,
     /// Environment variables for the tests. The job's own take precedence.
     pub environment: BTreeMap<String, String>,
     /// Additional options for autopkgtest.
@@ -100,6 +107,8 @@ impl Setup {
             gpus: Vec::new(),
             copies: Vec::new(),
             source: None,
+            packages: Vec::new(),
+            extra_sources: ExtraSources::default(),
             environment: BTreeMap::new(),
             options: Vec::new(),
             limits: Limits::default(),

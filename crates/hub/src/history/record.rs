@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use history::{Cell, Observation, Seen, evaluate, transitions};
 use protocol::api::TestState;
-use protocol::{Job, JobResult, Run, Source, TestOutcome, TestResult, Verdict};
+use protocol::{AptSource, Job, JobResult, Run, Source, TestOutcome, TestResult, Verdict};
 use rusqlite::{Connection, OptionalExtension, params};
 use sha256::Digest;
 
@@ -16,6 +16,9 @@ use crate::store::coverage::{NO_GPU, is_simulated, targets};
 const MOST_TESTS: usize = 500;
 /// Longest name of a test that is recorded, in bytes.
 const LONGEST_NAME: usize = 200;
+
+/// Longest list of packages in the description of a variant, in bytes.
+const LONGEST_LIST: usize = 200;
 
 /// A result with the hub's data about it.
 pub(crate) struct Noted<'a> {
@@ -61,8 +64,23 @@ fn variant(job: &Job) -> String {
     let mut pins = job.pin.clone();
     pins.sort_unstable();
     words.extend(pins.into_iter().map(|pin| format!("pin {pin}")));
+    words.extend(summed("versions", job.versions.iter().map(|(name, version)| format!("{name}={version}"))));
+    words.extend(summed("packages", job.packages.iter().map(ToString::to_string)));
+    words.extend(summed("apt-sources", job.apt_sources.iter().map(AptSource::paragraph)));
+    words.extend(job.archive.as_ref().map(|archive| format!("archive {archive}")));
     words.extend(job.env.iter().map(|(name, value)| format!("env {name}={value}")));
     words.join(", ")
+}
+
+/// A list that can be long as a few words: the list itself, or else its digest.
+fn summed(name: &str, items: impl Iterator<Item = String>) -> Option<String> {
+    let items: Vec<String> = items.collect();
+    let text = items.join(" ");
+    match items.len() {
+        0 => None,
+        _ if text.len() <= LONGEST_LIST && !text.contains('\n') => Some(format!("{name} {text}")),
+        count => Some(format!("{name} {count} with sha256 {}", Digest::of(&text).prefix(16))),
+    }
 }
 
 /// Adds the observations of a result. Returns the tests whose states have to be computed anew.

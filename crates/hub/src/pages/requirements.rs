@@ -2,6 +2,9 @@
 
 use protocol::{GpuNeed, Job};
 
+/// Most versions and most package files that are named.
+const MOST_SHOWN: usize = 20;
+
 /// The job's fields besides source and GPU, as names and values.
 pub(crate) fn fields(job: &Job) -> Vec<(&'static str, String)> {
     let mut fields = vec![
@@ -13,6 +16,19 @@ pub(crate) fn fields(job: &Job) -> Vec<(&'static str, String)> {
             fields.push((name, list.join(", ")));
         }
     }
+    let versions = job.versions.iter().take(MOST_SHOWN).map(|(name, version)| format!("{name} {version}"));
+    let packages = job.packages.iter().take(MOST_SHOWN).map(ToString::to_string);
+    for (name, list, count) in [
+        ("Versions", versions.collect::<Vec<_>>(), job.versions.len()),
+        ("Packages", packages.collect(), job.packages.len()),
+    ] {
+        let more = if count > MOST_SHOWN { format!(" and {} more", count - MOST_SHOWN) } else { String::new() };
+        if count > 0 {
+            fields.push((name, format!("{}{more}", list.join(", "))));
+        }
+    }
+    fields.extend(job.apt_sources.iter().map(|source| ("Apt source", source.to_string())));
+    fields.extend(job.archive.iter().map(|archive| ("Archive", archive.to_string())));
     fields.extend(job.env.iter().map(|(name, value)| ("Env", format!("{name}={value}"))));
     if job.priority != 0 {
         fields.push(("Priority", job.priority.to_string()));
@@ -48,7 +64,9 @@ mod tests {
     #[test]
     fn what_a_job_says_is_shown() {
         let json = r#"{"package": "rocrand", "gpu": ["gfx1030"], "gpus": 2, "as": ["user", "root"], "timeout": "90m",
-            "pin": ["experimental=src:rocr-runtime"], "env": {"A": "1", "B": "2"}, "tests": ["a", "b"], "memory": 4096,
+            "pin": ["experimental=src:rocr-runtime"], "archive": "experimental", "versions": {"rocminfo": "7.1-1"},
+            "packages": ["librocrand1_7.2-1_amd64.deb"],
+            "apt-sources": [{"uris": ["http://x"], "suites": ["sid"], "components": ["main"], "trusted": true}], "env": {"A": "1", "B": "2"}, "tests": ["a", "b"], "memory": 4096,
             "priority": -3}"#;
         let job: Job = serde_json::from_str(json).expect("a job");
         let told: Vec<String> = fields(&job).into_iter().map(|(name, value)| format!("{name}: {value}")).collect();
@@ -57,13 +75,20 @@ mod tests {
             "Timeout: 1h30m",
             "Only tests: a, b",
             "Pin: experimental=src:rocr-runtime",
+            "Versions: rocminfo 7.1-1",
+            "Packages: librocrand1_7.2-1_amd64.deb",
+            "Apt source: http://x sid main (not signed)",
+            "Archive: experimental",
             "Env: A=1",
             "Env: B=2",
             "Priority: -3",
         ];
         assert_eq!(told, expected);
         assert_eq!(needs(&job), "2 GPUs: gfx1030, 4096 MiB of memory");
-        assert!(not_counted(&job).is_some_and(|text| text.contains("(pin, env, tests)")));
+        assert!(
+            not_counted(&job)
+                .is_some_and(|text| text.contains("(pin, versions, packages, apt-sources, archive, env, tests)"))
+        );
         let plain = Job::of_package("rocrand");
         assert_eq!(fields(&plain).len(), 2);
         assert_eq!(not_counted(&plain), None);
