@@ -190,6 +190,9 @@ pub struct Limits {
     /// Bundles of a worker that may be here without a result
     #[arg(long, value_name = "SIZE", default_value = "16GiB", value_parser = crate::recipe::parse_size)]
     pub pending_quota: u64,
+    /// Package files of all jobs together
+    #[arg(long, value_name = "SIZE", default_value = "32GiB", value_parser = crate::recipe::parse_size)]
+    pub package_quota: u64,
     /// A reverse proxy that says in X-Forwarded-For for whom it asks: an address or a network, as 127.0.0.1, 10.0.0.0/8;
     /// may be given several times
     #[arg(long, value_name = "ADDRESS")]

@@ -16,6 +16,10 @@ use crate::calls::escape;
 use crate::error::ClientError;
 use crate::http::{Call, Client};
 
+/// Where bundles are uploaded, and where package files of jobs are.
+const BUNDLES: &str = "/uploads";
+const PACKAGES: &str = "/packages";
+
 /// Bytes per request: the most that is lost when the connection breaks.
 const PIECE: u64 = 4 << 20;
 
@@ -44,12 +48,27 @@ impl Client {
     ///
     /// If the file cannot be read, the hub cannot be reached, or refuses: [`ProblemCode::DiskFull`] if it has no room
     /// now, [`ProblemCode::TooLarge`] if the bundle is too large for it.
-    pub fn upload(&self, path: &Path, mut progress: impl FnMut(u64, u64)) -> Result<Digest, ClientError> {
+    pub fn upload(&self, path: &Path, progress: impl FnMut(u64, u64)) -> Result<Digest, ClientError> {
+        self.send(BUNDLES, path, progress)
+    }
+
+    /// Uploads a package file for a job that will be added, as [`Client::upload`] does a bundle. Returns its SHA-256. Nothing
+    /// is sent if the hub has it already.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::upload`]; [`ProblemCode::QuotaExceeded`] if the hub has too many package files.
+    pub fn upload_package(&self, path: &Path, progress: impl FnMut(u64, u64)) -> Result<Digest, ClientError> {
+        self.send(PACKAGES, path, progress)
+    }
+
+    /// Uploads a file to this part of the API.
+    fn send(&self, place: &str, path: &Path, mut progress: impl FnMut(u64, u64)) -> Result<Digest, ClientError> {
         let failed = |error| ClientError::File { path: path.to_owned(), error };
         let mut file = File::open(path).map_err(failed)?;
         let (sha256, size) = Digest::of_reader(&mut file).map_err(failed)?;
         let announced = CreateUpload { size, sha256, direct: false };
-        let mut upload = self.create_upload(&announced)?;
+        let mut upload = self.announce(place, &announced)?;
         let mut misplaced = 0;
         while !upload.complete {
             progress(upload.offset, size);
@@ -59,12 +78,12 @@ impl Client {
             if piece.is_empty() && upload.offset < size {
                 return Err(ClientError::Changed(path.to_owned()));
             }
-            match self.append_upload(&upload.id, upload.offset, &piece) {
+            match self.append(place, &upload.id, upload.offset, &piece) {
                 Ok((offset, complete)) => (upload.offset, upload.complete) = (offset, complete),
                 // The piece, or a part of it, has arrived earlier, but the answer was lost.
                 Err(error) if error.code() == Some(ProblemCode::WrongOffset) && misplaced < MISPLACED => {
                     misplaced += 1;
-                    upload = self.create_upload(&announced)?;
+                    upload = self.announce(place, &announced)?;
                 }
                 Err(error) => return Err(error),
             }
@@ -145,13 +164,21 @@ impl Client {
 
     /// Announces an upload, or finds an earlier one. [`Client::upload`] calls this.
     pub fn create_upload(&self, announced: &CreateUpload) -> Result<Upload, ClientError> {
-        self.document(Method::POST, "/uploads", Some(announced))
+        self.announce(BUNDLES, announced)
+    }
+
+    fn announce(&self, place: &str, announced: &CreateUpload) -> Result<Upload, ClientError> {
+        self.document(Method::POST, place, Some(announced))
     }
 
     /// Appends bytes to an upload. Returns how many the hub has then, and whether the upload is complete with the right
     /// digest. [`Client::upload`] calls this.
     pub fn append_upload(&self, id: &str, offset: u64, bytes: &[u8]) -> Result<(u64, bool), ClientError> {
-        let mut call = Call::new(Method::PATCH, format!("/uploads/{}", escape(id))).bytes(bytes);
+        self.append(BUNDLES, id, offset, bytes)
+    }
+
+    fn append(&self, place: &str, id: &str, offset: u64, bytes: &[u8]) -> Result<(u64, bool), ClientError> {
+        let mut call = Call::new(Method::PATCH, format!("{place}/{}", escape(id))).bytes(bytes);
         call.headers.push((OFFSET_HEADER, offset.to_string()));
         self.upload_state(&call)
     }
@@ -159,6 +186,16 @@ impl Client {
     /// Number of bytes of an upload that the hub has.
     pub fn upload_offset(&self, id: &str) -> Result<u64, ClientError> {
         self.upload_state(&Call::new(Method::HEAD, format!("/uploads/{}", escape(id)))).map(|(offset, _)| offset)
+    }
+
+    /// Downloads a package file of the job of a lease, from this byte on. Returns the number of bytes. The caller checks the
+    /// digest.
+    ///
+    /// # Errors
+    ///
+    /// If the hub cannot be reached, or does not give the file out under this lease.
+    pub fn package(&self, lease: &str, sha256: &Digest, from: u64, to: &mut dyn Write) -> Result<u64, ClientError> {
+        self.download(&format!("/leases/{}/packages/{sha256}", escape(lease)), from, to)
     }
 
     fn upload_state(&self, call: &Call) -> Result<(u64, bool), ClientError> {

@@ -77,6 +77,8 @@ pub struct Config {
     pub max_daily_upload: u64,
     /// Bundle bytes that one worker may store without a result that uses them. 16 GiB.
     pub max_pending_upload: u64,
+    /// Bytes of package files of all jobs together. 32 GiB.
+    pub max_packages: u64,
     /// How long a worker waits for the check of its bundle before it is told to ask again. 20 s. Zero: every answer is for
     /// the repeated request.
     pub check_wait: Duration,
@@ -115,6 +117,7 @@ impl Default for Config {
             trusted_proxies: Vec::new(),
             max_daily_upload: 64 * GIB,
             max_pending_upload: 16 * GIB,
+            max_packages: 32 * GIB,
             check_wait: Duration::from_secs(20),
             free_checking: Duration::from_secs(5),
             patience: Duration::from_secs(30),
@@ -145,6 +148,7 @@ impl fmt::Debug for Config {
             .field("trusted_proxies", &self.trusted_proxies)
             .field("max_daily_upload", &self.max_daily_upload)
             .field("max_pending_upload", &self.max_pending_upload)
+            .field("max_packages", &self.max_packages)
             .field("check_wait", &self.check_wait)
             .field("free_checking", &self.free_checking)
             .field("patience", &self.patience)

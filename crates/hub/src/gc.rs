@@ -1,4 +1,4 @@
-//! Garbage collection: abandoned uploads, bundles without a result, old request ids.
+//! Garbage collection: abandoned uploads, bundles without a result, package files of jobs that are over, old request ids.
 
 use std::fs;
 use std::io;
@@ -9,6 +9,10 @@ use crate::hub::Hub;
 
 /// Age at which abandoned uploads, and bundles without a result, are removed.
 const ABANDONED: Duration = Duration::from_secs(7 * 86_400);
+
+/// Time for which the package files of a job are kept after it is over, so that it can be run again; and after the upload of
+/// files that no job has named.
+const PACKAGES_KEPT: Duration = Duration::from_secs(86_400);
 
 /// Time for which a repeated request is recognised.
 const REQUESTS_KEPT: Duration = Duration::from_secs(30 * 86_400);
@@ -71,5 +75,27 @@ impl Hub {
             }
         };
         self.tidy_bucket(orphans).await;
+        self.remove_package_files().await;
+    }
+
+    /// Removes package files that no job needs any more.
+    async fn remove_package_files(&self) {
+        let ended = self.shared.config.clock.millis().saturating_sub(millis(PACKAGES_KEPT));
+        let Some(before) = SystemTime::now().checked_sub(PACKAGES_KEPT) else { return };
+        let store = self.shared.package_files.clone();
+        let files = match tokio::task::spawn_blocking(move || store.all()).await {
+            Ok(Ok(files)) => files,
+            Ok(Err(error)) => return tracing::warn!(%error, "the package files of jobs could not be listed"),
+            Err(_) => return,
+        };
+        let old: Vec<_> = files.into_iter().filter(|(_, _, time)| *time < before).map(|(digest, ..)| digest).collect();
+        if old.is_empty() {
+            return;
+        }
+        match self.shared.core.write(move |tx| tx.remove_package_files(ended, before, &old)).await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "package files of jobs that are over were removed"),
+            Err(problem) => tracing::warn!(%problem, "package files that no job needs could not be removed"),
+        }
     }
 }

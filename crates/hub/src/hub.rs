@@ -40,6 +40,8 @@ pub(crate) struct Inner {
     pub(crate) core: Core,
     pub(crate) readers: Readers,
     pub(crate) bundles: Bundles,
+    /// Package files of jobs that are not over.
+    pub(crate) package_files: Directory,
     pub(crate) uploads: Uploads,
     pub(crate) logs: Logs,
     pub(crate) cases: CaseFiles,
@@ -113,7 +115,8 @@ impl Hub {
             }
             Err(error) => return Err(error),
         };
-        let core = Core::start(db, state, &config, readers.clone());
+        let package_files = Directory::new(data.packages());
+        let core = Core::start(db, state, &config, package_files.clone(), readers.clone());
         let join_token = data.join_token()?;
         let (stop, stopped) = watch::channel(false);
         let new_admin_token = {
@@ -135,6 +138,7 @@ impl Hub {
             core,
             readers,
             bundles,
+            package_files,
             uploads: Uploads::new(data.uploads()),
             logs: Logs::new(data.logs()),
             cases: CaseFiles::new(data.logs()),

@@ -201,6 +201,7 @@ fn config(limits: &Limits, public: bool) -> Config {
         max_requests: limits.max_requests,
         max_daily_upload: limits.daily_quota,
         max_pending_upload: limits.pending_quota,
+        max_packages: limits.package_quota,
         trusted_proxies: limits.trusted_proxy.clone(),
         public,
         ..Config::default()

@@ -31,6 +31,7 @@ impl Tx<'_> {
             return Ok(AddedJobs { jobs: ids });
         }
         check(&jobs)?;
+        self.check_package_files(&jobs)?;
         let ids = jobs.into_iter().map(|job| self.insert(job, None)).collect::<Result<Vec<_>, _>>()?;
         self.db
             .prepare_cached("INSERT INTO additions (request, jobs, added) VALUES (?1, ?2, ?3)")?
@@ -93,6 +94,7 @@ impl Tx<'_> {
                 JobState::Queued.name()
             ])?;
         let number = self.db.last_insert_rowid();
+        self.keep_package_files(number, &job)?;
         self.event(HubEvent::Job(number));
         Ok((number, job))
     }
@@ -161,7 +163,8 @@ impl Tx<'_> {
         }
         let job = self.job(number)?;
         // The job may have been added before this rule existed.
-        job.source.check().map_err(|error| Problem::new(ProblemCode::Invalid, error.to_string()))?;
+        job.check().map_err(|error| Problem::new(ProblemCode::Invalid, error.to_string()))?;
+        self.check_package_files([&job])?;
         self.insert(job, Some(id))
     }
 
@@ -193,11 +196,12 @@ fn check(jobs: &[Job]) -> Result<(), Problem> {
         return invalid(format!("list.job: {} jobs; {MOST_JOBS} are the most in one list", jobs.len()));
     }
     for (index, job) in jobs.iter().enumerate() {
-        if let Err(error) = job.source.check() {
+        if let Err(error) = job.check() {
             return invalid(format!("list.job[{index}].{error}"));
         }
     }
-    let local = jobs.iter().enumerate().find(|(_, job)| matches!(job.source, Source::Path(_)));
+    let is_local = |job: &Job| matches!(job.source, Source::Path(_)) && job.own_source().is_none();
+    let local = jobs.iter().enumerate().find(|(_, job)| is_local(job));
     match local {
         Some((index, job)) => invalid(format!(
             "list.job[{index}].path: `{}` is a path on your machine, which workers cannot see: put the source tree at \

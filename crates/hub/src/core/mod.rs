@@ -16,6 +16,7 @@ mod load;
 mod machine;
 pub(crate) mod need;
 pub(crate) mod offers;
+mod package_files;
 pub(crate) mod queue;
 pub(crate) mod state;
 mod uploads;
@@ -33,6 +34,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 pub(crate) use claims::ClaimAnswer;
 pub(crate) use complete::{Completion, Delivered, WorkerClock};
 pub(crate) use need::{Need, Offer};
+pub(crate) use package_files::PEOPLE;
 pub(crate) use state::State;
 pub(crate) use uploads::UploadRow;
 pub(crate) use why::Reasons;
@@ -42,6 +44,7 @@ use crate::config::Config;
 use crate::error::HubError;
 use crate::problem::internal;
 use crate::store::Readers;
+use crate::store::bundles::Directory;
 
 /// Most commands in one transaction.
 const BATCH: usize = 256;
@@ -95,6 +98,8 @@ pub(crate) struct Tx<'a> {
     pub(crate) db: &'a Connection,
     pub(crate) state: &'a mut State,
     pub(crate) config: &'a Config,
+    /// The package files of jobs.
+    pub(crate) package_files: &'a Directory,
     /// Current time in milliseconds since 1970.
     pub(crate) now: i64,
     after: &'a mut Vec<Notice>,
@@ -133,7 +138,13 @@ pub(crate) struct Core {
 impl Core {
     /// Starts the writer thread with the loaded state. It ends when the last clone of the handle is dropped. Without a
     /// connection (the disk is full) nothing is written until the readers can provide one.
-    pub(crate) fn start(db: Option<Connection>, state: State, config: &Config, readers: Readers) -> Self {
+    pub(crate) fn start(
+        db: Option<Connection>,
+        state: State,
+        config: &Config,
+        package_files: Directory,
+        readers: Readers,
+    ) -> Self {
         let state = Arc::new(RwLock::new(state));
         let (commands, receiver) = mpsc::channel(4 * BATCH);
         let (events, _) = broadcast::channel(1024);
@@ -149,7 +160,7 @@ impl Core {
             full.store(false, Ordering::SeqCst);
             drop(readers);
             if let Some(db) = db {
-                Writer { db, config, state: shared, events: told }.run(commands);
+                Writer { db, config, package_files, state: shared, events: told }.run(commands);
             }
         });
         Self { commands, state, events, read_only }
@@ -248,6 +259,7 @@ where
 struct Writer {
     db: Connection,
     config: Config,
+    package_files: Directory,
     state: Arc<RwLock<State>>,
     events: broadcast::Sender<HubEvent>,
 }
@@ -282,7 +294,8 @@ impl Writer {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         for command in batch {
             let now = self.config.clock.millis();
-            let mut tx = Tx { db: &self.db, state: &mut state, config: &self.config, now, after };
+            let (config, package_files) = (&self.config, &self.package_files);
+            let mut tx = Tx { db: &self.db, state: &mut state, config, package_files, now, after };
             match command(&mut tx) {
                 Ok(answer) => answers.push(answer),
                 Err(error) => return (answers, Some(error)),

@@ -4,6 +4,7 @@ use protocol::api::{CreateUpload, Problem, ProblemCode};
 use rusqlite::{OptionalExtension, params};
 use sha256::Digest;
 
+use crate::core::package_files::PEOPLE;
 use crate::core::{Failure, Tx};
 use crate::store::columns::Hex;
 use crate::token::random_hex;
@@ -20,22 +21,32 @@ pub(crate) struct UploadRow {
 }
 
 impl Tx<'_> {
-    /// Announces an upload. The same announcement again finds the first one.
+    /// Announces an upload of a bundle. The same announcement again finds the first one.
     pub(crate) fn create_upload(&mut self, worker: &str, request: &CreateUpload) -> Result<UploadRow, Failure> {
+        self.announce(worker, request, |tx, size| tx.check_pending(worker, size))
+    }
+
+    /// Finds an upload of this owner, or makes one if `check` allows one of so many bytes.
+    pub(super) fn announce(
+        &mut self,
+        owner: &str,
+        request: &CreateUpload,
+        check: impl FnOnce(&Self, i64) -> Result<(), Failure>,
+    ) -> Result<UploadRow, Failure> {
         let size = i64::try_from(request.size).unwrap_or(i64::MAX);
         let found: Option<String> = self
             .db
             .prepare_cached("SELECT id FROM uploads WHERE worker = ?1 AND sha256 = ?2 AND size = ?3")?
-            .query_row(params![worker, Hex(request.sha256), size], |row| row.get(0))
+            .query_row(params![owner, Hex(request.sha256), size], |row| row.get(0))
             .optional()?;
         let id = if let Some(id) = found {
             id
         } else {
-            self.check_pending(worker, size)?;
+            check(self, size)?;
             let id = random_hex::<16>()?;
             self.db
                 .prepare_cached("INSERT INTO uploads (id, worker, sha256, size, created) VALUES (?1, ?2, ?3, ?4, ?5)")?
-                .execute(params![id, worker, Hex(request.sha256), size, self.now])?;
+                .execute(params![id, owner, Hex(request.sha256), size, self.now])?;
             id
         };
         Ok(UploadRow { id, sha256: request.sha256, size: request.size })
@@ -94,9 +105,10 @@ impl Tx<'_> {
     /// Bundles that were never announced to this database are not listed, as it may be a restored backup.
     pub(crate) fn orphans(&self, before: i64) -> Result<Vec<Digest>, Failure> {
         let mut statement = self.db.prepare_cached(
-            "SELECT DISTINCT sha256 FROM uploads WHERE created < ?1 AND sha256 NOT IN (SELECT bundle FROM results)",
+            "SELECT DISTINCT sha256 FROM uploads
+             WHERE created < ?1 AND worker <> ?2 AND sha256 NOT IN (SELECT bundle FROM results)",
         )?;
-        let digests = statement.query_map([before], |row| row.get(0).map(|Hex(digest)| digest))?;
+        let digests = statement.query_map(params![before, PEOPLE], |row| row.get(0).map(|Hex(digest)| digest))?;
         Ok(digests.collect::<rusqlite::Result<_>>()?)
     }
 
@@ -116,9 +128,10 @@ impl Tx<'_> {
         before: i64,
         is_sent: impl Fn(&str) -> bool,
     ) -> Result<(), Failure> {
-        let mut find = self.db.prepare_cached("SELECT id FROM uploads WHERE sha256 = ?1 AND created < ?2")?;
+        let mut find =
+            self.db.prepare_cached("SELECT id FROM uploads WHERE sha256 = ?1 AND created < ?2 AND worker <> ?3")?;
         let ids = find
-            .query_map(params![Hex(*sha256), before], |row| row.get(0))?
+            .query_map(params![Hex(*sha256), before, PEOPLE], |row| row.get(0))?
             .collect::<rusqlite::Result<Vec<String>>>()?;
         drop(find);
         self.forget_uploads(&ids.into_iter().filter(|id| !is_sent(id)).collect::<Vec<_>>())

@@ -63,7 +63,8 @@ impl Tx<'_> {
             let detail = format!("job `{id}` was confirmed {attempts} times already");
             return Err(Problem::new(ProblemCode::Invalid, detail).into());
         }
-        job.source.check().map_err(|error| Problem::new(ProblemCode::Invalid, error.to_string()))?;
+        job.check().map_err(|error| Problem::new(ProblemCode::Invalid, error.to_string()))?;
+        self.check_package_files([&job])?;
         let again = Job { gpu: same_gpu(&job, &result), tests: tests.clone(), ..job };
         let not_on = match elsewhere {
             Elsewhere::IfPossible if self.could_run_elsewhere(&again, &worker) => vec![worker],

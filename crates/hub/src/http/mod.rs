@@ -10,6 +10,7 @@ mod history;
 pub(crate) mod jobs;
 mod leases;
 mod openapi;
+mod packages;
 pub(crate) mod results;
 pub(crate) mod routes;
 mod uploads;

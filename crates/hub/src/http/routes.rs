@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::http::auth::Reader;
 use crate::http::endpoint::{Content, Endpoint, For, json};
 use crate::http::openapi::document;
-use crate::http::{debci, history, jobs, leases, results, uploads, workers};
+use crate::http::{debci, history, jobs, leases, packages, results, uploads, workers};
 use crate::hub::Shared;
 use crate::storage;
 
@@ -105,6 +105,21 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
             .says("Signs addresses for the parts of a bundle that the hub's storage has not, or ends the upload")
             .takes(json::<AskParts>())
             .answers(200, json::<Parts>()),
+        of(Method::POST, "/packages", "create-package-upload", For::Admin, post(packages::create))
+            .says("Announces the upload of a package file for a job that will be added, or finds it again")
+            .takes(json::<CreateUpload>())
+            .answers(201, json::<Upload>()),
+        of(Method::HEAD, "/packages/{upload}", "ask-package-upload", For::Admin, head(packages::ask))
+            .says("Asks how much of a package file is there: headers upload-offset, upload-length, upload-complete")
+            .answers(200, Content::Nothing),
+        of(Method::PATCH, "/packages/{upload}", "append-package-upload", For::Admin, patch(packages::append))
+            .says("Appends to the upload of a package file; with the last byte its digest is checked")
+            .headers(&[("upload-offset", "Where the bytes begin")])
+            .takes(Content::Bytes("application/octet-stream"))
+            .answers(204, Content::Nothing),
+        of(Method::GET, "/leases/{lease}/packages/{sha256}", "read-package", For::Worker, get(packages::fetch))
+            .says("Downloads a package file of the job that the worker has; takes Range")
+            .answers(200, Content::Bytes("application/octet-stream")),
         of(Method::POST, "/jobs", "add-jobs", For::Admin, post(jobs::add))
             .says("Adds jobs")
             .takes(json::<AddJobs>())

@@ -8,6 +8,7 @@
 //! bundle-cache/      copies of bundles that are in the bucket
 //! logs/07/7-1.log    log of job number 7, attempt 1
 //! uploads/           incomplete uploads
+//! packages/ab/abc... package files of jobs that are not over, by SHA-256
 //! ```
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
@@ -21,7 +22,7 @@ use crate::error::HubError;
 use crate::token::new_token;
 
 /// Subdirectories.
-const OURS: [&str; 3] = ["bundles", "logs", "uploads"];
+const OURS: [&str; 4] = ["bundles", "logs", "uploads", "packages"];
 
 /// Files that only the hub's user may read: tokens, and the database with token digests and private data.
 const SECRET: [&str; 7] =
@@ -105,6 +106,10 @@ impl DataDir {
 
     pub(crate) fn uploads(&self) -> PathBuf {
         self.root.join("uploads")
+    }
+
+    pub(crate) fn packages(&self) -> PathBuf {
+        self.root.join("packages")
     }
 
     /// The join token, created at the first start. It is stored as plain text, because each start shows it.

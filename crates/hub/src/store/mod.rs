@@ -9,6 +9,7 @@ mod directory;
 mod disk;
 mod logs;
 pub(crate) mod names;
+pub(crate) mod package_files;
 mod readers;
 mod rows;
 pub(crate) mod schema;

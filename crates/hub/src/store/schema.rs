@@ -7,7 +7,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::error::HubError;
 use crate::history;
-use crate::store::{coverage, debci, names};
+use crate::store::{coverage, debci, names, package_files};
 
 /// Version of the layout (`PRAGMA user_version`).
 pub(crate) const LAYOUT: i64 = 3;
@@ -167,6 +167,7 @@ fn migrated(path: &Path) -> Result<Connection, HubError> {
     prepare(&mut connection).map_err(failed)?;
     migrate(&mut connection, path)?;
     connection.execute_batch(debci::TABLE).map_err(failed)?;
+    connection.execute_batch(package_files::TABLE).map_err(failed)?;
     Ok(connection)
 }
 
@@ -211,9 +212,9 @@ pub(crate) fn open_full(path: &Path) -> Result<Connection, HubError> {
     if found > LAYOUT {
         return Err(HubError::TooNew { path: path.to_owned(), found, known: LAYOUT });
     }
-    let has_debci = "SELECT count(*) = 2 FROM sqlite_schema WHERE name IN ('debci_jobs', 'debci_offers')";
-    let has_debci: bool = connection.query_row(has_debci, [], |row| row.get(0)).map_err(failed)?;
-    if found < LAYOUT || !has_debci || !history::are_there(&connection) {
+    let has_tables = "SELECT count(*) = 3 FROM sqlite_schema WHERE name IN ('debci_jobs', 'debci_offers', 'package_files')";
+    let has_tables: bool = connection.query_row(has_tables, [], |row| row.get(0)).map_err(failed)?;
+    if found < LAYOUT || !has_tables || !history::are_there(&connection) {
         // The layout has to be migrated first, and there is no space for that.
         return Err(HubError::Full(path.to_owned()));
     }

@@ -16,6 +16,7 @@ mod moments;
 mod names;
 mod numbers;
 mod openapi;
+mod packages;
 mod pages;
 mod quota;
 mod races;

@@ -46,7 +46,17 @@ fn every_route_answers_as_it_is_described() -> Outcome {
     assert_eq!(document, hub::openapi());
     let (worker, spare) = (hub.worker("w1", "gfx1030"), hub.worker("w2", ""));
     let token = worker.client.token().unwrap_or_default();
-    hub.add("[[job]]\npackage = \"gzip\"\n[[job]]\npackage = \"sed\"\n[[job]]\npackage = \"tar\"\n");
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(file.path(), "package")?;
+    let package = hub.people().upload_package(file.path(), |_, _| ())?;
+    let announced = json!({ "size": 7, "sha256": package }).to_string();
+    let known =
+        send(&hub, &hub.admin, "POST", "/api/v1/packages", "content-type: application/json\r\n", &announced).body;
+    let known = serde_json::from_str::<Value>(&known)?["id"].as_str().unwrap_or_default().to_owned();
+    hub.add(&format!(
+        "[[job]]\npackage = \"gzip\"\npackages = [{{ file = \"x.deb\", sha256 = \"{package}\", size = 7 }}]\n\
+         [[job]]\npackage = \"sed\"\n[[job]]\npackage = \"tar\"\n"
+    ));
     let (done, kept) = (worker.begin(), spare.begin());
     let content = bundle(&worker.result(&done.job, Verdict::Fail));
     let digest = worker.upload(&content)?;
@@ -70,6 +80,16 @@ fn every_route_answers_as_it_is_described() -> Outcome {
         ("create-upload", "/uploads".into(), token, "", json!({ "size": 5, "sha256": "0".repeat(64) }).to_string()),
         ("ask-upload", format!("/uploads/{}", upload.id), token, "", String::new()),
         ("append-upload", format!("/uploads/{}", upload.id), token, offset, "abc".into()),
+        ("create-package-upload", "/packages".into(), people, "", announced),
+        ("ask-package-upload", format!("/packages/{known}"), people, "", String::new()),
+        (
+            "append-package-upload",
+            format!("/packages/{known}"),
+            people,
+            "content-type: application/octet-stream\r\nupload-offset: 7\r\n",
+            String::new(),
+        ),
+        ("read-package", format!("/leases/{lease}/packages/{package}"), token, "", String::new()),
         (
             "complete",
             format!("/leases/{lease}/complete"),

@@ -41,7 +41,7 @@ impl Directory {
     }
 
     /// All bundles, with their lengths and the times at which they were last used.
-    pub(super) fn all(&self) -> io::Result<Vec<(Digest, u64, SystemTime)>> {
+    pub(crate) fn all(&self) -> io::Result<Vec<(Digest, u64, SystemTime)>> {
         let mut found = Vec::new();
         for directory in fs::read_dir(&self.root)? {
             let directory = directory?;
