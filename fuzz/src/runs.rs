@@ -116,9 +116,11 @@ fn look_through(directory: &Path, look: &mut dyn FnMut(&Path, &fs::Metadata)) {
     }
 }
 
-/// A `.dsc`. Its files are beside it.
+/// A `.dsc` or a `.changes`. Its files are beside it.
 pub fn dsc(data: &[u8]) {
-    for file in debian::dsc::Dsc::parse(data).map(|dsc| dsc.files).unwrap_or_default() {
+    let of_source = debian::dsc::Dsc::parse(data).map(|dsc| dsc.files).unwrap_or_default();
+    let of_upload = debian::changes::Changes::parse(data).map(|changes| changes.files).unwrap_or_default();
+    for file in of_source.into_iter().chain(of_upload) {
         assert!(stays(Path::new(&file.name)) && !file.name.contains('/') && !file.name.starts_with('.'), "{file:?}");
     }
 }

@@ -2,7 +2,7 @@
 
 use sha256::Digest;
 
-use crate::deb822::{Comments, Field, Paragraphs};
+use crate::deb822::{Comments, Field, Paragraph, Paragraphs};
 
 /// Most files of a source package.
 const MOST_FILES: usize = 100;
@@ -12,6 +12,12 @@ const MOST_FILES: usize = 100;
 pub struct Dsc {
     /// `Format`: `3.0 (quilt)`, for example.
     pub format: String,
+    /// `Source`; empty if it is missing.
+    pub source: String,
+    /// `Version`; empty if it is missing.
+    pub version: String,
+    /// `Testsuite`: whether the package has tests, and how they are found.
+    pub testsuite: Option<String>,
     /// `Checksums-Sha256`.
     pub files: Vec<DscFile>,
 }
@@ -23,6 +29,8 @@ pub struct DscFile {
     pub name: String,
     /// SHA-256 of its content.
     pub sha256: Digest,
+    /// Length in bytes.
+    pub size: u64,
 }
 
 /// A `.dsc` that is not one, or names files that no source package has.
@@ -41,8 +49,11 @@ pub enum DscError {
     #[error("`{0}` is not a file name")]
     NotAFileName(String),
     /// It names too many files.
-    #[error("it names more than {MOST_FILES} files")]
-    TooManyFiles,
+    #[error("it names more than {0} files")]
+    TooManyFiles(usize),
+    /// A field is missing.
+    #[error("it has no field {0}")]
+    NoField(&'static str),
 }
 
 impl Dsc {
@@ -55,29 +66,43 @@ impl Dsc {
         let text = String::from_utf8_lossy(dsc);
         let paragraph =
             Paragraphs::new(signed_text(&text), Comments::Forbidden).next().transpose()?.unwrap_or_default();
-        let lines = paragraph.field("Checksums-Sha256").into_iter().flat_map(Field::lines);
-        let mut files = Vec::new();
-        for line in lines.filter(|line| !line.is_empty()) {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            let [sha256, _, name] = words.as_slice() else { return Err(DscError::NotAChecksum(line.to_owned())) };
-            if name.starts_with('.') || name.contains('/') {
-                return Err(DscError::NotAFileName((*name).to_owned()));
-            }
-            if files.len() == MOST_FILES {
-                return Err(DscError::TooManyFiles);
-            }
-            let sha256 = sha256.parse().map_err(|_| DscError::NotAChecksum(line.to_owned()))?;
-            files.push(DscFile { name: (*name).to_owned(), sha256 });
-        }
-        if files.is_empty() {
-            return Err(DscError::NoFiles);
-        }
-        Ok(Self { format: paragraph.get("Format").unwrap_or("1.0").to_owned(), files })
+        let files = checksums(&paragraph, MOST_FILES)?;
+        let value = |name: &str| paragraph.get(name).map(|value| value.trim().to_owned());
+        Ok(Self {
+            format: value("Format").unwrap_or_else(|| "1.0".to_owned()),
+            source: value("Source").unwrap_or_default(),
+            version: value("Version").unwrap_or_default(),
+            testsuite: value("Testsuite"),
+            files,
+        })
     }
 }
 
+/// The files of a `.dsc` or `.changes`: `Checksums-Sha256`.
+pub(crate) fn checksums(paragraph: &Paragraph, most: usize) -> Result<Vec<DscFile>, DscError> {
+    let lines = paragraph.field("Checksums-Sha256").into_iter().flat_map(Field::lines);
+    let mut files = Vec::new();
+    for line in lines.filter(|line| !line.is_empty()) {
+        let not_one = || DscError::NotAChecksum(line.to_owned());
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [sha256, size, name] = words.as_slice() else { return Err(not_one()) };
+        if name.starts_with('.') || name.contains('/') {
+            return Err(DscError::NotAFileName((*name).to_owned()));
+        }
+        if files.len() == most {
+            return Err(DscError::TooManyFiles(most));
+        }
+        let (sha256, size) = (sha256.parse().map_err(|_| not_one())?, size.parse().map_err(|_| not_one())?);
+        files.push(DscFile { name: (*name).to_owned(), sha256, size });
+    }
+    if files.is_empty() {
+        return Err(DscError::NoFiles);
+    }
+    Ok(files)
+}
+
 /// The text within a cleartext signature (RFC 9580, section 7), or all of it if there is none.
-fn signed_text(text: &str) -> &str {
+pub(crate) fn signed_text(text: &str) -> &str {
     let Some(message) = text.trim_start().strip_prefix("-----BEGIN PGP SIGNED MESSAGE-----") else { return text };
     // After the lines about the digest there is an empty one; no field begins with a dash, so no line is escaped.
     let body = message.split_once("\n\n").or_else(|| message.split_once("\r\n\r\n")).map_or("", |(_, body)| body);
@@ -98,8 +123,8 @@ mod tests {
         let signed = format!(
             "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\n{dsc}\n-----BEGIN PGP SIGNATURE-----\n\nabc\n-----END PGP SIGNATURE-----\n"
         );
-        let expected = [("hello.tar.xz", one), ("hello.debian.tar.xz", two)];
-        let expected = expected.map(|(name, sha256)| DscFile { name: name.into(), sha256 });
+        let expected = [("hello.tar.xz", one, 3), ("hello.debian.tar.xz", two, 4)];
+        let expected = expected.map(|(name, sha256, size)| DscFile { name: name.into(), sha256, size });
         for text in [&dsc, &signed, &signed.replace('\n', "\r\n")] {
             assert_eq!(Dsc::parse(text.as_bytes()).unwrap().files, expected, "{text}");
         }
@@ -111,8 +136,8 @@ mod tests {
             assert_eq!(Dsc::parse(text.as_bytes()), Err(DscError::NotAFileName(name.into())));
         }
         let many = format!("Checksums-Sha256:\n{}", format!(" {} 3 x\n", Digest::of("one")).repeat(101));
-        assert_eq!(Dsc::parse(many.as_bytes()), Err(DscError::TooManyFiles));
-        for bad in ["0a x", "0a 3 x"] {
+        assert_eq!(Dsc::parse(many.as_bytes()), Err(DscError::TooManyFiles(100)));
+        for bad in ["0a x".to_owned(), "0a 3 x".to_owned(), format!("{one} many x")] {
             let text = format!("Checksums-Sha256:\n {bad}\n");
             assert!(matches!(Dsc::parse(text.as_bytes()), Err(DscError::NotAChecksum(_))), "{bad}");
         }

@@ -1,4 +1,4 @@
-//! Formats of Debian packages: deb822 paragraphs, package relations, version numbers, `.deb` and `.dsc` files, and
+//! Formats of Debian packages: deb822 paragraphs, package relations, version numbers, `.deb`, `.dsc` and `.changes` files, and
 //! the words of autopkgtest's control file.
 //!
 //! Everything here is a pure function of what it reads, without access to network, clock or file system. It is used by the
@@ -8,6 +8,7 @@
 //! Reading `.deb` files needs decompressors: both are behind the feature `deb`.
 
 pub mod autopkgtest;
+pub mod changes;
 #[cfg(feature = "deb")]
 pub mod compression;
 #[cfg(feature = "deb")]

@@ -98,7 +98,7 @@ pub fn open(dsc: &Path) -> Result<Opened, Error> {
 
 /// Name and SHA-256 of the file with `debian/` in it.
 fn part(dsc: &[u8]) -> Result<DscFile, String> {
-    let Dsc { format, files } = Dsc::parse(dsc).map_err(|error| error.to_string())?;
+    let Dsc { format, files, .. } = Dsc::parse(dsc).map_err(|error| error.to_string())?;
     let wanted = |name: &str| {
         let is_tar = name.contains(".tar.") && !name.ends_with(".asc");
         is_tar && (name.contains(".debian.tar.") || !name.contains(".orig"))
@@ -149,7 +149,7 @@ mod tests {
             "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\n{quilt}\n-----BEGIN PGP SIGNATURE-----\n\nx\n"
         );
         for text in [&quilt, &signed] {
-            let found = DscFile { name: "a_1-1.debian.tar.xz".into(), sha256: Digest::from([0xcc; 32]) };
+            let found = DscFile { name: "a_1-1.debian.tar.xz".into(), sha256: Digest::from([0xcc; 32]), size: 3 };
             assert_eq!(part(text.as_bytes()), Ok(found));
         }
         let part_of = |text: String| part(text.as_bytes());

@@ -66,7 +66,7 @@ fn fetch_parts(program: &str, url: &str, dsc: &Path, bounds: &Bounds<'_>) -> Res
     let Dsc { files, .. } = Dsc::parse(&text).map_err(|error| Error::source(&what, error.to_string()))?;
     let base = url.rsplit_once('/').map_or(url, |(base, _)| base);
     let mut left = LARGEST;
-    for DscFile { name, sha256 } in files {
+    for DscFile { name, sha256, .. } in files {
         let path = dsc.with_file_name(&name);
         left = left.saturating_sub(download(program, &format!("{base}/{name}"), &path, left, bounds)?);
         let what = format!("checking {name}");

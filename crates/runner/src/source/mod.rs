@@ -76,7 +76,7 @@ pub(crate) fn prepare(job: &Job, given: Option<&Path>, directory: &Path, bounds:
         (Source::Url(url), None) if is_git(url) => Ok(Ready::Git(checked_url(url)?.to_owned())),
         (Source::Url(url), None) => {
             make(directory)?;
-            let name = job.source.name();
+            let name = job.source.file_name();
             let file = directory.join(name);
             fetch::fetch(checked_url(url)?, &file, bounds)?;
             local(&file, &directory.join("unpacked"), bounds)
