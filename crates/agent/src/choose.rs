@@ -167,6 +167,9 @@ fn list_at(jobs: &str, settings: &Settings, stop: &Arc<AtomicBool>) -> Result<Ur
     })
 }
 
+/// Directory for the package files of the job that runs.
+const PACKAGES: &str = "/var/tmp/rocbed/packages";
+
 /// Connects to a hub with this machine's settings.
 pub fn hub_at(address: &str, settings: &Settings, stop: &Arc<AtomicBool>) -> Result<Hub, Advice> {
     Hub::new(hub::HubOptions {
@@ -174,6 +177,7 @@ pub fn hub_at(address: &str, settings: &Settings, stop: &Arc<AtomicBool>) -> Res
         join_token: settings.join_token.clone(),
         ca_file: settings.hub_ca.as_deref().map(|value| authority("hub-ca", value, HUB_CA)).transpose()?,
         data: PathBuf::from(DATA),
+        packages: PathBuf::from(PACKAGES),
         when_done: settings.when_done,
         timeouts: Timeouts::default(),
         stop: Arc::clone(stop),

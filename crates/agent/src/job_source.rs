@@ -144,6 +144,8 @@ pub struct Assignment {
     pub lease: Option<String>,
     /// The source tree that came with the job: a directory, a `.dsc` or a `.tar`.
     pub tree: Option<PathBuf>,
+    /// The job's own `.deb` files on this machine, in its order.
+    pub packages: Vec<PathBuf>,
     /// The job's number in a list and the list's length, if that is known.
     pub position: Option<(usize, usize)>,
     /// How many seconds it usually takes, if the source knows.
@@ -176,6 +178,7 @@ impl Assignment {
             job,
             lease: None,
             tree: None,
+            packages: Vec::new(),
             position: None,
             usual_seconds: None,
             testbed: TestbedOptions::default(),

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use protocol::{Job, Source};
+use protocol::Job;
 use runner::{Cancel, LISTS_STAMP};
 use testbed::protocol::{quote, unquote};
 
@@ -170,7 +170,7 @@ fn put(new: &Path, layer: &Path) -> io::Result<()> {
 
 /// Whether the lists have to be fetched before a job. Jobs that bring their source tree need no network.
 fn is_due(job: &Job, online: bool, age: Option<Duration>) -> bool {
-    online && !matches!(job.source, Source::Path(_)) && age.is_none_or(|age| age >= FRESH)
+    online && !job.may_run_offline() && age.is_none_or(|age| age >= FRESH)
 }
 
 fn make_empty(directory: &Path) -> io::Result<()> {
@@ -267,6 +267,7 @@ impl Drop for Server {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use protocol::Source;
 
     fn job(source: Source) -> Job {
         Job { source, ..Job::of_package("gzip") }

@@ -128,6 +128,7 @@ impl<'a> Autopkgtest<'a> {
         setup.machine = self.machine.clone();
         setup.gpus = share.gpus.iter().map(Into::into).collect();
         setup.source.clone_from(&assignment.tree);
+        setup.packages.clone_from(&assignment.packages);
         add_options(&mut setup, &assignment.testbed);
         Ok(setup)
     }
@@ -186,7 +187,7 @@ impl<'a> Autopkgtest<'a> {
 
     /// Waits for a network if the job needs packages; without one the job starts anyway, and apt reports the problem.
     fn wait_for_network(&self, job: &Job, phase: &mut dyn FnMut(&str)) {
-        if matches!(job.source, Source::Path(_)) {
+        if job.may_run_offline() {
             return;
         }
         let began = Instant::now();

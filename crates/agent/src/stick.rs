@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use advice::{Advice, Advise as _};
 use protocol::api::GiveBackReason;
-use protocol::{Job, JobList, Machine, Source};
+use protocol::{Job, JobList, Machine, SignedBy, Source};
 use sha256::Digest;
 
 use super::job_source::{Assignment, Claim, Delivery, End, JobSource, Progress, Room};
@@ -66,10 +66,12 @@ impl Stick {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(list_error(format!("reading {JOB_LIST} on the stick: {error}"))),
         };
-        let list = JobList::parse(&bytes)
+        let mut list = JobList::parse(&bytes)
             .map_err(|error| list_error(format!("{JOB_LIST} on the stick: {error}")).and(error.help()))?;
-        for job in &list.job {
+        for job in &mut list.job {
+            read_keys(paths.esp, job)?;
             tree(paths.esp, job)?;
+            packages(paths.esp, job)?;
         }
         let results = Results::open(paths.data, Digest::of(&bytes));
         let results = results.map_err(|error| data_error("opening the results", &error))?;
@@ -139,9 +141,9 @@ impl JobSource for Stick {
             // What is left waits for what runs, or that may come back.
             return Ok(if room.is_idle() { self.rest() } else { self.pause(&|| room.is_over()) });
         };
-        let tree = tree(&self.esp, &job)?;
+        let (tree, packages) = (tree(&self.esp, &job)?, packages(&self.esp, &job)?);
         let position = Some((self.count - self.jobs.len(), self.count));
-        Ok(Claim::Job(Box::new(Assignment { tree, position, ..Assignment::new(job) })))
+        Ok(Claim::Job(Box::new(Assignment { tree, packages, position, ..Assignment::new(job) })))
     }
 
     fn started(&mut self, _: &Assignment) -> Result<Box<dyn Progress>, Advice> {
@@ -175,18 +177,46 @@ impl JobSource for Stick {
 /// The path of a job's source tree, which is on the partition beside the list.
 fn tree(esp: &Path, job: &Job) -> Result<Option<PathBuf>, Advice> {
     let Source::Path(path) = &job.source else { return Ok(None) };
+    beside(esp, &job.id, path, "the source tree").map(Some)
+}
+
+/// The paths of a job's own `.deb` files, which are on the partition beside the list.
+fn packages(esp: &Path, job: &Job) -> Result<Vec<PathBuf>, Advice> {
+    let binaries = job.packages.iter().filter(|file| file.is_binary());
+    binaries.map(|file| beside(esp, &job.id, &file.path, "the package file")).collect()
+}
+
+/// Reads the keys of a job's apt sources, which are in files beside the list.
+fn read_keys(esp: &Path, job: &mut Job) -> Result<(), Advice> {
+    let id = job.id.clone();
+    for source in &mut job.apt_sources {
+        let SignedBy::KeyFile(path) = &source.signed_by else { continue };
+        let file = beside(esp, &id, path, "the key")?;
+        let text =
+            fs::read_to_string(&file).map_err(|error| list_error(format!("job {id}: reading {path}: {error}")))?;
+        match text.parse() {
+            Ok(key @ SignedBy::Key(_)) => source.signed_by = key,
+            Ok(_) => return Err(list_error(format!("job {id}: {path} has no key in ASCII armour"))),
+            Err(error) => return Err(list_error(format!("job {id}: {path}: {error}"))),
+        }
+    }
+    Ok(())
+}
+
+/// The path of what a job names, on the partition beside the list.
+fn beside(esp: &Path, job: &str, path: &str, what: &str) -> Result<PathBuf, Advice> {
     let relative = Path::new(path);
     // Neither `..` nor an absolute path to the machine's own files.
     if !relative.components().all(|component| matches!(component, Component::Normal(_) | Component::CurDir)) {
-        let what = format!("job {}: {path} does not lie below {JOB_LIST}", job.id);
-        return Err(Advice::new(what, "put the source tree beside the list, and write its path so"));
+        let wrong = format!("job {job}: {path} does not lie below {JOB_LIST}");
+        return Err(Advice::new(wrong, format!("put {what} beside the list, and write its path so")));
     }
-    let tree = esp.join(relative);
-    if !tree.exists() {
-        let what = format!("job {}: {path} is not on the stick", job.id);
-        return Err(Advice::new(what, format!("copy it to the partition with {JOB_LIST}")));
+    let there = esp.join(relative);
+    if !there.exists() {
+        let wrong = format!("job {job}: {path} is not on the stick");
+        return Err(Advice::new(wrong, format!("copy it to the partition with {JOB_LIST}")));
     }
-    Ok(Some(tree))
+    Ok(there)
 }
 
 fn list_error(what: String) -> Advice {

@@ -188,6 +188,10 @@ impl UrlList {
             let digest = digest(&self.to, &job);
             if let Source::Path(path) = &job.source {
                 problems.push(format!("job {}: {path} is a path, which nobody can follow from here", job.id));
+            } else if let Some(file) = job.packages.first() {
+                problems.push(format!("job {}: the package file {} does not come with the list", job.id, file.name()));
+            } else if let Err(error) = job.check() {
+                problems.push(format!("job {}: {error}", job.id));
             } else if !self.done.contents.done.contains_key(&digest)
                 && !self.passed_over.contains(&digest)
                 && !self.given_out.contains(&digest)
@@ -197,7 +201,7 @@ impl UrlList {
         }
         self.queue = queue;
         for what in problems {
-            (self.tell)(&Report::problem(what, "use `url`, or a job list on the stick"));
+            (self.tell)(&Report::problem(what, "use `url` and `apt-sources`, or a job list on the stick"));
         }
     }
 

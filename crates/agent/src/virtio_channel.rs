@@ -133,6 +133,9 @@ impl<T: Read + Write + Send + 'static> JobSource for Port<T> {
         if let (Source::Path(path), None) = (&job.source, &tree) {
             return Err(failed(format!("job {}: the source tree {path} did not come along", job.id)));
         }
+        if let Some(file) = job.packages.first() {
+            return Err(failed(format!("job {}: the package file {} did not come along", job.id, file.name())));
+        }
         let position = Some((self.count - self.jobs.len(), self.count));
         Ok(Claim::Job(Box::new(Assignment { tree, position, ..Assignment::new(job) })))
     }

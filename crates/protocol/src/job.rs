@@ -112,6 +112,14 @@ impl Job {
         self.packages.iter().try_for_each(|file| file.check().map(drop))
     }
 
+    /// Whether its tests may need nothing from an archive: a source tree that is at hand, and no packages that are named.
+    pub fn may_run_offline(&self) -> bool {
+        let Self { packages, versions, apt_sources, archive, .. } = self;
+        let names_packages =
+            !packages.is_empty() || !versions.is_empty() || !apt_sources.is_empty() || archive.is_some();
+        matches!(self.source, Source::Path(_)) && !names_packages
+    }
+
     /// The package file that has the source of the tests, if the job brings it along.
     pub fn own_source(&self) -> Option<&PackageFile> {
         let Source::Path(path) = &self.source else { return None };
@@ -132,8 +140,22 @@ impl Source {
         }
     }
 
-    /// A short name for people: the package, or the last part of the path or address.
+    /// A short name for people: the package, or the last part of the path or address, of a `.dsc` without its version.
     pub fn name(&self) -> &str {
+        match self {
+            Self::Package(name) => name,
+            Self::Path(_) | Self::Url(_) => {
+                let name = self.file_name();
+                match name.strip_suffix(".dsc").and_then(|name| name.split('_').next()) {
+                    Some(package) if !package.is_empty() => package,
+                    _ => name,
+                }
+            }
+        }
+    }
+
+    /// The last part of the path or address; the package's name, if it is one of the archive.
+    pub fn file_name(&self) -> &str {
         match self {
             Self::Package(name) => name,
             Self::Path(place) | Self::Url(place) => {
@@ -411,6 +433,7 @@ mod tests {
         assert_eq!(job(r#"{"path": "../trees/fails on purpose/"}"#)?.id, "fails-on-purpose");
         assert_eq!(job(r#"{"url": "https://example.org/x/rocrand.git#debian/latest"}"#)?.id, "rocrand.git");
         assert_eq!(job(r#"{"path": ".."}"#)?.id, "source");
+        assert_eq!(job(r#"{"url": "https://example.org/pool/rocrand_6.4.1-2.dsc"}"#)?.id, "rocrand");
         // What begins so would be no id when it is read again.
         assert_eq!(job(r#"{"path": "trees/.hidden"}"#)?.id, "hidden");
         assert_eq!(job(r#"{"path": "--"}"#)?.id, "source");

@@ -9,7 +9,7 @@ use diskimage::fat::{self, EditError, ReadError, Volume};
 use diskimage::gpt::{self, GptError, types};
 use fsimage::Timestamp;
 use protocol::settings::{self, SettingError, SettingSource, ValueKind};
-use protocol::{JobList, ListError, Source};
+use protocol::{Job, JobList, ListError, SignedBy, Source};
 use toml_edit::{Array, DocumentMut, Item, Value};
 
 /// The name of the settings file on the partition.
@@ -58,12 +58,12 @@ pub enum SettingsError {
     /// The job list is larger than an appliance reads.
     #[error("the job list cannot be used: it has over 1 MiB")]
     JobsTooLarge,
-    /// A job of the list tests a source tree in a directory.
-    #[error("the job list cannot be used: job {job} is the source tree {path}, which is not on the stick")]
+    /// A job of the list needs a source tree or another file of this machine.
+    #[error("the job list cannot be used: job {job} needs {path}, which is not on the stick")]
     Tree {
         /// Id of the job.
         job: String,
-        /// Path of the tree.
+        /// Path of the tree or file.
         path: String,
     },
 }
@@ -76,7 +76,9 @@ impl Advise for SettingsError {
             Self::Jobs(error) => error.help(),
             Self::Toml(_) => "the appliance uses none of it; mend it with an editor, or remove it".into(),
             Self::Tree { .. } => {
-                "make it a package of the archive, or the address of a .tar, a .dsc or a git repository".into()
+                "make it a package of the archive, or the address of a .tar, a .dsc or a git repository, with packages of an apt \
+                 source; or copy the file to the stick beside jobs.toml yourself"
+                    .into()
             }
             _ => Help::none(),
         }
@@ -255,10 +257,23 @@ pub fn check_jobs(bytes: &[u8]) -> Result<usize, SettingsError> {
         return Err(SettingsError::JobsTooLarge);
     }
     let list = JobList::parse(bytes).map_err(SettingsError::Jobs)?;
-    match list.job.iter().find_map(|job| if let Source::Path(path) = &job.source { Some((job, path)) } else { None }) {
-        Some((job, path)) => Err(SettingsError::Tree { job: job.id.clone(), path: path.clone() }),
+    let needed = list.job.iter().find_map(|job| Some((job, file_of(job)?)));
+    match needed {
+        Some((job, path)) => Err(SettingsError::Tree { job: job.id.clone(), path }),
         None => Ok(list.job.len()),
     }
+}
+
+/// A file or directory beside the list that a job needs.
+fn file_of(job: &Job) -> Option<String> {
+    if let Source::Path(path) = &job.source {
+        return Some(path.clone());
+    }
+    let keys = job.apt_sources.iter().filter_map(|source| match &source.signed_by {
+        SignedBy::KeyFile(path) => Some(path),
+        _ => None,
+    });
+    job.packages.iter().map(|file| &file.path).chain(keys).next().cloned()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 mod heartbeats;
 mod link;
+mod packages;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use protocol::{Machine, Source};
 
 use self::heartbeats::HeartbeatThread;
 use self::link::Link;
+use self::packages::FetchFailure;
 use self::stream::LogStream;
 use self::transport::HubTransport;
 use crate::allocation::Offer;
@@ -51,6 +53,8 @@ pub struct HubOptions {
     pub ca_file: Option<PathBuf>,
     /// The data directory.
     pub data: PathBuf,
+    /// Directory for the package files of the job that runs; it is removed with them.
+    pub packages: PathBuf,
     /// What to do when there are no jobs.
     pub when_done: WhenDone,
     /// Timeouts and backoff.
@@ -254,7 +258,7 @@ impl Hub {
             self.problem(format!("the hub gave out a job with a strange name: {:?}", job.id), "update the hub");
             return Ok(Claim::Nothing);
         }
-        if let Source::Path(path) = &job.source {
+        if let (Source::Path(path), None) = (&job.source, job.own_source()) {
             let why = format!("{path} is a path, and means nothing on another machine");
             self.give_back_lease(&lease, GiveBackReason::CannotRun, &why);
             return Ok(Claim::Nothing);
@@ -265,16 +269,40 @@ impl Hub {
             apt_sources: testbed.apt_sources,
             signing_keys: testbed.signing_keys.into_iter().map(String::into_bytes).collect(),
         };
-        let assignment = Assignment { lease: Some(lease.clone()), usual_seconds, testbed, ..Assignment::new(job) };
-        self.heartbeats.hold(&lease, "starting", Some(assignment.interrupt.clone()), self.lease_time);
+        let mut assignment = Assignment { lease: Some(lease.clone()), usual_seconds, testbed, ..Assignment::new(job) };
+        let phase = if assignment.job.packages.is_empty() { "starting" } else { "fetching package files" };
+        self.heartbeats.hold(&lease, phase, Some(assignment.interrupt.clone()), self.lease_time);
+        let goes_on = || !self.stopped() && assignment.interrupt.why().is_none();
+        let (job, options) = (&assignment.job, &self.options);
+        let directory = options.packages.join(&lease);
+        match packages::fetch(&self.link, &lease, job, &directory, &options.timeouts, &goes_on) {
+            Ok(fetched) => (assignment.packages, assignment.tree) = (fetched.packages, fetched.source),
+            Err(FetchFailure::Stopped) => {
+                let (reason, why) = match assignment.interrupt.why() {
+                    Some(why) => (GiveBackReason::Cancelled, why.to_owned()),
+                    None => (GiveBackReason::ShuttingDown, "the machine is to stop".to_owned()),
+                };
+                self.give_back_lease(&lease, reason, &why);
+                return Ok(Claim::Nothing);
+            }
+            Err(FetchFailure::GiveBack(reason, why)) => {
+                self.problem(format!("job {}: {why}", assignment.job.id), "the job is given back to the hub");
+                self.give_back_lease(&lease, reason, &why);
+                return Ok(Claim::Nothing);
+            }
+        }
         Ok(Claim::Job(Box::new(assignment)))
     }
 
-    /// Ends a job's log. What is left of it is still sent.
-    fn close_log(&mut self, assignment: &Assignment) {
-        if let Some(log) = assignment.lease.as_ref().and_then(|lease| self.logs.remove(lease)) {
-            log.close();
-            self.rests.push(log);
+    /// Removes what is kept for a job that is over: its log, of which the rest is still sent, and its package files.
+    fn forget(&mut self, assignment: &Assignment) {
+        if let Some(lease) = &assignment.lease {
+            if let Some(log) = self.logs.remove(lease) {
+                log.close();
+                self.rests.push(log);
+            }
+            // What cannot be removed takes room until the next start.
+            let _ = packages::remove(&self.options.packages.join(lease));
         }
         self.rests.retain(|log| !log.is_over());
     }
@@ -300,6 +328,8 @@ impl Hub {
     /// Registers together with the results still to be delivered, and keeps their leases alive.
     fn enter(&mut self, machine: &Machine, interrupted: &[InterruptedJob]) -> Result<(), Advice> {
         let io = |error| Advice::new(format!("hub: {error}"), "look at the data partition");
+        // Files of jobs that ran before a restart; what cannot be removed takes room only.
+        let _ = packages::remove(&self.options.packages);
         let id = identity::worker_id(Path::new("/"), &self.options.data).map_err(io)?;
         let waiting = self.outbox.waiting().map_err(io)?;
         let ours = waiting.iter().filter(|waiting| waiting.result.to == self.link.address());
@@ -411,7 +441,7 @@ impl JobSource for Hub {
     }
 
     fn deliver(&mut self, assignment: &Assignment, delivery: &Delivery) -> Result<(), Advice> {
-        self.close_log(assignment);
+        self.forget(assignment);
         match self.outbox.put(self.link.address(), assignment.lease.as_deref(), delivery) {
             Ok(_) => {
                 if let Some(lease) = &assignment.lease {
@@ -431,7 +461,7 @@ impl JobSource for Hub {
     }
 
     fn give_back(&mut self, assignment: &Assignment, reason: GiveBackReason, message: &str) -> Result<(), Advice> {
-        self.close_log(assignment);
+        self.forget(assignment);
         if let Some(lease) = &assignment.lease {
             self.give_back_lease(lease, reason, message);
         }

@@ -40,6 +40,7 @@ fn the_address_of_a_hub_is_known_before_it_answers() -> Tested {
         join_token: None,
         ca_file: None,
         data: data.path().to_owned(),
+        packages: data.path().join("packages"),
         when_done: WhenDone::PowerOff,
         timeouts: Timeouts::of_tests(),
         stop: Arc::default(),
@@ -63,6 +64,40 @@ fn two_jobs_come_and_their_results_go() -> Tested {
     assert_eq!(agent.conditions("hub"), [format!("connected as {}", worker.name())]);
     assert_eq!((worker.health.name(), worker.jobs.len()), ("off", 0));
     assert!(Outbox::open(data.path())?.waiting()?.is_empty());
+    Ok(())
+}
+
+#[test]
+fn package_files_come_with_their_job_only() -> Tested {
+    let hub = TestHub::start();
+    let files = [("libgzip1_2_amd64.deb", "binary"), ("gzip_2.dsc", "source"), ("gzip_2.tar.xz", "more")];
+    hub.add_with_files("path = \"gzip_2.dsc\"", &files);
+    hub.add(&["sed"]);
+    let data = tempfile::tempdir()?;
+    let mut agent = Agent::start_at(&hub, &hub.address.to_string(), data.path(), WhenDone::PowerOff);
+    agent.end()?;
+    hub.each_has_one_result(&["gzip", "sed"]);
+    let expected = "log of gzip: one\nlibgzip1_2_amd64.deb: binary\ngzip_2.dsc: source\nlog of gzip: two\n";
+    assert_eq!(hub.log("gzip"), expected);
+    assert_eq!(hub.log("sed"), "log of sed: one\nlog of sed: two\n");
+    assert!(!data.path().join("packages").exists());
+    Ok(())
+}
+
+#[test]
+fn a_network_that_is_cut_while_files_are_fetched_delays_them() -> Tested {
+    for when in MOMENTS {
+        let hub = TestHub::start();
+        hub.add_with_files("package = \"gzip\"", &[("gzip_2_amd64.deb", "binary")]);
+        let network = Network::new(hub.address, "/packages/", when, || ())?;
+        let data = tempfile::tempdir()?;
+        let agent = Agent::start_at(&hub, &network.address, data.path(), WhenDone::Wait);
+        hub.wait_for("gzip", JobState::Finished);
+        agent.stop()?;
+        assert!(network.is_done(), "{when:?} did not happen");
+        hub.each_has_one_result(&["gzip"]);
+        assert!(hub.log("gzip").contains("gzip_2_amd64.deb: binary"), "{when:?}: {}", hub.log("gzip"));
+    }
     Ok(())
 }
 

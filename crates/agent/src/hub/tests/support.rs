@@ -145,6 +145,21 @@ impl TestHub {
         self.people().add_jobs(&request).expect("jobs are added");
     }
 
+    /// Adds a job with these files, whose contents are uploaded first.
+    pub fn add_with_files(&self, job: &str, files: &[(&str, &str)]) {
+        let mut packages = Vec::new();
+        for (name, content) in files {
+            let file = tempfile::NamedTempFile::new().expect("a file");
+            std::fs::write(file.path(), content).expect("it is written");
+            let sha256 = self.people().upload_package(file.path(), |_, _| ()).expect("it is uploaded");
+            packages.push(format!("{{ file = \"{name}\", sha256 = \"{sha256}\", size = {} }}", content.len()));
+        }
+        let toml = format!("[[job]]\n{job}\npackages = [{}]\n", packages.join(", "));
+        let list = JobList::parse(toml.as_bytes()).expect("a list");
+        let request = AddJobs { request: client::request_id().expect("a name"), list, fan_out: false };
+        self.people().add_jobs(&request).expect("jobs are added");
+    }
+
     pub fn job(&self, id: &str) -> JobInfo {
         self.people().job(id).expect("a job")
     }
@@ -269,6 +284,7 @@ impl Agent {
             join_token: settings.join_token,
             ca_file: None,
             data: data.to_owned(),
+            packages: data.join("packages"),
             when_done,
             timeouts,
             stop: Arc::clone(&stop),
@@ -455,6 +471,11 @@ impl RunJob for Double {
         let _place = Place { floor: &self.floor, name: assignment.name() };
         phase("testing");
         log(format!("log of {id}: one\n").as_bytes());
+        for path in assignment.packages.iter().chain(&assignment.tree) {
+            let (name, content) =
+                (path.file_name().unwrap_or_default(), std::fs::read(path).map_err(RunError::Prepare)?);
+            log(format!("{}: {}\n", name.display(), String::from_utf8_lossy(&content)).as_bytes());
+        }
         let interrupted = assignment.interrupt.flag();
         while id.starts_with("slow") && !self.go_on.load(Ordering::SeqCst) {
             if self.stop.load(Ordering::SeqCst) || interrupted.load(Ordering::SeqCst) {
