@@ -75,6 +75,63 @@ fn from_a_job_to_its_result_without_options() {
     says(&hub.call(&["results", "junit", "rocrand"]).ok(), &["<testsuites>", "1 &lt; 2"]);
 }
 
+/// An upload of librocfft0 of this version in a directory: its `.deb`, and the `.changes` that names it.
+fn upload_of_rocfft(directory: &std::path::Path, version: &str) -> String {
+    let script = r#"
+        mkdir -p tree/DEBIAN
+        printf 'Package: librocfft0\nSource: rocfft\nVersion: %s\nArchitecture: amd64\nMaintainer: A Test <test@example.org>\nDescription: test\n' "$1" >tree/DEBIAN/control
+        deb=librocfft0_$1_amd64.deb
+        dpkg-deb --root-owner-group --build tree "$deb" >/dev/null
+        printf 'Source: rocfft\nVersion: %s\nChecksums-Sha256:\n %s %s %s\n' "$1" "$(sha256sum "$deb" | cut -d' ' -f1)" \
+            "$(stat -c %s "$deb")" "$deb" >"rocfft_$1_amd64.changes""#;
+    tool("sh", ["-euc", &format!("cd '{}'\n{script}", directory.display()), "sh", version]);
+    directory.join(format!("rocfft_{version}_amd64.changes")).display().to_string()
+}
+
+#[test]
+fn own_packages_are_compared_with_the_archives() {
+    let hub = Hub::start(&[]);
+    let directory = tempfile::tempdir().expect("a directory");
+    let changes = upload_of_rocfft(directory.path(), "7.2-1");
+    let added = hub.call(&["jobs", "add", &changes, "--gpu", "gfx1030", "--compare"]).run();
+    assert_eq!((added.code, added.stdout.as_str()), (Some(0), "rocfft-archive\nrocfft\n"), "{}", added.stderr);
+    says(&added.stderr, &["when both are over: rocbed results compare rocfft-archive rocfft"]);
+    let shown = hub.json(&["jobs", "show", "rocfft"]);
+    let file = &shown["job"]["packages"][0];
+    let deb = directory.path().join("librocfft0_7.2-1_amd64.deb");
+    assert_eq!(file["file"], "librocfft0_7.2-1_amd64.deb");
+    assert_eq!(file["size"], fs::metadata(&deb).expect("the package").len());
+    assert_eq!(file["sha256"].as_str(), tool("sha256sum", [&deb]).split_whitespace().next());
+    assert!(hub.json(&["jobs", "show", "rocfft-archive"])["job"]["packages"].is_null());
+
+    // The worker that has the job gets the file; then both results are compared.
+    let worker = MadeUpWorker::register(&hub, "lab-1", "gfx1030");
+    worker.deliver(&worker.begin(), Verdict::Pass);
+    let own = worker.begin();
+    let mut fetched = Vec::new();
+    let sha256 = own.job.packages[0].check().expect("its digest").sha256;
+    worker.client().package(&own.lease, &sha256, 0, &mut fetched).expect("the package");
+    assert_eq!(fetched, fs::read(&deb).expect("the package"));
+    worker.deliver(&own, Verdict::Fail);
+    let compared = hub.call(&["results", "compare", "rocfft-archive", "rocfft"]).run();
+    assert_eq!(compared.code, Some(4), "{}{}", compared.stdout, compared.stderr);
+    says(&compared.stdout, &["regressed", "rocfft", "gfx1030"]);
+
+    // The tests of another package with them, and a job list beside them.
+    assert_eq!(hub.json(&["jobs", "add", "rocrand", &changes]), json!({ "jobs": ["rocrand"] }));
+    let list = directory.path().join("jobs.toml");
+    fs::write(&list, "[[job]]\npackage = \"hipcub\"\npackages = [\"librocfft0_7.2-1_amd64.deb\"]\n").expect("a list");
+    assert_eq!(hub.json(&["jobs", "import", &list.display().to_string()]), json!({ "jobs": ["hipcub"] }));
+    assert_eq!(hub.json(&["jobs", "show", "hipcub"])["job"]["packages"][0]["sha256"], file["sha256"]);
+
+    fs::write(&deb, "another build").expect("a package");
+    let refused = hub.call(&["jobs", "add", &changes]).run();
+    assert_eq!(refused.code, Some(1), "{}", refused.stderr);
+    says(&refused.stderr, &["is not the file that", "help: build the package again"]);
+    fs::remove_file(&deb).expect("removing it");
+    says(&hub.call(&["jobs", "add", &changes]).fails(), &["is not there", "help: copy it there; `dcmd cp"]);
+}
+
 #[test]
 fn bundles_are_fetched_and_go_on_where_they_were_cut() {
     let hub = Hub::start(&[]);

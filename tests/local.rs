@@ -73,6 +73,52 @@ fn a_package_of_the_archive_passes() {
     assert!(run.tests.iter().all(|test| test.installed.is_some_and(|digest| lists.contains_key(&digest))), "{run:?}");
 }
 
+/// The image's gzip with another version, as somebody builds it before an upload.
+fn own_gzip(directory: &Path, mirror: &str) -> PathBuf {
+    let lock = include_str!("../recipes/smoke.lock");
+    let version = lock.split("name = \"gzip\"").nth(1).and_then(|rest| rest.split("version = \"").nth(1));
+    let version = version.and_then(|rest| rest.split('"').next()).expect("the lock's gzip");
+    let (theirs, unpacked) = (directory.join("gzip.archive"), directory.join("gzip.d"));
+    let url = format!("{mirror}/pool/main/g/gzip/gzip_{version}_amd64.deb");
+    tool("curl", ["--silent", "--show-error", "--fail", "--location", "--output", &theirs.display().to_string(), &url]);
+    tool("dpkg-deb", ["--raw-extract".as_ref(), theirs.as_os_str(), unpacked.as_os_str()]);
+    let control = unpacked.join("DEBIAN/control");
+    let fields = fs::read_to_string(&control).expect("the control file");
+    fs::write(&control, fields.replace(&format!("Version: {version}\n"), "Version: 1.14-1+local1\n"))
+        .expect("writing it");
+    let own = directory.join("gzip_1.14-1+local1_amd64.deb");
+    tool("dpkg-deb", ["--root-owner-group".as_ref(), "--build".as_ref(), unpacked.as_os_str(), own.as_os_str()]);
+    own
+}
+
+#[test]
+fn own_packages_are_what_was_tested() {
+    let (directory, mirror) = (tempfile::tempdir().expect("a directory"), real_mirror());
+    let own = own_gzip(directory.path(), &mirror).display().to_string();
+    // The package's tests are its source's, which the file names.
+    let tested = test(&own, &["--ignore-valid-until", "--mirror", &mirror]);
+    assert_eq!(tested.output.code, Some(0), "{}", tested.output.stderr);
+    let result: protocol::JobResult = serde_json::from_value(tested.result.clone()).expect("a result");
+    let (run, lists) = (&result.runs[0], result.installed.resolve().expect("lists"));
+    assert_eq!(run.package.as_ref().map(|package| package.name.as_str()), Some("gzip"));
+    assert_eq!(run.tested.as_deref(), Some("1.14-1+local1"));
+    let tested_gzip = |list: &protocol::PackageList| list.version_of("gzip").as_deref() == Some("1.14-1+local1");
+    assert!(!lists.is_empty() && lists.values().all(tested_gzip), "{:?}", run.tests);
+    let [local] = result.installed.local.as_slice() else { panic!("{:?}", result.installed.local) };
+    assert_eq!(local.file, "gzip_1.14-1+local1_amd64.deb");
+    assert_eq!(local.sha256, tool("sha256sum", [&own]).split_whitespace().next().expect("a digest"));
+    assert_eq!(result.job.departures(), ["packages"]);
+}
+
+#[test]
+fn a_version_that_no_archive_has_is_told() {
+    let words = ["--package-version", "gzip=1.2.3", "--ignore-valid-until", "--mirror", &real_mirror()];
+    let tested = test("gzip", &words);
+    assert_eq!(tested.output.code, Some(16), "{}", tested.output.stderr);
+    let problem = tested.result["problem"].as_str().expect("a problem");
+    assert!(problem.contains("Version '1.2.3' for 'gzip' was not found"), "{problem}");
+}
+
 #[test]
 fn a_source_tree_passes_as_both_users() {
     let tested = test(&tree("passes"), &["--as", "user,root", "--", "--env=ROCBED_TEST_WORD=word"]);

@@ -42,7 +42,7 @@ pub use results::{
 };
 pub use stick::{Collect, Flash, OntoStick, SettingsArgs};
 use test::run_as;
-pub use test::{Simulate, Test};
+pub use test::{PackageOptions, Simulate, Test};
 pub use top::Top;
 pub use workers::{WorkersCommand, WorkersList, WorkersNamed, WorkersPause, WorkersRetryGpu, WorkersShow};
 

@@ -19,6 +19,7 @@ pub mod inspect;
 pub mod lock;
 pub mod locking;
 pub mod mirror;
+pub mod own_packages;
 pub mod recipe;
 pub mod reference;
 pub mod report;

@@ -72,6 +72,8 @@ const WAYS: &[(&str, Way)] = &[
     ("rocbed hub --debci", Way::Parts("tests/debci/bridge.rs", &["--debci", "--debci-api"])),
     ("rocbed hub --bundles", Way::There(&["tests/s3.rs"])),
     ("rocbed jobs", Way::Here(Place::Queued)),
+    ("rocbed jobs add ../rocfft_7.2-1_amd64.changes", Way::There(&["tests/hub_commands.rs"])),
+    ("rocbed jobs add rocrand ../rocfft_7.2-1_amd64.changes", Way::There(&["tests/hub_commands.rs"])),
     ("rocbed jobs make", Way::Here(Place::Archive)),
     ("rocbed jobs watch", Way::Here(Place::Watched)),
     ("rocbed jobs add rocrand --watch", Way::Here(Place::Watched)),

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use protocol::api::JobState;
 use protocol::{RunAs, Span};
 
-use super::{AtHub, ListOf, run_as};
+use super::{AtHub, ListOf, PackageOptions, run_as};
 
 /// `rocbed jobs`
 #[derive(Debug, Subcommand)]
@@ -61,7 +61,8 @@ pub struct JobsConfirm {
 /// `rocbed jobs add`
 #[derive(Debug, Args)]
 pub struct JobsAdd {
-    /// Source packages of the archive, or addresses of source trees: a .tar, a .dsc, a git repository
+    /// Source packages of the archive; addresses of source trees: a .tar, a .dsc, a git repository; own packages, which are
+    /// installed in place of the archive's: .deb and .changes files, directories of them
     #[arg(required = true, value_name = "PACKAGE")]
     pub packages: Vec<String>,
     /// Which GPU: targets of which any will do (gfx1030,gfx11-generic), `any`, or `none` [default: one if there is one]
@@ -85,6 +86,12 @@ pub struct JobsAdd {
     /// Take packages from another suite: experimental=src:rocr-runtime
     #[arg(long, value_name = "RELEASE=PACKAGES")]
     pub pin: Vec<String>,
+    /// Further packages, versions and archives.
+    #[command(flatten)]
+    pub other: PackageOptions,
+    /// Also run the tests with the archive's packages, to compare the results
+    #[arg(long, conflicts_with = "each_target")]
+    pub compare: bool,
     /// A variable for the tests
     #[arg(long, value_name = "NAME=VALUE", value_parser = variable)]
     pub env: Vec<(String, String)>,
@@ -105,7 +112,7 @@ pub struct JobsAdd {
     pub at: AtHub,
 }
 
-fn variable(text: &str) -> Result<(String, String), String> {
+pub(super) fn variable(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("write NAME=VALUE".into()),

@@ -11,8 +11,10 @@ use super::Source;
 pub struct Test {
     /// A name (recipes/NAME.toml here, else a shipped recipe), or a path
     pub recipe: String,
-    /// A source package of the archive, or a path to a source tree, a .dsc or a .tar: ./tree
-    pub package: String,
+    /// A source package of the archive, or a path to a source tree, a .dsc or a .tar: ./tree; and own packages, which are
+    /// installed in place of the archive's: .deb and .changes files, directories of them
+    #[arg(required = true, value_name = "PACKAGE")]
+    pub packages: Vec<String>,
     /// Give the testbeds this machine's GPUs: all that ROCm can use, or those with these ids; or simulated ones with these
     /// targets: --gpu=gfx1100
     #[arg(long, value_name = "ID", num_args = 0.., require_equals = true, value_delimiter = ',')]
@@ -20,6 +22,9 @@ pub struct Test {
     /// Who runs the tests, one run each [default: user]
     #[arg(long = "as", value_name = "user|root", value_delimiter = ',', value_parser = run_as)]
     pub run_as: Vec<protocol::RunAs>,
+    /// Further packages, versions and archives.
+    #[command(flatten)]
+    pub other: PackageOptions,
     /// End the tests when this time is over and keep what there is: 90m, 2h
     #[arg(long, value_name = "TIME", default_value_t = protocol::Job::TIMEOUT)]
     pub timeout: protocol::Span,
@@ -41,6 +46,20 @@ pub struct Test {
     /// Options for autopkgtest, after `--`
     #[arg(last = true, value_name = "AUTOPKGTEST OPTION")]
     pub autopkgtest: Vec<String>,
+}
+
+/// Which packages are installed for tests, besides the archive's.
+#[derive(Debug, Args)]
+pub struct PackageOptions {
+    /// Where testbeds have or get this binary package, it has this version, also an older one: gzip=1.13-1
+    #[arg(long, value_name = "NAME=VERSION", value_parser = super::jobs::variable)]
+    pub package_version: Vec<(String, String)>,
+    /// Packages as the archive had them then (20261001T000000Z), or rather those of this suite (experimental)
+    #[arg(long, value_name = "DATE|SUITE")]
+    pub archive: Option<protocol::JobArchive>,
+    /// An additional apt source: a file as in /etc/apt/sources.list.d, deb822 style, with its key
+    #[arg(long, value_name = "FILE")]
+    pub apt_source: Vec<PathBuf>,
 }
 
 /// `rocbed simulate`

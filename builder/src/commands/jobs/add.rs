@@ -1,32 +1,85 @@
 //! `rocbed jobs add` and `rocbed jobs import`: adds jobs to a hub.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read as _;
+use std::path::Path;
 
 use advice::Advice;
 use anyhow::{Context as _, Result, bail, ensure};
+use client::Client;
+use progress::{Progress as _, Unit};
 use protocol::api::AddedJobs;
 use protocol::{Job, JobList, Source};
 use serde_json::{Map, Value, json};
 
 use super::{add_list, watch};
 use crate::cmdline::{JobsAdd, JobsImport};
-use crate::commands::{print, print_json};
+use crate::commands::{print, print_json, results};
 use crate::context::Context;
 use crate::hubs::{HubAccess, connect};
+use crate::own_packages::{self, OwnPackages};
 
 /// Adds jobs for packages; with `--watch`, follows them to their end.
 pub(super) fn packages(context: &Context, options: &JobsAdd) -> Result<u8> {
     no_lists(&options.packages)?;
-    let list = JobList { version: protocol::VERSION, job: jobs(options)? };
+    let (own, names) = own_and_others(&options.packages)?;
+    let jobs = jobs(options, &names, &own)?;
     let (place, client) = connect(&options.at)?;
+    upload(context, &place, &client, &jobs, &own)?;
+    let list = JobList { version: protocol::VERSION, job: jobs };
     let added = add_list(&place, &client, list, options.each_target)?;
-    if options.watch {
-        say(context, &place, &added);
-        return watch::follow(context, &place, &added.jobs, options.json);
+    if !options.watch {
+        tell(context, &place, &added, options.json)?;
+        for (before, after) in pairs(options, &added) {
+            context.reporter.say(&format!("when both are over: rocbed results compare {before} {after}"));
+        }
+        return Ok(0);
     }
-    tell(context, &place, &added, options.json)?;
-    Ok(0)
+    say(context, &place, &added);
+    let code = watch::follow(context, &place, &added.jobs, options.json)?;
+    for (before, after) in pairs(options, &added) {
+        results::compare_jobs(&place, &client, before, after, options.json)?;
+    }
+    Ok(code)
+}
+
+/// The jobs that are compared: with the archive's packages, and with the own ones.
+fn pairs<'a>(options: &JobsAdd, added: &'a AddedJobs) -> Vec<(&'a str, &'a str)> {
+    let pair = |pair: &'a [String]| match pair {
+        [before, after] if options.compare => Some((before.as_str(), after.as_str())),
+        _ => None,
+    };
+    added.jobs.chunks(2).filter_map(pair).collect()
+}
+
+/// Own packages among the words, and what is tested: what else is named, or else the sources of the own packages.
+fn own_and_others(words: &[String]) -> Result<(OwnPackages, Vec<String>)> {
+    let (own, mut names): (Vec<_>, Vec<_>) = words.iter().cloned().partition(|word| own_packages::is_own(word));
+    let own = OwnPackages::read(own.iter().map(String::as_str))?;
+    if names.is_empty() {
+        names = own.source_names().into_iter().map(str::to_owned).collect();
+    }
+    Ok((own, names))
+}
+
+/// Uploads the package files that jobs need, each once.
+fn upload(context: &Context, place: &HubAccess, client: &Client, jobs: &[Job], own: &OwnPackages) -> Result<()> {
+    let mut sent = BTreeSet::new();
+    for (file, path) in jobs.iter().flat_map(|job| own.paths_of(job)) {
+        if !sent.insert(path) {
+            continue;
+        }
+        let task =
+            context.reporter.task(&format!("uploading {}", file.name()), file.content.map(|c| c.size), Unit::Bytes);
+        let mut before = 0;
+        let advance = |have: u64, _| {
+            task.advance(have.saturating_sub(before));
+            before = have;
+        };
+        client.upload_package(path, advance).map_err(|error| place.explain(error))?;
+    }
+    Ok(())
 }
 
 /// Refuses a job list where a package is expected: names of packages and addresses of source trees never end in
@@ -54,16 +107,24 @@ pub(super) fn import(context: &Context, options: &JobsImport) -> Result<u8> {
     } else {
         bytes = fs::read(&options.file).with_context(|| format!("reading {name}"))?;
     }
-    let list = JobList::parse(&bytes).with_context(|| format!("reading the job list {name}"))?;
-    for job in &list.job {
-        if let Source::Path(path) = &job.source {
+    let mut list = JobList::parse(&bytes).with_context(|| format!("reading the job list {name}"))?;
+    let base = options.file.parent().unwrap_or(Path::new("."));
+    let mut files = Vec::new();
+    for job in &mut list.job {
+        if let Source::Path(path) = &job.source
+            && !path.ends_with(".dsc")
+        {
             bail!(Advice::new(
                 format!("job {} of {name} tests the source tree {path}, which only this machine has", job.id),
-                "give a url, or run it with `rocbed boot --jobs` or `rocbed test`"
+                "give a url or a .dsc, or run it with `rocbed boot --jobs` or `rocbed test`"
             ));
         }
+        files.push(own_packages::with_files(job, base).with_context(|| format!("job {} of {name}", job.id))?);
     }
     let (place, client) = connect(&options.at)?;
+    for (job, own) in list.job.iter().zip(&files) {
+        upload(context, &place, &client, std::slice::from_ref(job), own)?;
+    }
     let added = add_list(&place, &client, list, options.each_target)?;
     tell(context, &place, &added, options.json)?;
     Ok(0)
@@ -88,7 +149,30 @@ fn say(context: &Context, place: &HubAccess, added: &AddedJobs) {
 }
 
 /// The jobs that the options ask for, each checked as one of a job list would be.
-fn jobs(options: &JobsAdd) -> Result<Vec<Job>> {
+fn jobs(options: &JobsAdd, names: &[String], own: &OwnPackages) -> Result<Vec<Job>> {
+    let mut jobs = Vec::new();
+    for (mut job, name) in plain_jobs(options, names)?.into_iter().zip(names) {
+        own.give_to(&mut job, name);
+        let job = own_packages::add_to(job, &options.other)?;
+        if options.compare {
+            let mut archive = own_packages::without_own(&job);
+            ensure!(
+                archive != job,
+                Advice::new(
+                    format!("--compare: {name} is tested with the archive's packages in both jobs"),
+                    "name own packages, a suite with --archive, or versions with --package-version"
+                )
+            );
+            archive.id = protocol::api::job_id(&format!("{}-archive", job.id), 1);
+            jobs.push(archive);
+        }
+        jobs.push(job);
+    }
+    Ok(jobs)
+}
+
+/// The jobs without own packages.
+fn plain_jobs(options: &JobsAdd, names: &[String]) -> Result<Vec<Job>> {
     let mut common = Map::new();
     let mut set = |name: &str, value: Value| drop(common.insert(name.to_owned(), value));
     match options.gpu.as_slice() {
@@ -122,7 +206,7 @@ fn jobs(options: &JobsAdd) -> Result<Vec<Job>> {
         job.insert(kind.to_owned(), json!(package));
         Value::Object(job)
     };
-    list.insert("job".to_owned(), options.packages.iter().map(job).collect());
+    list.insert("job".to_owned(), names.iter().map(job).collect());
     // Written as a list, for its checks and for distinct ids.
     let text = serde_json::to_string(&list).context("writing down the jobs")?;
     match JobList::parse(text.as_bytes()) {
@@ -146,7 +230,10 @@ mod tests {
     fn of(words: &[&str]) -> Result<Vec<Job>> {
         let cli = Cli::try_parse_from(["rocbed", "jobs", "add"].iter().chain(words))?;
         match cli.command {
-            Command::Jobs(JobsCommand::Add(options)) => jobs(&options),
+            Command::Jobs(JobsCommand::Add(options)) => {
+                let (own, names) = own_and_others(&options.packages)?;
+                jobs(&options, &names, &own)
+            }
             other => bail!("{other:?}"),
         }
     }
@@ -182,6 +269,17 @@ mod tests {
         for package in ["rocm-toml", "https://example.org/x.json"] {
             assert!(no_lists(&packages(package)).is_ok(), "{package}");
         }
+    }
+
+    #[test]
+    fn an_archive_is_compared_with_the_usual_one() -> Result<()> {
+        let jobs = of(&["gzip", "--compare", "--archive", "experimental", "--package-version", "libc6=2.42-1"])?;
+        let ids: Vec<_> = jobs.iter().map(|job| job.id.as_str()).collect();
+        assert_eq!(ids, ["gzip-archive", "gzip"]);
+        assert_eq!((jobs[0].departures().len(), jobs[1].departures()), (0, vec!["versions", "archive"]));
+        let error = of(&["gzip", "--compare"]).unwrap_err().to_string();
+        assert!(error.starts_with("--compare: gzip is tested with the archive's packages in both jobs"), "{error}");
+        Ok(())
     }
 
     #[test]

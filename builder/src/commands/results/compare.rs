@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::Result;
+use client::Client;
 use jiff::Zoned;
 use protocol::api::{Compared, Comparison};
 use protocol::exit;
@@ -11,7 +12,7 @@ use safetext::printable;
 use super::history::about;
 use crate::cmdline::ResultsCompare;
 use crate::commands::{print, print_json};
-use crate::hubs::connect;
+use crate::hubs::{HubAccess, connect};
 use crate::table::{Cell, Screen, Table, of_outcome};
 
 pub(super) fn run(options: &ResultsCompare) -> Result<u8> {
@@ -30,6 +31,18 @@ pub(super) fn run(options: &ResultsCompare) -> Result<u8> {
         (_, true) => exit::SOME_FAILED,
         _ => exit::PASSED,
     })
+}
+
+/// Prints what differs between two jobs that are over.
+pub(in crate::commands) fn jobs(
+    place: &HubAccess,
+    client: &Client,
+    before: &str,
+    after: &str,
+    json: bool,
+) -> Result<()> {
+    let comparison = client.compare(before, after, None).map_err(|error| place.explain(error))?;
+    if json { print_json(&comparison) } else { print(&text(&comparison, true, Screen::of_stdout())) }
 }
 
 /// Turns `today` and `yesterday` into days in UTC, as the hub's pages have them.

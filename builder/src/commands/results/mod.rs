@@ -10,6 +10,7 @@ mod report;
 mod show;
 mod why;
 
+pub(super) use compare::jobs as compare_jobs;
 pub(super) use list::table;
 
 use anyhow::Result;

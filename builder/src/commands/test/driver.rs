@@ -31,6 +31,8 @@ pub(super) struct DriverParameters<'a> {
     pub(super) overlay: Option<&'a Path>,
     /// Further options for autopkgtest.
     pub(super) options: &'a [String],
+    /// The job's own package files.
+    pub(super) packages: &'a [PathBuf],
 }
 
 /// The program and its first arguments; autopkgtest's own follow.
@@ -65,6 +67,7 @@ fn shared(wanted: &DriverParameters<'_>, program: PathBuf) -> Vec<PathBuf> {
         let directory = if source.is_dir() { Some(source) } else { source.parent() };
         paths.extend(directory.map(Path::to_owned));
     }
+    paths.extend(wanted.packages.iter().cloned());
     paths.extend(wanted.options.iter().filter_map(|option| named(option)));
     // The current directory, so that relative paths in options work, unless it would hide something in the root
     // directory.

@@ -8,7 +8,7 @@ mod scratch;
 mod table;
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use advice::Advice;
 use anyhow::{Context as _, Result, bail, ensure};
@@ -23,6 +23,7 @@ use crate::context::{Context, mirror};
 use crate::image::root;
 use crate::locking::{self, Relock};
 use crate::mirror::PUBLIC_MIRROR;
+use crate::own_packages::{self, OwnPackages};
 use crate::recipe::{self, Recipe};
 use crate::report::Reporter;
 
@@ -32,7 +33,7 @@ pub fn run(context: &Context, options: &Test) -> u8 {
 }
 
 fn test(context: &Context, options: &Test) -> Result<u8> {
-    let job = job(options)?;
+    let (job, packages) = job(options)?;
     // Before any thread starts: for an unprivileged caller this process is run again as root of a user namespace.
     rootfs::sandbox::become_root()?;
     let recipe = recipe::load(&options.recipe)?;
@@ -60,7 +61,9 @@ fn test(context: &Context, options: &Test) -> Result<u8> {
         job: &job,
         overlay: options.overlay_dir.as_deref(),
         options: &options.autopkgtest,
+        packages: &packages,
     })?;
+    setup.packages = packages;
     setup.keep = Some(output);
     setup.machine = machine::this();
     if let Some(simulated) = simulated(options)? {
@@ -94,27 +97,51 @@ fn with_help(problem: &str) -> Advice {
     Advice::new(problem, help)
 }
 
-/// The job that the command line asks for.
-fn job(options: &Test) -> Result<Job> {
-    let package = &options.package;
-    let is_path = package.contains('/') || package.starts_with('.') || package.ends_with(".dsc");
-    let mut job = if is_path {
-        let path = Path::new(package).canonicalize().with_context(|| format!("finding the source tree {package}"))?;
-        let path = path.to_str().with_context(|| format!("the path {} is not UTF-8", path.display()))?;
-        Job::new(JobSource::Path(path.to_owned()))
+/// The job that the command line asks for, and where its own packages are.
+fn job(options: &Test) -> Result<(Job, Vec<PathBuf>)> {
+    let (own, others): (Vec<_>, Vec<_>) = options.packages.iter().partition(|word| own_packages::is_own(word));
+    let own = OwnPackages::read(own.into_iter().map(String::as_str))?;
+    let names = own.source_names();
+    let tested = match (others.as_slice(), names.iter().collect::<Vec<_>>().as_slice()) {
+        ([one], _) => one.as_str(),
+        ([], [one]) => **one,
+        ([], several) => bail!(Advice::new(
+            format!(
+                "the packages are of several sources: {}",
+                several.iter().map(|name| **name).collect::<Vec<_>>().join(", ")
+            ),
+            "name the package whose tests are to run, too"
+        )),
+        ([_, second, ..], _) => bail!(Advice::new(
+            format!("{second} is a second package to test, and `rocbed test` tests one"),
+            "run it for each; own packages are named by their .deb or .changes files"
+        )),
+    };
+    let is_path = tested.contains('/') || tested.starts_with('.');
+    let mut job = if let Some(dsc) = own.source_on_disk(tested) {
+        Job::new(JobSource::Path(text(dsc)?))
+    } else if is_path {
+        let path = Path::new(tested).canonicalize().with_context(|| format!("finding the source tree {tested}"))?;
+        Job::new(JobSource::Path(text(&path)?))
     } else {
-        Job::of_package(package)
+        Job::of_package(tested)
     };
     if !options.run_as.is_empty() {
         job.run_as.clone_from(&options.run_as);
     }
     job.timeout = options.timeout;
+    job.packages = own.binary_files();
     // Written as in a job list, so that it is checked as one.
     let value = serde_json::to_value(&job).context("writing down the job")?;
     let value = without_id(value);
-    serde_json::from_value(value).map_err(|error| {
-        anyhow::Error::new(Advice::new(error.to_string(), format!("a source tree is named by a path: ./{package}")))
-    })
+    let job = serde_json::from_value(value).map_err(|error| {
+        anyhow::Error::new(Advice::new(error.to_string(), format!("a source tree is named by a path: ./{tested}")))
+    })?;
+    Ok((own_packages::add_to(job, &options.other)?, own.binary_paths().map(Path::to_owned).collect()))
+}
+
+fn text(path: &Path) -> Result<String> {
+    Ok(path.to_str().with_context(|| format!("the path {} is not UTF-8", path.display()))?.to_owned())
 }
 
 /// Removes the id, so that a new one is made: taken from a path, it may have characters that ids must not have.
