@@ -5,20 +5,28 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use advice::{Advice, Report};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use protocol::{JobList, JobResult, Machine, Source, Verdict};
 use serde::Serialize;
 
+use crate::own_packages;
 use crate::report::Reporter;
 use crate::virtio_channel::Listener;
 
 /// Reads a job list, and packs the source trees that it names as tar files in a directory.
 pub fn read(path: &Path, scratch: &Path) -> Result<(JobList, BTreeMap<String, PathBuf>)> {
     let bytes = fs::read(path).with_context(|| format!("reading the job list {}", path.display()))?;
-    let list = JobList::parse(&bytes).with_context(|| format!("reading the job list {}", path.display()))?;
+    let mut list = JobList::parse(&bytes).with_context(|| format!("reading the job list {}", path.display()))?;
     let base = path.parent().unwrap_or(Path::new("."));
     let mut trees = BTreeMap::new();
-    for job in &list.job {
+    for job in &mut list.job {
+        own_packages::read_keys(job, base).with_context(|| format!("job {}", job.id))?;
+        if let Some(file) = job.packages.first() {
+            bail!(Advice::new(
+                format!("job {} tests the package file {}, which the virtual machine does not get", job.id, file.name()),
+                "run it with `rocbed test`, or give it to a hub with `rocbed jobs import`"
+            ));
+        }
         if let Source::Path(tree) = &job.source {
             let packed = pack(&base.join(tree), &scratch.join(format!("{}.tar", job.id)))
                 .with_context(|| format!("packing the source tree of job {}", job.id))?;

@@ -128,6 +128,18 @@ fn describe(text: &mut String, info: &JobInfo, place: &HubAccess, screen: Screen
             line(name, printable(&list.join(", ")))?;
         }
     }
+    for (name, version) in &job.versions {
+        line("version", printable(&format!("{name} {version}")))?;
+    }
+    for file in &job.packages {
+        line("package", printable(&file.to_string()))?;
+    }
+    for source in &job.apt_sources {
+        line("source", printable(&source.to_string()))?;
+    }
+    if let Some(archive) = &job.archive {
+        line("archive", archive.to_string())?;
+    }
     for (name, value) in &job.env {
         line("env", printable(&format!("{name}={value}")))?;
     }
