@@ -32,6 +32,16 @@ $1 ~ /^.i/ && ($2 in wanted) && wanted[$2] != $3 { print $2 \"=\" wanted[$2] }' 
 DEBIAN_FRONTEND=noninteractive xargs -r -s 1000000 -x apt-get -q -y --allow-downgrades --allow-change-held-packages \
 -o APT::Install-Recommends=false -o Dpkg::Options::=--force-confnew install; } || exit 1";
 
+/// A command that fails if a wanted version is of the tested source package, and no archive has that version of the source:
+/// autopkgtest takes the tests from it, and would blame the package.
+const CHECK_SOURCE: &str = "\
+xargs -s 1000000 -x -a VERSIONS apt-cache show 2>/dev/null | awk -v tested=SOURCE '\
+/^Package:/ { source = $2; version = \"\"; own = \"\" } \
+/^Source:/ { source = $2; own = $3; gsub(/[()]/, \"\", own) } \
+/^Version:/ { version = $2 } \
+/^$/ { if (source == tested && version != \"\") print tested \"=\" (own != \"\" ? own : version); version = \"\" }' | sort -u | \
+xargs -r -s 1000000 -x apt-get -q source --only-source --print-uris >/dev/null || exit 1";
+
 /// Additional apt sources of whoever gives out jobs, besides those that a job names itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExtraSources {
@@ -44,6 +54,11 @@ pub struct ExtraSources {
 /// The command for [`VERSIONS`].
 pub(crate) fn install_versions() -> String {
     INSTALL_VERSIONS.replace("VERSIONS", VERSIONS)
+}
+
+/// The command that checks whether the source package of this name is there in the wanted version.
+pub(crate) fn check_source(source: &str) -> String {
+    CHECK_SOURCE.replace("VERSIONS", VERSIONS).replace("SOURCE", source)
 }
 
 /// Writes the files into a new directory. Returns where each is, and where it belongs in testbeds.
@@ -165,6 +180,34 @@ mod tests {
         assert_eq!(calls.lines().count(), 1);
         let (calls, good) = installed("cmake=4.1-1\n", status, wanted);
         assert_eq!((calls.as_str(), good), ("", true));
+    }
+
+    #[test]
+    fn the_tests_of_a_wanted_version_have_to_be_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let shown = "Package: libx1\nSource: x (1-1)\nVersion: 1-1+b1\n\nPackage: x-doc\nSource: x\nVersion: 1-1\n\n\
+                     Package: y\nVersion: 2\n\n";
+        fs::write(path("versions"), "libx1=1-1+b1\n").unwrap();
+        fs::write(path("shown"), shown).unwrap();
+        for (name, text) in [("apt-cache", "cat shown"), ("apt-get", "echo $* >calls; exit $(cat status)")] {
+            let script = format!("#!/bin/sh\ncd {}\n{text}\n", directory.path().display());
+            fs::write(path(name), script).unwrap();
+            fs::set_permissions(path(name), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        }
+        let command = CHECK_SOURCE.replace("VERSIONS", &path("versions").display().to_string());
+        let run = |source: &str, status: &str| {
+            fs::write(path("status"), status).unwrap();
+            let _ = fs::remove_file(path("calls"));
+            let search = format!("{}:/usr/bin:/bin", directory.path().display());
+            let command = command.replace("SOURCE", source);
+            let ended = Command::new("sh").args(["-ec", &command]).env("PATH", search).status().unwrap();
+            (fs::read_to_string(path("calls")).unwrap_or_default(), ended.code())
+        };
+        let asked = "-q source --only-source --print-uris x=1-1\n";
+        assert_eq!(run("x", "0"), (asked.to_owned(), Some(0)));
+        assert_eq!(run("x", "100"), (asked.to_owned(), Some(1)));
+        assert_eq!(run("z", "100"), (String::new(), Some(0)));
     }
 
     #[test]

@@ -91,6 +91,9 @@ pub(crate) fn arguments(
     words.extend(lists_command(job, setup, source).map(|command| joined("--setup-commands=", command)));
     if !job.versions.is_empty() {
         words.push(joined("--setup-commands=", apt_files::install_versions()));
+        if let Ready::Package(name) = source {
+            words.push(joined("--setup-commands=", apt_files::check_source(name)));
+        }
     }
     words.extend(environment(job, setup)?);
     words.extend(setup.options.iter().cloned());

@@ -23,7 +23,11 @@ pub fn read(path: &Path, scratch: &Path) -> Result<(JobList, BTreeMap<String, Pa
         own_packages::read_keys(job, base).with_context(|| format!("job {}", job.id))?;
         if let Some(file) = job.packages.first() {
             bail!(Advice::new(
-                format!("job {} tests the package file {}, which the virtual machine does not get", job.id, file.name()),
+                format!(
+                    "job {} tests the package file {}, which the virtual machine does not get",
+                    job.id,
+                    file.name()
+                ),
                 "run it with `rocbed test`, or give it to a hub with `rocbed jobs import`"
             ));
         }
