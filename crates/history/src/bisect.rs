@@ -33,6 +33,9 @@ pub enum Answer {
 pub struct Bisect {
     /// How many groups there are.
     pub groups: usize,
+    /// Whether only the first groups, up to some number, can be upgraded, as the groups are steps of time.
+    #[serde(default)]
+    pub steps: bool,
     /// How often a set has to pass before it counts as good; at least 1. A set that failed once is bad.
     pub repeat: u32,
     /// The answers, by upgraded groups.
@@ -75,10 +78,10 @@ enum Known {
 }
 
 /// How many passes of a set show that it is good, for a test that fails with the given probability where it is bad;
-/// `None` if it fails too rarely to be searched for. The chance of a wrong decision is 5 %.
+/// `None` if it fails too rarely to be searched for. The chance of a wrong decision is 1 % at most.
 pub fn repeats(failure_rate: f64) -> Option<u32> {
     const RAREST: f64 = 0.1;
-    const WRONG: f64 = 0.05;
+    const WRONG: f64 = 0.01;
     if failure_rate >= 1.0 - WRONG {
         return Some(1);
     }
@@ -91,7 +94,12 @@ pub fn repeats(failure_rate: f64) -> Option<u32> {
 impl Bisect {
     /// A search without any answer.
     pub fn new(groups: usize, repeat: u32) -> Self {
-        Self { groups, repeat: repeat.max(1), answers: BTreeMap::new() }
+        Self { groups, steps: false, repeat: repeat.max(1), answers: BTreeMap::new() }
+    }
+
+    /// A search for the step of time with which something changed: the groups cannot be upgraded apart from those before.
+    pub fn of_steps(steps: usize, repeat: u32) -> Self {
+        Self { steps: true, ..Self::new(steps, repeat) }
     }
 
     /// Most runs that a search for this many members of a set takes.
@@ -143,6 +151,9 @@ impl Bisect {
             match self.shortest(&kept, length) {
                 Ok((good, bad)) if good + 1 == bad => {
                     kept.insert(good);
+                    if self.steps {
+                        return Step::Done(Verdict::Found(kept));
+                    }
                     length = good;
                 }
                 Ok((good, bad)) => return Step::Done(Verdict::Among((good..bad).collect(), kept)),

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use protocol::JobResult;
 use protocol::api::{ChangeKind, Difference};
+use serde::{Deserialize, Serialize};
 
 /// What a test ran with. A value that is not known is empty, and never counts as a difference.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct Environment {
     /// Release of the kernel.
     pub kernel: String,
@@ -19,6 +22,24 @@ pub struct Environment {
     pub machine: String,
     /// Source packages with their versions; `None` if they are not known.
     pub packages: Option<BTreeMap<String, String>>,
+}
+
+impl Environment {
+    /// The environment of a result, without its packages. `machine` is what people call the machine.
+    pub fn of(result: &JobResult, machine: &str) -> Self {
+        let used = || result.machine.gpus.gpus.iter().filter(|gpu| result.gpus.contains(&gpu.id));
+        let image =
+            result.machine.image.as_ref().map(|image| format!("{} {}", image.name, image.root).trim().to_owned());
+        let gpus: Vec<&str> = used().map(|gpu| gpu.unique_id.as_deref().unwrap_or(&gpu.id)).collect();
+        Self {
+            kernel: result.machine.kernel.clone(),
+            firmware: used().flat_map(|gpu| gpu.firmware.clone()).collect(),
+            image: image.unwrap_or_default(),
+            command_line: result.machine.command_line.clone().unwrap_or_default(),
+            machine: format!("{machine} {}", gpus.join(" ")).trim().to_owned(),
+            packages: None,
+        }
+    }
 }
 
 /// What differs between a run that passed and one that failed: kernel, firmware, image, command line and machine first,

@@ -200,6 +200,33 @@ fn is_flaky(window: &[&Question], streak: usize) -> bool {
     same.powi(i32::try_from(streak).unwrap_or(i32::MAX)) >= CHANCE
 }
 
+/// Where a test began to fail, given whether it failed in each of its runs, the oldest first: the first failure of the
+/// time that differs most from the time before it. `None` if it has never failed more often than before.
+///
+/// For a test that always fails from some run on, that is the run after the last that passed. For one that fails by
+/// chance it is a likely run: that with the greatest likelihood of two constant rates of failure, or an earlier one that
+/// is nearly as likely, since a later one would take a time of chance for one without failures.
+pub fn change_point(failed: &[bool]) -> Option<usize> {
+    /// Difference of two logarithms of likelihoods that says little.
+    const NEARLY: f64 = 2.0;
+    let log_likelihood = |failures: usize, runs: usize| {
+        let term = |count: usize| if count == 0 { 0.0 } else { count as f64 * (count as f64 / runs as f64).ln() };
+        term(failures) + term(runs - failures)
+    };
+    let all = failed.iter().filter(|failed| **failed).count();
+    let mut before = 0;
+    let mut likely: Vec<(usize, f64)> = Vec::new();
+    for (at, fails) in failed.iter().enumerate() {
+        let after = failed.len() - at;
+        if *fails && at > 0 && (all - before) * at > before * after {
+            likely.push((at, log_likelihood(before, at) + log_likelihood(all - before, after)));
+        }
+        before += usize::from(*fails);
+    }
+    let best = likely.iter().map(|(_, likelihood)| *likelihood).max_by(f64::total_cmp)?;
+    likely.into_iter().find(|(_, likelihood)| *likelihood >= best - NEARLY).map(|(at, _)| at)
+}
+
 fn flips(counted: &[&Question], until: i64) -> u32 {
     let recent = |question: &Question| question.at > until.saturating_sub(FLIPS);
     let mut flips = 0;

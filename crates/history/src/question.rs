@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use protocol::{TestOutcome, TestResult, Verdict};
+
 /// What a run says about a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Seen {
@@ -28,6 +30,19 @@ impl Seen {
             Self::Skip => "skip",
             Self::TimedOut => "timeout",
             Self::Nothing => "nothing",
+        }
+    }
+
+    /// What a test of a run says; `verdict` is that of the run, or of the whole job where the machine failed.
+    pub fn of_test(test: &TestResult, verdict: Verdict) -> Self {
+        match (verdict, test.outcome) {
+            (Verdict::GpuFault | Verdict::TestbedFailed, _) => Self::Nothing,
+            (_, TestOutcome::Pass) => Self::Pass,
+            (Verdict::Timeout, TestOutcome::Fail) if test.reason == "timed out" => Self::TimedOut,
+            (_, TestOutcome::Fail) => Self::Fail,
+            (_, TestOutcome::Skip) => Self::Skip,
+            (Verdict::Timeout, TestOutcome::Unfinished) => Self::TimedOut,
+            (_, TestOutcome::Unfinished | TestOutcome::Flaky) => Self::Nothing,
         }
     }
 

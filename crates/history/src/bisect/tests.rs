@@ -47,6 +47,18 @@ fn sets_that_fail_only_together_are_named_completely() {
 }
 
 #[test]
+fn steps_of_time_are_never_taken_apart() {
+    for culprit in 0..90 {
+        let (verdict, runs) = search(Bisect::of_steps(90, 1), |upgraded| {
+            assert_eq!(*upgraded, (0..upgraded.len()).collect());
+            needs(&[culprit])(upgraded)
+        });
+        assert_eq!(verdict, Verdict::Found(set(&[culprit])));
+        assert!(runs <= 9, "{culprit}: {runs}");
+    }
+}
+
+#[test]
 fn the_ends_are_tested_first() {
     let mut asked = Vec::new();
     search(Bisect::new(4, 1), |set| {
@@ -75,7 +87,7 @@ fn a_set_is_good_only_after_all_repeats() {
 
 #[test]
 fn the_number_of_repeats_comes_from_the_failure_rate() {
-    let table = [(1.0, Some(1)), (0.9, Some(2)), (0.75, Some(3)), (0.5, Some(5)), (0.25, Some(11)), (0.1, Some(29))];
+    let table = [(1.0, Some(1)), (0.9, Some(2)), (0.75, Some(4)), (0.5, Some(7)), (0.25, Some(17)), (0.1, Some(44))];
     for (rate, wanted) in table {
         assert_eq!(repeats(rate), wanted, "{rate}");
     }

@@ -242,3 +242,19 @@ proptest! {
         prop_assert!(cell.failed <= cell.ran && cell.ran <= 30);
     }
 }
+
+#[test]
+fn the_first_failure_is_found_also_of_a_test_that_fails_by_chance() {
+    let at = |runs: &str| change_point(&runs.chars().map(|char| char == 'x').collect::<Vec<_>>());
+    assert_eq!(at("......xxx"), Some(6));
+    assert_eq!(at(".....x"), Some(5));
+    // One in three from the tenth run on, and a single failure long before.
+    assert_eq!(at("..........x..x..x..x.."), Some(10));
+    assert_eq!(at("..x..................xx.x.xx.x"), Some(21));
+    assert_eq!(at("...x..x..x"), Some(3));
+    // A failure that is over is not where it fails now.
+    assert_eq!(at(".xxx.....................xx"), Some(25));
+    for never in ["", "....", "xxxx", "xx...", "x"] {
+        assert_eq!(at(never), None, "{never}");
+    }
+}

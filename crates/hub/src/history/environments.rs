@@ -28,14 +28,12 @@ pub(super) struct Stored {
 
 /// Stores the environment of a result; returns its number.
 pub(super) fn store(db: &Connection, result: &JobResult, archives: &[ArchiveState]) -> rusqlite::Result<i64> {
-    let machine = &result.machine;
-    let used = machine.gpus.gpus.iter().filter(|gpu| result.gpus.contains(&gpu.id));
-    let image = machine.image.as_ref().map(|image| format!("{} {}", image.name, image.root).trim().to_owned());
+    let environment = Environment::of(result, "");
     let stored = Stored {
-        kernel: machine.kernel.clone(),
-        firmware: used.flat_map(|gpu| gpu.firmware.clone()).collect(),
-        image: image.unwrap_or_default(),
-        command_line: machine.command_line.clone().unwrap_or_default(),
+        kernel: environment.kernel,
+        firmware: environment.firmware,
+        image: environment.image,
+        command_line: environment.command_line,
         archives: archives.to_vec(),
     };
     let description = serde_json::to_string(&stored).map_err(|error| unstorable(error.into()))?;

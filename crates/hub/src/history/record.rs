@@ -215,7 +215,7 @@ impl About<'_> {
         // One that is marked as flaky, and failed, says nothing.
         let named = tests.iter().filter(|test| is_recorded(test) && test.outcome != TestOutcome::Flaky);
         for test in named.take(MOST_TESTS) {
-            outcomes.insert(&test.name, (seen(test, verdict), list(test)));
+            outcomes.insert(&test.name, (Seen::of_test(test, verdict), list(test)));
         }
         outcomes
     }
@@ -251,18 +251,6 @@ impl About<'_> {
 
 fn is_recorded(test: &TestResult) -> bool {
     !test.name.is_empty() && test.name != "*" && test.name.len() <= LONGEST_NAME
-}
-
-fn seen(test: &TestResult, verdict: Verdict) -> Seen {
-    match (verdict, test.outcome) {
-        (Verdict::GpuFault | Verdict::TestbedFailed, _) => Seen::Nothing,
-        (_, TestOutcome::Pass) => Seen::Pass,
-        (Verdict::Timeout, TestOutcome::Fail) if test.reason == "timed out" => Seen::TimedOut,
-        (_, TestOutcome::Fail) => Seen::Fail,
-        (_, TestOutcome::Skip) => Seen::Skip,
-        (Verdict::Timeout, TestOutcome::Unfinished) => Seen::TimedOut,
-        (_, TestOutcome::Unfinished | TestOutcome::Flaky) => Seen::Nothing,
-    }
 }
 
 /// Outcomes as numbers, of which there are millions.
