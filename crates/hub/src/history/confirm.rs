@@ -45,7 +45,8 @@ impl Tx<'_> {
             .query_row([number], |row| row.get(0))
             .optional()?
             .unwrap_or(number);
-        let tests = failing(&result);
+        // Of a run that failed before any test, all that it was to run.
+        let tests = Some(failing(&result)).filter(|tests| !tests.is_empty()).unwrap_or_else(|| job.tests.clone());
         let waiting: Option<String> = self
             .db
             .prepare_cached(

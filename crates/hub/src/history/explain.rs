@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use history::{clear, differences};
-use protocol::api::{Difference, Explanation, TestState};
+use protocol::api::{ChangeKind, Difference, Explanation, TestState};
 use rusqlite::{Connection, params};
 
 use crate::history::environments::Environments;
@@ -133,9 +133,13 @@ fn next(explanation: &Explanation) -> String {
     match test.state {
         TestState::NewFailure => format!("rocbed jobs confirm {job}"),
         TestState::Regression | TestState::Known => {
-            let open = explanation.changed.iter().filter(|change| change.cleared_by.is_none()).count();
-            match open {
-                1 | 2 => format!("rocbed results bug {job}"),
+            let open = || explanation.changed.iter().filter(|change| change.cleared_by.is_none());
+            let packages = open().filter(|change| change.kind == ChangeKind::Package).count();
+            match open().count() {
+                1 => format!("rocbed results bug {job}"),
+                _ if packages > 0 && !test.test.is_empty() => {
+                    format!("rocbed bisect {} --target {}", test.package, test.target)
+                }
                 _ => format!("rocbed results compare {} {job}", test.last_good.as_ref().map_or("", |run| &run.job)),
             }
         }
