@@ -1,5 +1,6 @@
 //! The command line, for clap. Nothing but names and help texts; [`crate::commands`] does the work.
 
+mod bisect;
 mod boot;
 mod build;
 mod cache;
@@ -24,6 +25,7 @@ use clap::builder::styling::AnsiColor;
 use clap::builder::{PossibleValue, Styles};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use bisect::Bisect;
 pub use boot::{Boot, DiskKind, Firmware, Network, WhenDone};
 pub use build::{Build, LockArgs, PlanArgs, Source};
 pub use cache::CacheCommand;
@@ -176,6 +178,13 @@ pub enum Command {
     /// Look at the results that a hub has, and download them
     #[command(subcommand)]
     Results(ResultsCommand),
+    /// Find the package upgrade that made a test fail
+    ///
+    /// Runs the test with some of the packages that changed upgraded and the others not, until the upgrades are found that the
+    /// failure needs, also where two fail only together. Says first how many runs that takes. Ctrl-C stops it, --continue takes
+    /// it up. Exit status: 0 found, 4 the packages are not the reason or cannot be told apart, 16 the GPU or the testbed failed
+    /// too often or it was stopped, 20 something else went wrong.
+    Bisect(Box<Bisect>),
     /// Say which failures are known, with their bugs
     #[command(subcommand)]
     Known(KnownCommand),

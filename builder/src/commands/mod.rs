@@ -1,5 +1,6 @@
 //! The commands, one module for each. A command takes its options, does its work and prints what the user sees.
 
+mod bisect;
 mod boot;
 mod build;
 mod cache;
@@ -57,6 +58,7 @@ pub fn run(context: &Context, cli: Cli) -> Result<u8> {
         Command::Hub(options) => hub::run(context, &cli.global, &options),
         Command::Jobs(command) => return jobs::run(context, &command),
         Command::Results(command) => return results::run(context, &command),
+        Command::Bisect(options) => return Ok(bisect::run(context, &options)),
         Command::Known(command) => known::run(context, &command),
         Command::Workers(command) => workers::run(context, &command),
         Command::Top(options) => top::run(&options),

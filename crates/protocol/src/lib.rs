@@ -40,6 +40,7 @@ pub use job::{Job, RunAs, Source};
 pub use list::{JobList, ListError};
 pub use need::GpuNeed;
 pub use own_packages::{FileContent, JobArchive, MOST_PACKAGE_FILES, MOST_VERSIONS, PackageFile};
+pub use reproduce::quoted;
 pub use result::{ArchiveState, Cases, ImageId, JobResult, Machine, PackageVersion, Run, TestOutcome, TestResult};
 pub use results::{Listed, ResultList};
 pub use span::Span;

@@ -58,7 +58,7 @@ impl JobResult {
 }
 
 /// Quotes a word for a shell where needed.
-fn quoted(word: &str) -> String {
+pub fn quoted(word: &str) -> String {
     let plain = |char: char| char.is_ascii_alphanumeric() || "-_./:=+~@,".contains(char);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

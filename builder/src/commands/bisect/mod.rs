@@ -1,0 +1,279 @@
+//! `rocbed bisect`: finds the package upgrade that made a test fail.
+//!
+//! [`ends`] and [`since`] find the two results to begin with, [`dependencies`] what belongs together, [`plan`] says how
+//! many runs it takes, [`search`] makes them with a [`tester`], and [`outcome`] tells what was found. [`state`] keeps all
+//! of it in a file.
+
+mod at_hub;
+mod command;
+mod dates;
+mod dependencies;
+mod ends;
+mod here;
+mod outcome;
+mod plan;
+mod search;
+mod since;
+mod state;
+mod tester;
+
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+
+use advice::Advice;
+use anyhow::{Context as _, Result, bail};
+use history::groups::group;
+use progress::Progress as _;
+use protocol::{Source as JobSource, exit};
+
+use super::{own_error, print, print_json};
+use crate::cmdline::Bisect;
+use crate::context::Context;
+use crate::hubs::{self, HubAccess};
+use crate::recipe;
+use outcome::Outcome;
+use plan::Plan;
+use search::Finish;
+use state::{Place, Question, State};
+use tester::{Stop, Tester};
+
+/// Recipe whose archive knows the dependencies, if that of the machine's image is not known here.
+const RECIPE: &str = "rocm";
+/// What to do if versions of packages are not to be had.
+const FROM_WHERE: &str =
+    "have an apt source in the testbed that has these versions: `apt-sources` or `packages` of the job";
+
+/// Searches; returns the exit code.
+pub fn run(context: &Context, options: &Bisect) -> u8 {
+    bisect(context, options).unwrap_or_else(|error| own_error(context, &error))
+}
+
+fn bisect(context: &Context, options: &Bisect) -> Result<u8> {
+    let _hold = if options.plan { None } else { Some(state::hold(&options.state)?) };
+    let known = State::read(&options.state)?;
+    let mut state = match (options.take_up, known) {
+        (true, Some(known)) => known,
+        (true, None) => bail!(Advice::new(
+            format!("there is no search in {} to be taken up", options.state.display()),
+            "begin one: `rocbed bisect PACKAGE --target TARGET`, or name its file with --state"
+        )),
+        (false, Some(known)) if !options.plan && !known.is_over() => bail!(Advice::new(
+            format!("{} has a search that has not come to its end", options.state.display()),
+            "take it up with --continue, name another file with --state, or remove it"
+        )),
+        (false, _) => new(context, options)?,
+    };
+    if options.plan {
+        let plan = Plan::of(&state);
+        if options.json {
+            print_json(&plan)?
+        } else {
+            print(&plan.text(&state.place))?
+        }
+        return Ok(0);
+    }
+    let mut tester: Box<dyn Tester> = match &state.place {
+        Place::Hub(address) => Box::new(at_hub::AtHub::new(context, access(options, address)?)?),
+        Place::Local(local) => Box::new(here::Here::new(context, local.clone())?),
+    };
+    if !state.is_over() {
+        context.reporter.say(Plan::of(&state).text(&state.place).trim_end());
+        if !options.take_up {
+            confirm(options)?;
+        }
+    }
+    state.write(&options.state)?;
+    let stop = Stop::on_signals()?;
+    let finish = search::search(context, &mut state, &options.state, &mut *tester, &stop)?;
+    let path = options.state.display();
+    match finish {
+        Finish::Decided(verdict) => {
+            let outcome = Outcome::of(&state, &verdict);
+            if options.json {
+                print_json(&outcome)?
+            } else {
+                print(&outcome.text())?
+            }
+            Ok(outcome.code())
+        }
+        Finish::Stopped => {
+            context.reporter.say(&format!("stopped; `rocbed bisect --continue` goes on with the search in {path}"));
+            if let Some(waiting) = &state.waiting {
+                context.reporter.say(&format!("{} goes on; `rocbed jobs cancel {}` ends it", waiting.job, waiting.job));
+            }
+            Ok(exit::TESTBED_FAILED)
+        }
+        Finish::NoAnswer(reason) => {
+            context.reporter.warn_of(
+                &Advice::new(
+                    format!("a run said nothing three times; the last time: {reason}"),
+                    format!("mend the machine or pause its worker; `rocbed bisect --continue` goes on with {path}"),
+                )
+                .into(),
+            );
+            Ok(exit::TESTBED_FAILED)
+        }
+    }
+}
+
+/// The hub of a search that is taken up. Its token comes from the options and the user's list of hubs.
+fn access(options: &Bisect, address: &str) -> Result<HubAccess> {
+    let mut at = options.at.clone();
+    at.hub.get_or_insert_with(|| address.to_owned());
+    hubs::find(&at)
+}
+
+/// A new search.
+fn new(context: &Context, options: &Bisect) -> Result<State> {
+    let (question, place) = question(context, options)?;
+    if question.good.list()?.text() == question.bad.list()?.text() {
+        return Err(same_packages(&question));
+    }
+    let repeat = match options.repeat {
+        Some(repeat) => repeat,
+        None => plan::repeat(question.observed).with_context(|| {
+            let seen = question.observed;
+            Advice::new(
+                format!(
+                    "{} failed in {} of {} runs: too rarely for a search",
+                    question.test,
+                    seen.failed,
+                    seen.failed + seen.passed
+                ),
+                "--repeat COUNT says how often it has to pass before that counts",
+            )
+        })?,
+    };
+    if options.dates {
+        let dates = dates::between(&question)?;
+        return Ok(State::of_dates(question, place, dates, repeat));
+    }
+    let image = question.bad.environment.image.split(' ').next().unwrap_or_default().to_owned();
+    let of_image = || if recipe::load(&image).is_ok() { image.clone() } else { RECIPE.to_owned() };
+    let recipe = options.recipe.clone().or_else(|| options.local.clone()).unwrap_or_else(of_image);
+    let (good, bad) = (question.good.list()?, question.bad.list()?);
+    let grouped = match dependencies::indexes(context, &recipe, &options.source) {
+        Ok(universe) => {
+            let grouped = group(&good, &bad, &|name, version| dependencies::needs(&universe, name, version));
+            tell_missing(context, &dependencies::missing(&universe, &grouped.groups), &question);
+            grouped
+        }
+        Err(error) => {
+            let why = crate::error::report(&error);
+            context.reporter.warn(&format!("dependencies are not known, so more sets may not be installable: {why}"));
+            group(&good, &bad, &|_, _| Vec::new())
+        }
+    };
+    if grouped.groups.is_empty() {
+        return Err(same_packages(&question));
+    }
+    Ok(State::new(question, place, grouped, repeat))
+}
+
+/// What is asked, and where runs are made.
+fn question(context: &Context, options: &Bisect) -> Result<(Question, Place)> {
+    let is_local = options.local.is_some();
+    let words: Vec<&str> = options.what.iter().map(String::as_str).collect();
+    // A hub is not needed for two files and this machine.
+    let needs_hub = !is_local || words.len() < 2 || !words.iter().all(|word| ends::is_file(word));
+    let hub = if needs_hub { Some(hubs::connect(&options.at)?) } else { None };
+    let load = |word: &str| match &hub {
+        Some((place, client)) if !ends::is_file(word) => ends::of_hub(place, client, word),
+        _ => ends::of_file(word),
+    };
+    let (mut question, others) = match (&words[..], &hub) {
+        ([good, bad], _) => ends::question(&load(good)?, &load(bad)?, options.test.as_deref())?,
+        (_, Some((place, client))) => {
+            let since = since::find(&since::asked(options, place, client)?, place, client)?;
+            if since.failed_before > 0 {
+                let before = since.failed_before;
+                context.reporter.warn(&format!(
+                    "{} failed in {} before {} too: it may fail by chance with the old packages",
+                    since.test,
+                    plan::counted(before as usize, "run"),
+                    since.bad
+                ));
+            }
+            let (good, bad) = (ends::of_hub(place, client, &since.good)?, ends::of_hub(place, client, &since.bad)?);
+            let (mut question, others) = ends::question(&good, &bad, Some(&since.test))?;
+            question.observed = since.observed;
+            (question, others)
+        }
+        _ => bail!("name a package, or two results"),
+    };
+    if !others.is_empty() {
+        let list = others.join(", ");
+        context
+            .reporter
+            .say(&format!("{} is searched for; these broke too, --test chooses one: {list}", question.test));
+    }
+    question.job.priority = options.priority;
+    question.job.id = protocol::api::job_id(&format!("bisect-{}", question.job.id), 1);
+    let place = match (&options.local, hub) {
+        (Some(recipe), _) => Place::Local(here::local(recipe, options)?),
+        (None, Some((place, _))) => Place::Hub(place.address),
+        (None, None) => bail!("a search without --local needs a hub"),
+    };
+    if let (Place::Local(_), Some(file)) = (&place, question.job.packages.first()) {
+        bail!(Advice::new(
+            format!("{} was tested with package files, such as {file}", question.bad.name),
+            "the hub has them: leave --local out"
+        ));
+    }
+    if let (Place::Hub(_), JobSource::Path(path)) = (&place, &question.job.source) {
+        bail!(Advice::new(
+            format!("{path} is a source tree of one machine, and workers of the hub do not have it"),
+            "--local RECIPE runs the tests here"
+        ));
+    }
+    Ok((question, place))
+}
+
+/// The error for ends with the same packages.
+fn same_packages(question: &Question) -> anyhow::Error {
+    let differ = history::differences(&question.good.environment, &question.bad.environment);
+    let list: Vec<String> = differ.iter().map(ToString::to_string).collect();
+    let what = if list.is_empty() { "nothing that is recorded".to_owned() } else { list.join(", ") };
+    let help = if list.is_empty() {
+        format!("it may fail by chance: `rocbed jobs confirm {}` runs it again", question.bad.name)
+    } else {
+        "boot a machine from an image with one of them changed, run the test, and compare the results".to_owned()
+    };
+    Advice::new(
+        format!("{} and {} had the same packages; what differs: {what}", question.good.name, question.bad.name),
+        help,
+    )
+    .into()
+}
+
+/// Warns of versions that the archive does not have.
+fn tell_missing(context: &Context, missing: &[String], question: &Question) {
+    const FEW: usize = 5;
+    let job = &question.job;
+    let has_others = !job.apt_sources.is_empty() || !job.packages.is_empty() || job.archive.is_some();
+    if missing.is_empty() || has_others {
+        return;
+    }
+    let list = missing.iter().take(FEW).cloned().collect::<Vec<_>>().join(", ");
+    let more = if missing.len() > FEW { format!(" and {} more", missing.len() - FEW) } else { String::new() };
+    let message =
+        format!("the archive of today does not have {list}{more}: these sets can be tested only where apt finds them");
+    context.reporter.warn_of(&Advice::new(message, FROM_WHERE).into());
+}
+
+/// Asks whether to begin.
+fn confirm(options: &Bisect) -> Result<()> {
+    if options.yes {
+        return Ok(());
+    }
+    if !std::io::stdin().is_terminal() {
+        bail!(Advice::new("nobody is there to be asked whether the search may begin", "--yes says so"));
+    }
+    let mut stderr = std::io::stderr().lock();
+    write!(stderr, "Begin? [Y/n] ").and_then(|()| stderr.flush()).context("asking on stderr")?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer).context("reading the answer")?;
+    match answer.trim().to_ascii_lowercase().as_str() {
+        "" | "y" | "yes" => Ok(()),
+        _ => bail!("nothing was run: the answer was not yes"),
+    }
+}

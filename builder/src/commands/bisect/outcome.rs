@@ -1,0 +1,281 @@
+//! What a search has found, for people and as JSON.
+
+use std::fmt::Write as _;
+
+use history::bisect::{Answer, Upgraded, Verdict};
+use history::differences;
+use history::groups::{Deviation, Group, group};
+use protocol::api::{ChangeKind, Difference};
+use protocol::exit;
+use serde::Serialize;
+
+use super::plan::{counted, printable_lines};
+use super::state::{Done, Place, State, list};
+
+/// What was found.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Outcome<'a> {
+    outcome: Kind,
+    package: &'a str,
+    test: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<&'a str>,
+    /// The upgrades that the failure needs, all of them together.
+    groups: Vec<Group>,
+    /// Of these, one is needed too.
+    one_of: Vec<Group>,
+    /// In a search by date: the last state of the archive with which it passes, and the first with which it fails.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dates: Option<(&'a str, &'a str)>,
+    /// What differs besides packages, where they are not the reason.
+    other_differences: Vec<Difference>,
+    /// Packages that were not installed as they were asked for, where an end could not be tested.
+    deviations: &'a [Deviation],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<&'a str>,
+    runs: usize,
+    most_runs: u32,
+    /// How often it failed in runs with all of the upgrades.
+    with: Count,
+    /// How often it failed in runs without one of them.
+    without: Count,
+    /// Probability that passes of a set that is bad have misled the search, for a test that fails by chance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chance_of_error: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fails_with: Option<&'a Done>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    passes_without: Option<&'a Done>,
+    #[serde(skip)]
+    state: &'a State,
+}
+
+/// Kind of an outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Kind {
+    /// The upgrades are known.
+    Found,
+    /// They are known but for some that cannot be told apart.
+    Narrowed,
+    /// It fails with the old packages too.
+    FailsWithOldPackages,
+    /// It passes with the new packages.
+    PassesWithNewPackages,
+    /// The old or the new packages cannot be tested.
+    EndCannotBeTested,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+struct Count {
+    runs: usize,
+    failed: usize,
+}
+
+impl<'a> Outcome<'a> {
+    pub(super) fn of(state: &'a State, verdict: &Verdict) -> Self {
+        let (kind, needed, one_of) = match verdict {
+            Verdict::Found(needed) => (Kind::Found, needed.clone(), Upgraded::new()),
+            Verdict::Among(one_of, needed) => (Kind::Narrowed, needed.clone(), one_of.clone()),
+            Verdict::FailsWithoutChanges => (Kind::FailsWithOldPackages, Upgraded::new(), Upgraded::new()),
+            Verdict::PassesWithAllChanges => (Kind::PassesWithNewPackages, Upgraded::new(), Upgraded::new()),
+            Verdict::EndSkipped => (Kind::EndCannotBeTested, Upgraded::new(), Upgraded::new()),
+        };
+        let groups = |set: &Upgraded| set.iter().filter_map(|group| state.groups.get(*group).cloned()).collect();
+        let all: Upgraded = needed.union(&one_of).copied().collect();
+        let answered = |is: fn(&Done) -> bool| state.runs.iter().filter(move |run| is(run));
+        let bad: fn(&Done) -> bool = |run| run.answer == Some(Answer::Bad);
+        let good: fn(&Done) -> bool = |run| run.answer == Some(Answer::Good);
+        let count = |all: &Upgraded, with: bool| {
+            let of = |is| answered(is).filter(|run| run.upgraded.is_superset(all) == with).count();
+            Count { runs: of(bad) + of(good), failed: of(bad) }
+        };
+        // The steps before belong to the set that fails.
+        let all: Upgraded = if state.dates.is_empty() { all } else { (0..=all.last().copied().unwrap_or(0)).collect() };
+        let last = state.runs.last();
+        let other_differences = match (kind, last) {
+            // These runs had another environment than the end that they were to repeat.
+            (Kind::FailsWithOldPackages, Some(run)) => differences(&state.good.environment, &run.environment),
+            (Kind::PassesWithNewPackages, Some(run)) => differences(&run.environment, &state.bad.environment),
+            _ => Vec::new(),
+        };
+        let skipped = last.filter(|_| kind == Kind::EndCannotBeTested);
+        let fails_with =
+            answered(bad).filter(|run| run.upgraded.is_superset(&all)).min_by_key(|run| run.upgraded.len());
+        let passes_without = answered(good).max_by_key(|run| run.upgraded.len());
+        let (mut needed_groups, mut dates): (Vec<Group>, _) = (groups(&needed), None);
+        if let (false, Some(passes), Some(fails)) = (state.dates.is_empty(), passes_without, fails_with) {
+            dates = state.date(&passes.upgraded).zip(state.date(&fails.upgraded));
+            if let (Ok(before), Ok(after)) = (list(&passes.packages), list(&fails.packages)) {
+                needed_groups = group(&before, &after, &|_, _| Vec::new()).groups;
+            }
+        }
+        Self {
+            outcome: kind,
+            package: state.job.source.name(),
+            test: &state.test,
+            target: state.target.as_deref(),
+            groups: needed_groups,
+            one_of: groups(&one_of),
+            dates,
+            other_differences,
+            deviations: skipped.map(|run| &run.deviations[..]).unwrap_or_default(),
+            problem: skipped.and_then(|run| run.problem.as_deref()),
+            runs: state.runs.len(),
+            most_runs: state.search.most_runs(needed.len().max(1) as u32),
+            with: count(&all, true),
+            without: count(&all, false),
+            chance_of_error: chance_of_error(state),
+            fails_with,
+            passes_without,
+            state,
+        }
+    }
+
+    /// Exit code of the command.
+    pub(super) fn code(&self) -> u8 {
+        if self.outcome == Kind::Found { exit::PASSED } else { exit::SOME_FAILED }
+    }
+
+    /// For people.
+    pub(super) fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = match self.outcome {
+            Kind::Found | Kind::Narrowed => self.found(&mut text),
+            Kind::FailsWithOldPackages | Kind::PassesWithNewPackages => self.not_packages(&mut text),
+            Kind::EndCannotBeTested => self.end_skipped(&mut text),
+        };
+        printable_lines(&text)
+    }
+
+    fn heading(&self) -> String {
+        let on = self.target.map(|target| format!("  {target}")).unwrap_or_default();
+        format!("{}  {}{on}", self.package, self.test)
+    }
+
+    fn found(&self, text: &mut String) -> std::fmt::Result {
+        if let Some((passes, fails)) = self.dates {
+            writeln!(text, "{}: passes with the archive of {passes}, and fails with that of {fails}", self.heading())?;
+            writeln!(text, "changed between them:")?;
+            for group in self.groups.iter() {
+                writeln!(text, "  {}", group.words())?;
+            }
+            return self.evidence(text);
+        }
+        let what = match (self.outcome, self.groups.len()) {
+            (Kind::Found, 1) => "fails because of this upgrade",
+            (Kind::Found, _) => "fails only with these upgrades together",
+            (_, 0) => "fails because of one of these upgrades, which cannot be tested apart",
+            _ => "fails with these upgrades together, and one more",
+        };
+        writeln!(text, "{}: {what}", self.heading())?;
+        for group in &self.groups {
+            writeln!(text, "  {}", group.words())?;
+        }
+        for group in &self.one_of {
+            writeln!(text, "  {}{}", if self.groups.is_empty() { "" } else { "one of: " }, group.words())?;
+        }
+        self.evidence(text)
+    }
+
+    /// How sure it is, and how to see it again.
+    fn evidence(&self, text: &mut String) -> std::fmt::Result {
+        let Count { runs, failed } = self.with;
+        write!(text, "confidence: it failed in {failed} of {} with it", counted(runs, "run"))?;
+        write!(text, ", and in {} of {} without", self.without.failed, self.without.runs)?;
+        match self.chance_of_error {
+            Some(chance) => writeln!(text, "; by chance it may be wrong with {:.1} %", chance * 100.0)?,
+            None => writeln!(text)?,
+        }
+        writeln!(text, "runs: {} (planned: at most {})", self.runs, self.most_runs)?;
+        if let Some(run) = self.passes_without {
+            writeln!(text, "passes: {}", self.about(run))?;
+        }
+        if let Some(run) = self.fails_with {
+            writeln!(text, "fails: {}", self.about(run))?;
+            writeln!(text, "reproduce: {}", run.reproduce)?;
+        }
+        let is_debian = self.state.bad.archives.iter().any(|archive| archive.origin == "Debian");
+        for group in self.groups.iter().chain(&self.one_of) {
+            for source in group.sources.iter().filter(|source| source.to.is_some() && is_debian) {
+                writeln!(text, "changes: https://tracker.debian.org/pkg/{}", source.source)?;
+            }
+            let newest = group.packages.iter().find_map(|package| Some((&package.name, package.to.as_ref()?)));
+            if let Some((name, version)) = newest {
+                writeln!(text, "changelog: apt changelog {name}={version}")?;
+            }
+        }
+        if let (Place::Hub(_), Some(job)) = (&self.state.place, self.fails_with.and_then(|run| run.job.as_ref())) {
+            writeln!(text, "report it: rocbed results bug {job}")?;
+        }
+        Ok(())
+    }
+
+    /// A run for people.
+    fn about(&self, run: &Done) -> String {
+        let words = super::search::about(self.state, &run.upgraded);
+        let job = run.job.as_ref().map(|job| format!("{job}, ")).unwrap_or_default();
+        format!("{job}{words}")
+    }
+
+    fn not_packages(&self, text: &mut String) -> std::fmt::Result {
+        let (what, end) = match self.outcome {
+            Kind::FailsWithOldPackages => ("fails with all packages as in the run that passed", &self.state.good),
+            _ => ("passes with all packages as in the run that failed", &self.state.bad),
+        };
+        writeln!(text, "{}: {what}, {}: the packages are not the reason", self.heading(), end.name)?;
+        if self.other_differences.is_empty() {
+            writeln!(text, "  nothing else that is recorded differs from that run")?;
+            writeln!(text, "next: it may fail by chance: --repeat COUNT runs each set more often")?;
+            return Ok(());
+        }
+        writeln!(text, "  what else differs from that run:")?;
+        for difference in &self.other_differences {
+            writeln!(text, "    {difference}")?;
+        }
+        let has = |kind: ChangeKind| self.other_differences.iter().any(|difference| difference.kind == kind);
+        if has(ChangeKind::Machine) && matches!(self.state.place, Place::Hub(_)) {
+            writeln!(text, "next: rocbed jobs confirm {} --elsewhere  tells the machine apart", self.state.bad.name)?;
+        }
+        if [ChangeKind::Kernel, ChangeKind::Firmware, ChangeKind::Image].into_iter().any(has) {
+            let package = self.package;
+            writeln!(
+                text,
+                "next: boot the machine from an image with one of them changed, run the test, and compare: `rocbed results why {package}`"
+            )?;
+        }
+        Ok(())
+    }
+
+    fn end_skipped(&self, text: &mut String) -> std::fmt::Result {
+        let end = if self.state.runs.last().is_some_and(|run| run.upgraded.is_empty()) {
+            format!("as in {}, which passed", self.state.good.name)
+        } else {
+            format!("as in {}, which failed", self.state.bad.name)
+        };
+        writeln!(text, "{}: it cannot be tested with the packages {end}", self.heading())?;
+        for deviation in self.deviations {
+            writeln!(text, "  {deviation}")?;
+        }
+        if let Some(problem) = self.problem {
+            writeln!(text, "  {problem}")?;
+        }
+        writeln!(text, "next: {}", super::FROM_WHERE)
+    }
+}
+
+/// Probability that a set which is bad passed as often as was asked for, for at least one of those that passed. `None` if
+/// the test is not known to pass where it can fail.
+fn chance_of_error(state: &State) -> Option<f64> {
+    let observed = state.observed;
+    if observed.passed == 0 {
+        return None;
+    }
+    let rate = f64::from(observed.failed) / f64::from(observed.failed.saturating_add(observed.passed));
+    let passes = |answers: &Vec<Answer>| answers.iter().all(|answer| *answer == Answer::Good).then_some(answers.len());
+    let each = state.search.answers.values().filter_map(passes);
+    let chance: f64 = each.map(|count| (1.0 - rate).powi(i32::try_from(count).unwrap_or(i32::MAX))).sum();
+    Some(chance.min(1.0))
+}

@@ -1,0 +1,160 @@
+use std::collections::{BTreeMap, VecDeque};
+
+use clap::Parser as _;
+use history::groups::group;
+use protocol::{InstalledPackage, JobResult, PackageList, Verdict as RunVerdict};
+
+use super::super::state::{End, Observed, Place, Question};
+use super::*;
+use crate::cmdline::Cli;
+
+/// What a run of the scripted machine is like.
+enum Script {
+    /// The test fails if both `hip` and `blas` are new; with the packages that were asked for.
+    Runs,
+    /// The verdict of the machine.
+    Ends(RunVerdict),
+    /// `blas` needs the new `hip`, which is installed whatever was asked for.
+    BringsHip,
+}
+
+/// A machine that follows a script, and then runs.
+struct Machine {
+    script: VecDeque<Script>,
+    /// The versions of `hip` and `blas` of each run, and whether it followed one that said nothing.
+    asked: Vec<(String, bool)>,
+}
+
+fn list(versions: &BTreeMap<String, String>) -> PackageList {
+    let package = |(name, version): (&String, &String)| InstalledPackage {
+        name: name.clone(),
+        architecture: "amd64".into(),
+        version: version.clone(),
+        source: name.clone(),
+        source_version: version.clone(),
+    };
+    versions.iter().map(package).collect()
+}
+
+fn versions(hip: &str, blas: &str) -> BTreeMap<String, String> {
+    [("hip", hip), ("blas", blas)].map(|(name, version)| (name.to_owned(), version.to_owned())).into()
+}
+
+impl Tester for Machine {
+    fn begin(&mut self, job: &Job, before: Option<&str>) -> Result<Option<String>> {
+        self.asked.push((format!("{} {}", job.versions["hip"], job.versions["blas"]), before.is_some()));
+        Ok(Some(format!("job-{}", self.asked.len())))
+    }
+
+    fn finish(&mut self, job: &Job, id: Option<&str>, _: &Stop) -> Result<Ended> {
+        let mut installed = job.versions.clone();
+        let verdict = match self.script.pop_front().unwrap_or(Script::Runs) {
+            Script::Runs => None,
+            Script::Ends(verdict) => Some(verdict),
+            Script::BringsHip => {
+                installed.insert("hip".into(), "2".into());
+                None
+            }
+        };
+        let fails = installed == versions("2", "2");
+        let verdict = verdict.unwrap_or(if fails { RunVerdict::Fail } else { RunVerdict::Pass });
+        let (outcome, reason) = match verdict {
+            RunVerdict::Timeout => ("fail", "timed out"),
+            _ if fails => ("fail", ""),
+            _ => ("pass", ""),
+        };
+        let result: JobResult = serde_json::from_value(serde_json::json!({
+            "version": 1, "job": job, "verdict": verdict, "simulated": false, "gpus": [],
+            "started": "2026-10-30T10:00:00Z", "finished": "2026-10-30T10:00:10Z",
+            "machine": { "name": "m", "kernel": "7", "processors": 1, "memory": 1, "rocbed": "0",
+                "gpus": { "gpus": [], "unusable": [], "simulated": false } },
+            "runs": [{ "as": "user", "verdict": verdict, "seconds": 1.0, "directory": "user",
+                "tests": [{ "name": "t", "outcome": outcome, "reason": reason }] }],
+        }))?;
+        Ok(Ended::Ran(Box::new(Ran {
+            job: id.map(str::to_owned),
+            machine: "m".into(),
+            result,
+            packages: Some(list(&installed)),
+            reproduce: String::new(),
+        })))
+    }
+}
+
+/// Searches with a script; returns how it ended, what was asked for, and the search as it was kept.
+fn searched(script: Vec<Script>) -> Result<(Finish, Vec<(String, bool)>, State)> {
+    let (good, bad) = (list(&versions("1", "1")), list(&versions("2", "2")));
+    let end = |name: &str, list: &PackageList| {
+        End::new(name.into(), jiff::Timestamp::UNIX_EPOCH, 10.0, Environment::default()).with_packages(list)
+    };
+    let mut job = Job::of_package("app");
+    job.tests = vec!["t".into()];
+    let question = Question {
+        test: "t".into(),
+        target: None,
+        good: end("good", &good),
+        bad: end("bad", &bad),
+        job,
+        observed: Observed { failed: 1, passed: 0 },
+    };
+    let grouped = group(&good, &bad, &|_, _| Vec::new());
+    let mut state = State::new(question, Place::Hub("http://hub".into()), grouped, 1);
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("state.json");
+    let context = Context::new(&Cli::try_parse_from(["rocbed", "--quiet", "recipe", "list"])?.global);
+    let mut machine = Machine { script: script.into(), asked: Vec::new() };
+    let finish = search(&context, &mut state, &path, &mut machine, &Stop::never())?;
+    Ok((finish, machine.asked, State::read(&path)?.expect("it is kept")))
+}
+
+#[test]
+fn a_failing_machine_gives_no_answer_and_the_run_is_made_elsewhere() -> Result<()> {
+    let (finish, asked, state) = searched(vec![Script::Ends(RunVerdict::GpuFault), Script::Ends(RunVerdict::Timeout)])?;
+    assert!(matches!(finish, Finish::Decided(Verdict::Found(found)) if found.len() == 2));
+    let begun: Vec<(&str, bool)> = asked.iter().take(4).map(|(set, again)| (set.as_str(), *again)).collect();
+    assert_eq!(begun, [("2 2", false), ("2 2", true), ("2 2", true), ("1 1", false)]);
+    assert_eq!(state.runs.iter().filter(|run| run.answer.is_none()).count(), 2);
+    assert!(state.is_over() && state.waiting.is_none());
+    Ok(())
+}
+
+#[test]
+fn it_ends_if_a_machine_fails_again_and_again() -> Result<()> {
+    let script = || (0..3).map(|_| Script::Ends(RunVerdict::TestbedFailed)).collect();
+    let (finish, asked, state) = searched(script())?;
+    assert!(matches!(finish, Finish::NoAnswer(reason) if reason.contains("testbed-failed")));
+    assert_eq!((asked.len(), state.search.runs(), state.is_over()), (3, 0, false));
+    Ok(())
+}
+
+#[test]
+fn a_second_timeout_of_the_same_packages_is_a_failure() -> Result<()> {
+    let (_, asked, state) = searched(vec![Script::Ends(RunVerdict::Timeout), Script::Ends(RunVerdict::Timeout)])?;
+    assert_eq!(asked[2].0, "1 1", "both new versions are known to fail");
+    assert_eq!(state.runs[1].answer, Some(Answer::Bad));
+    Ok(())
+}
+
+#[test]
+fn a_run_with_other_packages_answers_for_those() -> Result<()> {
+    // The run with the new `blas` alone gets the new `hip` too.
+    let (finish, asked, state) = searched(vec![Script::Runs, Script::Runs, Script::BringsHip])?;
+    assert_eq!(asked[2].0, "1 2");
+    let run = &state.runs[2];
+    assert_eq!((run.answer, run.deviations[0].to_string().as_str()), (Some(Answer::Skip), "hip was 2 instead of 1"));
+    // One of the two, as they cannot be tested apart.
+    assert!(matches!(finish, Finish::Decided(Verdict::Among(among, _)) if among.len() == 2), "{:?}", state.search);
+    Ok(())
+}
+
+#[test]
+fn a_set_is_told_by_the_numbers_of_the_plan() {
+    for (set, told) in [
+        (&[][..], "none of 14 groups is upgraded"),
+        (&[3], "group 4 of 14 is upgraded"),
+        (&[0, 1, 2, 8], "groups 1-3, 9 of 14 are upgraded"),
+    ] {
+        assert_eq!(words(&set.iter().copied().collect(), 14), told);
+    }
+    assert_eq!(words(&(0..14).collect(), 14), "all of 14 groups are upgraded");
+}
