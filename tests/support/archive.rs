@@ -180,8 +180,18 @@ impl TestArchive {
     }
 
     fn add_deb(&self, name: &str, version: &str, fields: &str) {
+        self.add_deb_with(name, version, fields, &[]);
+    }
+
+    /// Adds a binary package with these files to the pool; `publish` lists it.
+    pub fn add_deb_with(&self, name: &str, version: &str, fields: &str, files: &[(&str, &str)]) {
         let tree = self.path().join("build").join(name);
         fs::create_dir_all(tree.join("DEBIAN")).expect("making a package tree");
+        for (path, text) in files {
+            let path = tree.join(path.trim_start_matches('/'));
+            fs::create_dir_all(path.parent().expect("a directory")).expect("making a package tree");
+            fs::write(path, text).expect("writing a file of a package");
+        }
         let control = format!(
             "Package: {name}\nVersion: {version}\nArchitecture: amd64\nMaintainer: rocbed tests <tests@example.org>\n{fields}Description: made by a test\n"
         );

@@ -5,6 +5,7 @@
 
 mod archive;
 mod card_rom;
+mod dated;
 mod debci;
 mod hub;
 mod mirror;
@@ -27,6 +28,7 @@ mod write_log;
 
 pub use archive::{Server, TestArchive};
 pub use card_rom::CardRom;
+pub use dated::{DATES, DatedArchive, app_files};
 pub use debci::Debci;
 pub use hub::{Hub, in_home};
 pub use mirror::{real_mirror, served_mirror};

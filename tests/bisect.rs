@@ -1,0 +1,369 @@
+//! Tests of `rocbed bisect`: which upgrade of an archive of five dates made a test fail.
+
+use std::fs;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use protocol::api::Claimed;
+use protocol::{InstalledLists, JobResult, Machine, Verdict};
+use rocbed_tests::{Call, DATES, DatedArchive, Hub, MadeUpWorker, app_files, rocbed, source_tree, tool};
+use serde_json::{Value, json};
+
+/// A worker that runs the real tests of `app` with the archive's packages of a date, without testbeds.
+struct Worker {
+    date: AtomicUsize,
+    /// Whether it takes jobs.
+    takes: AtomicBool,
+    /// Its kernel, and the version of its GPU's firmware.
+    booted: Mutex<(&'static str, &'static str)>,
+    /// The verdict of the next run, in place of what its tests say.
+    next: Mutex<Option<Verdict>>,
+}
+
+impl Worker {
+    /// Starts one for a hub.
+    fn start(hub: &Hub, archive: Arc<DatedArchive>) -> Arc<Self> {
+        let worker = MadeUpWorker::register_real(hub, "lab-1", "gfx1030");
+        let state = Arc::new(Self {
+            date: AtomicUsize::new(0),
+            takes: AtomicBool::new(true),
+            booted: Mutex::new(("7.2", "0x50")),
+            next: Mutex::default(),
+        });
+        let own = Arc::clone(&state);
+        thread::spawn(move || {
+            // It ends with the program.
+            loop {
+                if !own.takes.load(Ordering::SeqCst) {
+                    thread::sleep(Duration::from_millis(20));
+                    continue;
+                }
+                if let Some(claimed) = worker.begin_within(1) {
+                    let result = own.run(&archive, &claimed, worker.machine());
+                    worker.deliver_result(&claimed, &result);
+                }
+            }
+        });
+        state
+    }
+
+    fn run(&self, archive: &DatedArchive, claimed: &Claimed, machine: &Machine) -> JobResult {
+        let versions = DatedArchive::versions(self.date.load(Ordering::SeqCst), &claimed.job.versions);
+        let mut installed = InstalledLists::default();
+        let digest = installed.add(&DatedArchive::list(&versions));
+        let (kernel, firmware) = *self.booted.lock().expect("no panic");
+        let variables = [("KERNEL", kernel), ("FIRMWARE", firmware)];
+        let ran = archive.run_tests(&versions, &claimed.job.tests, &variables);
+        let mut machine = machine.clone();
+        machine.kernel = kernel.into();
+        machine.gpus.gpus[0].firmware.insert("MEC".into(), firmware.into());
+        let outcomes = ran.clone().unwrap_or_default();
+        let tests: Vec<Value> = outcomes
+            .iter()
+            .map(|(name, passed)| {
+                json!({ "name": name, "installed": digest, "seconds": 600.0, "outcome": if *passed { "pass" } else { "fail" },
+                    "reason": if *passed { "" } else { "non-zero exit status 1" } })
+            })
+            .collect();
+        let verdict = match (self.next.lock().expect("no panic").take(), ran) {
+            (Some(verdict), _) => verdict,
+            (None, None) => Verdict::TestbedFailed,
+            (None, Some(outcomes)) if outcomes.iter().all(|(_, passed)| *passed) => Verdict::Pass,
+            _ => Verdict::Fail,
+        };
+        let run = json!({ "as": "user", "verdict": verdict, "seconds": 700.0, "directory": "user", "tests": tests,
+            "archives": [{ "origin": "Debian", "suite": "unstable", "date": "Fri, 30 Oct 2026 08:08:01 UTC" }] });
+        serde_json::from_value(json!({
+            "version": 1, "job": claimed.job, "verdict": verdict, "simulated": false, "runs": [run],
+            "started": "2026-10-30T10:00:00Z", "finished": "2026-10-30T10:12:00Z", "machine": machine,
+            "gpus": [machine.gpus.gpus[0].id], "installed": installed,
+        }))
+        .expect("a result")
+    }
+}
+
+/// A hub with a worker, and what the history says of five dates.
+struct Lab {
+    hub: Hub,
+    archive: Arc<DatedArchive>,
+    recipe: String,
+    worker: Arc<Worker>,
+    server: rocbed_tests::Server,
+    /// A job of each date.
+    jobs: Vec<String>,
+}
+
+impl Lab {
+    fn new() -> Self {
+        let hub = Hub::start(&[]);
+        let archive = Arc::new(DatedArchive::new());
+        let server = archive.signed().serve();
+        let recipe = archive.signed().recipe(&server.url(""), "greeter", "").display().to_string();
+        let worker = Worker::start(&hub, Arc::clone(&archive));
+        let mut lab = Self { hub, archive, recipe, worker, server, jobs: Vec::new() };
+        for date in 0..DATES {
+            lab.worker.date.store(date, Ordering::SeqCst);
+            lab.jobs.push(lab.test());
+        }
+        lab
+    }
+
+    /// Has the tests run once; returns the job.
+    fn test(&self) -> String {
+        self.wait(&["jobs", "add", "app", "--gpu", "gfx1030"])
+    }
+
+    /// Waits for the job that a command adds; returns its id.
+    fn wait(&self, words: &[&str]) -> String {
+        let id = self.hub.call(words).ok().trim().to_owned();
+        while self.hub.json(&["jobs", "show", &id])["state"] != "finished" {
+            thread::sleep(Duration::from_millis(20));
+        }
+        id
+    }
+
+    fn state(&self, name: &str) -> String {
+        self.archive.signed().path().join(name).display().to_string()
+    }
+
+    /// Searches for the upgrade that a test fails with.
+    fn bisect(&self, test: &str) -> Value {
+        let words =
+            ["bisect", "app", "--target", "gfx1030", "--test", test, "--yes", "--recipe", &self.recipe, "--state"];
+        let output = self.hub.call(&words).arg(self.state(&format!("{test}.json"))).arg("--json").run();
+        assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
+        serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", output.stdout))
+    }
+}
+
+/// The sources that were found, and that the search took no more runs than planned.
+fn found(outcome: &Value) -> Vec<&str> {
+    assert_eq!(outcome["outcome"], "found", "{outcome:#}");
+    assert!(outcome["runs"].as_u64() <= outcome["most-runs"].as_u64(), "{outcome:#}");
+    let groups = outcome["groups"].as_array().expect("groups").iter();
+    groups.filter_map(|group| group["sources"][0]["source"].as_str()).collect()
+}
+
+/// What a command says that refuses to begin.
+fn refusal(call: Call) -> String {
+    let output = call.run();
+    assert_eq!(output.code, Some(20), "{}{}", output.stdout, output.stderr);
+    output.stderr
+}
+
+/// The history of a test.
+fn history(lab: &Lab, test: &str) -> Value {
+    lab.hub.json(&["results", "history", "app", "--target", "gfx1030", "--test", test])[0].clone()
+}
+
+#[test]
+fn the_upgrades_behind_a_failure_are_named() {
+    let lab = Lab::new();
+    let (good, bad) = (&lab.jobs[2], &lab.jobs[3]);
+
+    // What the history says, and what has changed.
+    let single = history(&lab, "single");
+    assert_eq!(
+        (&single["state"], &single["last-good"]["job"], &single["first-bad"]["job"]),
+        (&json!("regression"), &json!(good), &json!(bad))
+    );
+    assert_eq!(history(&lab, "pair")["state"], "new-failure");
+    let why = lab.hub.call(&["results", "why", "app", "--target", "gfx1030", "--test", "single"]).run();
+    for says in ["liba 2 -> 3", "libe 1 -> 2", "next: rocbed bisect app --target gfx1030"] {
+        assert!(why.stdout.contains(says), "{}", why.stdout);
+    }
+    // The failing tests again confirm the failure.
+    lab.wait(&["jobs", "confirm", &lab.jobs[4]]);
+    assert_eq!(history(&lab, "pair")["state"], "regression");
+
+    // One upgrade.
+    let outcome = lab.bisect("single");
+    assert_eq!(found(&outcome), ["liba"]);
+    assert_eq!(outcome["with"]["failed"], outcome["with"]["runs"]);
+    assert_eq!(outcome["without"]["failed"], 0);
+    let reproduce = outcome["fails-with"]["reproduce"].as_str().unwrap_or_default();
+    assert!(
+        reproduce.contains("--package-version=liba=3") && reproduce.contains("--package-version=libe=1"),
+        "{reproduce}"
+    );
+    // Two that fail only together; a fault of the GPU is no answer.
+    *lab.worker.next.lock().expect("no panic") = Some(Verdict::GpuFault);
+    let outcome = lab.bisect("pair");
+    assert_eq!(found(&outcome), ["libb", "libc"]);
+    // One run of three: it fails by chance from the last date on.
+    for _ in 0..8 {
+        lab.test();
+    }
+    assert_eq!(history(&lab, "chance")["state"], "flaky");
+    let outcome = lab.bisect("chance");
+    assert_eq!(found(&outcome), ["libd"]);
+    assert!(outcome["chance-of-error"].as_f64().is_some_and(|chance| chance < 0.05), "{outcome:#}");
+    // Runs of a search never move the state of the archive's tests.
+    assert_eq!(history(&lab, "single")["first-bad"]["job"], json!(bad));
+    assert!(lab.server.requests().iter().any(|path| path.contains("InRelease")));
+}
+
+#[test]
+fn a_search_is_stopped_and_taken_up() {
+    let lab = Lab::new();
+    let state = lab.state("stopped.json");
+    let begin = ["bisect", &lab.jobs[3], &lab.jobs[4], "--test", "pair", "--recipe", &lab.recipe, "--state", &state];
+    // The plan runs nothing.
+    let plan = lab.hub.call(&begin).arg("--plan").ok();
+    for says in [
+        "3 packages differ, in 3 groups:",
+        "libd 2 -> 3",
+        "it failed in 1 of 1 run",
+        "at most 5 runs for one group, 8 for two",
+    ] {
+        assert!(plan.contains(says), "{plan}");
+    }
+    assert!(refusal(lab.hub.call(&begin)).contains("--yes"));
+
+    // Ctrl-C while a job is queued.
+    lab.worker.takes.store(false, Ordering::SeqCst);
+    let mut command = lab.hub.call(&begin).arg("--yes").into_command();
+    let process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a search");
+    let waiting = || fs::read_to_string(&state).unwrap_or_default().contains("\"job\": \"bisect-app");
+    while !waiting() {
+        thread::sleep(Duration::from_millis(20));
+    }
+    tool("kill", ["-INT", &process.id().to_string()]);
+    let output = process.wait_with_output().expect("its end");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(16), "{said}");
+    assert!(said.contains("rocbed bisect --continue"), "{said}");
+    // Another search does not take its place.
+    assert!(refusal(lab.hub.call(&begin).arg("--yes")).contains("--continue"));
+
+    // The job that was queued is not run twice.
+    lab.worker.takes.store(true, Ordering::SeqCst);
+    let output = lab.hub.call(&["bisect", "--continue", "--state", &state, "--json"]).run();
+    assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
+    let outcome: Value = serde_json::from_str(&output.stdout).expect("JSON");
+    assert_eq!(found(&outcome), ["libb", "libc"]);
+    let jobs = lab.hub.json(&["jobs", "list", "--package", "app"]);
+    assert_eq!(
+        Some(jobs.as_array().map_or(0, Vec::len) as u64),
+        outcome["runs"].as_u64().map(|runs| runs + DATES as u64)
+    );
+    // What was found can be shown again, and says how to report it.
+    let again = lab.hub.call(&["bisect", "--continue", "--state", &state]).ok();
+    for says in [
+        "fails only with these upgrades together",
+        "libb 2 -> 3",
+        "reproduce: rocbed test rocm app",
+        "rocbed results bug bisect-app",
+    ] {
+        assert!(again.contains(says), "{again}");
+    }
+
+    // A new kernel, or new firmware, is told apart from packages.
+    for (booted, says) in [(("7.3", "0x50"), "kernel 7.2 -> 7.3"), (("7.2", "0x51"), "MEC 0x50 -> 0x51")] {
+        *lab.worker.booted.lock().expect("no panic") = booted;
+        let bad = lab.test();
+        let state = lab.state(booted.1);
+        let words =
+            ["bisect", &lab.jobs[3], &bad, "--test", "machine", "--recipe", &lab.recipe, "--state", &state, "--yes"];
+        let output = lab.hub.call(&words).run();
+        assert_eq!(output.code, Some(4), "{}{}", output.stdout, output.stderr);
+        let told = "fails with all packages as in the run that passed";
+        assert!(output.stdout.contains(told) && output.stdout.contains(says), "{}", output.stdout);
+        // With the same packages there is nothing to search.
+        let same = refusal(lab.hub.call(&["bisect", &lab.jobs[4], &bad, "--test", "machine", "--plan"]));
+        assert!(same.contains("had the same packages; what differs: ") && same.contains(says), "{same}");
+    }
+
+    // The failure of a job, by the archive's date: this archive has no snapshots, so that the date of both ends is one.
+    let by_job = ["bisect", "--job", &lab.jobs[3], "--plan", "--recipe", &lab.recipe];
+    let plan = lab.hub.json(&by_job);
+    assert_eq!(
+        (&plan["test"], &plan["good"], &plan["bad"]),
+        (&json!("single"), &json!(lab.jobs[2]), &json!(lab.jobs[3]))
+    );
+    assert!(refusal(lab.hub.call(&by_job).arg("--dates")).contains("the archive was not newer"));
+    // Mistakes.
+    for (words, says) in [
+        (&["bisect", "--continue", "--state", "/nonexistent/state"][..], "/nonexistent"),
+        (&["bisect", &lab.jobs[0], &lab.jobs[1], "--plan"], "no test has passed in"),
+        (&["bisect", "app", "--target", "gfx1100", "--plan"], "no such test of app fails on gfx1100"),
+        (&["bisect", "nowhere/a.json", "b.json", "--plan"], "nowhere/a.json"),
+    ] {
+        let said = refusal(lab.hub.call(words));
+        assert!(said.contains(says), "{words:?}: {said}");
+    }
+}
+
+#[test]
+fn a_pair_of_upgrades_is_found_in_testbeds_on_this_machine() {
+    let archive = DatedArchive::new();
+    let server = archive.signed().serve();
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    // Testbeds of the smoke recipe's root directory, with this archive in place of Debian's.
+    let key = fs::read_to_string(archive.signed().path().join("key.asc")).expect("the key");
+    let key: String = key.lines().map(|line| format!(" {}\n", if line.is_empty() { "." } else { line })).collect();
+    let sources = format!("Types: deb\nURIs: {}\nSuites: sid\nComponents: main\nSigned-By:\n{key}", server.url(""));
+    let settings = "Dir::Etc::sourcelist \"/dev/null\";\nDir::Etc::sourceparts \"/etc/apt/own.d\";\n";
+    let mut recipe = "inherits = \"smoke\"\n".to_owned();
+    for (path, content) in [("/etc/apt/apt.conf.d/95own", settings), ("/etc/apt/own.d/own.sources", &sources)] {
+        recipe.push_str(&format!("[[file]]\npath = {path:?}\ncontent = {content:?}\n"));
+    }
+    fs::write(path("own.toml"), recipe).expect("a recipe");
+    fs::write(path("own.lock"), include_str!("../recipes/smoke.lock")).expect("its lock");
+    let files = app_files(&["pair"]);
+    let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    let tree = source_tree(directory.path(), "app", &files).display().to_string();
+
+    // Two results: with the newest packages, and with those of the date before.
+    let run = |name: &str, versions: &[&str]| {
+        let call = rocbed(["test", &path("own.toml"), &tree, "--output", &path(name)]);
+        versions.iter().fold(call, |call, version| call.arg(format!("--package-version={version}"))).run()
+    };
+    let output = run("good", &["libb=2", "libc=2", "libd=2"]);
+    assert_eq!(output.code, Some(0), "{}", output.stderr);
+    assert_eq!(run("bad", &[]).code, Some(4));
+
+    let (good, bad, state) = (path("good/app.tar.zst"), path("bad/app.tar.zst"), path("state.json"));
+    let recipe = path("own.toml");
+    let search = [
+        "bisect",
+        &good,
+        &bad,
+        "--local",
+        &recipe,
+        "--recipe",
+        "smoke",
+        "--offline",
+        "--state",
+        &state,
+        "--yes",
+        "--json",
+    ];
+    let output = rocbed(search).run();
+    assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
+    let outcome: Value = serde_json::from_str(&output.stdout).expect("JSON");
+    assert_eq!(found(&outcome), ["libb", "libc"]);
+    let reproduce = outcome["fails-with"]["reproduce"].as_str().unwrap_or_default();
+    assert!(
+        reproduce.contains("--package-version=libb=3") && reproduce.contains("--package-version=libd=2"),
+        "{reproduce}"
+    );
+
+    // A version that is no longer to be had is named, and is no answer.
+    fs::remove_file(&state).expect("the search");
+    fs::remove_file(archive.signed().path().join("pool/libb_2_amd64.deb")).expect("a package");
+    archive.signed().publish("Sat, 31 Oct 2026 08:08:01 UTC", None);
+    let search =
+        ["bisect", &good, &bad, "--local", &recipe, "--recipe", "smoke", "--offline", "--state", &state, "--yes"];
+    let output = rocbed(search).run();
+    assert_eq!(output.code, Some(4), "{}{}", output.stdout, output.stderr);
+    assert!(
+        output.stdout.contains("cannot be tested with the packages as in") && output.stdout.contains("libb"),
+        "{}",
+        output.stdout
+    );
+}
