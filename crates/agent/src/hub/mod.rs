@@ -275,7 +275,12 @@ impl Hub {
         let goes_on = || !self.stopped() && assignment.interrupt.why().is_none();
         let (job, options) = (&assignment.job, &self.options);
         let directory = options.packages.join(&lease);
-        match packages::fetch(&self.link, &lease, job, &directory, &options.timeouts, &goes_on) {
+        let fetched = packages::fetch(&self.link, &lease, job, &directory, &options.timeouts, &goes_on);
+        if fetched.is_err() {
+            // What cannot be removed takes room until the next start.
+            let _ = packages::remove(&directory);
+        }
+        match fetched {
             Ok(fetched) => (assignment.packages, assignment.tree) = (fetched.packages, fetched.source),
             Err(FetchFailure::Stopped) => {
                 let (reason, why) = match assignment.interrupt.why() {
