@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use advice::Advice;
-use protocol::{Job, Machine, Source};
+use protocol::{Job, Machine};
 use runner::{Cancel, GpuFaults, Observer, RunEvent, Setup};
 
 use super::allocation::Share;

@@ -108,7 +108,7 @@ fn at_whatever_step_a_worker_is_killed_its_job_has_one_result() -> Result {
             lab.enqueue(7);
             lab.broker.fail(step, fault);
             let mut worker = lab.worker("lab1", Api::Known)?;
-            if let Ok(Claim::Job(assignment)) = worker.claim() {
+            if let Ok(Claim::Job(assignment)) = claimed(&mut worker) {
                 deliver(&mut worker, &assignment, &run(&lab, &assignment, 10)?)?;
             }
             lab.kill(worker);
@@ -118,7 +118,7 @@ fn at_whatever_step_a_worker_is_killed_its_job_has_one_result() -> Result {
             let began = Instant::now();
             while !lab.is_empty() || ended.is_empty() {
                 assert!(began.elapsed() < Duration::from_secs(60), "{what}: the job is left");
-                if let Ok(Claim::Job(assignment)) = worker.claim() {
+                if let Ok(Claim::Job(assignment)) = claimed(&mut worker) {
                     deliver(&mut worker, &assignment, &run(&lab, &assignment, 10)?)?;
                 }
                 ended.extend(lab.collect()?);
