@@ -80,6 +80,7 @@ fn every_route_answers_as_it_is_described() -> Outcome {
         ("create-upload", "/uploads".into(), token, "", json!({ "size": 5, "sha256": "0".repeat(64) }).to_string()),
         ("ask-upload", format!("/uploads/{}", upload.id), token, "", String::new()),
         ("append-upload", format!("/uploads/{}", upload.id), token, offset, "abc".into()),
+        ("ask-parts", format!("/uploads/{}/parts", upload.id), token, "", json!({ "parts": [] }).to_string()),
         ("create-package-upload", "/packages".into(), people, "", announced),
         ("ask-package-upload", format!("/packages/{known}"), people, "", String::new()),
         (
