@@ -1,5 +1,5 @@
 //! Tests of the booted appliance at work: `rocbed boot --jobs` with real autopkgtest in real testbeds, and its
-//! behaviour in case of errors.
+//! behaviour in case of errors. Packages of the archive are tested by `worker.rs`, as their indexes take minutes here.
 
 use std::fs;
 use std::io::Write;
@@ -173,18 +173,6 @@ const SIMULATED: [(&str, &str, &str); 5] = [
     ),
     ("page-fault", "passes", "amdgpu 0000:03:00.0: amdgpu: [gfxhub] page fault (src_id:0 ring:24 vmid:8 pasid:32771)"),
 ];
-
-#[test]
-fn packages_of_the_archive_pass() {
-    let jobs = "[[job]]\npackage = \"gzip\"\ntimeout = \"15m\"\n[[job]]\npackage = \"sed\"\ntimeout = \"15m\"\n";
-    let ran = run_jobs(&smoke_image(), jobs, &["--ignore-valid-until", "--memory", "2GiB"]);
-    assert_eq!(ran.output.code, Some(0), "{}", ran.output.stderr);
-    for package in ["gzip", "sed"] {
-        assert_eq!(ran.verdict(package), "pass");
-        assert_eq!(ran.job(package)["result"]["runs"][0]["package"]["name"], package);
-    }
-    assert_eq!(ran.outcomes("gzip"), [("simple-gzip", "pass"), ("advanced-usage-gzip", "pass")]);
-}
 
 #[test]
 fn a_full_overlay_used_up_memory_and_no_network_are_the_tests_problem_alone() {

@@ -145,6 +145,10 @@ fn jobs_run_and_their_results_are_what_autopkgtest_wrote() {
     let of = |id: &str| compare_with_autopkgtest(&hub, id, directory.path());
     let result = of(&gzip);
     assert_eq!((&result["verdict"], &result["simulated"]), (&Value::from("pass"), &Value::from(true)));
+    let tests = result["runs"][0]["tests"].as_array().expect("tests");
+    let outcomes: Vec<_> =
+        tests.iter().filter_map(|test| Some((test["name"].as_str()?, test["outcome"].as_str()?))).collect();
+    assert_eq!(outcomes, [("simple-gzip", "pass"), ("advanced-usage-gzip", "pass")]);
     assert_eq!(result["machine"]["image"]["name"], "smoke");
     let result = of(&passes);
     assert_eq!((&result["verdict"], result["runs"].as_array().map(Vec::len)), (&Value::from("pass"), Some(2)));
