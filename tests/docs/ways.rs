@@ -58,6 +58,7 @@ const WAYS: &[(&str, Way)] = &[
     ("rocbed settings", Way::Here(Place::Stick)),
     ("rocbed collect", Way::Here(Place::Results)),
     ("debci enqueue", Way::Nobody("tests/debci.rs runs it where debci is")),
+    ("rabbitmqctl", Way::Nobody("tests/debci/bridge.rs runs it where the broker is")),
     ("rocbed netboot", Way::There(&["tests/netboot.rs"])),
     ("rocbed boot", Way::There(&["tests/boot.rs", "tests/appliance.rs", "tests/worker.rs", "tests/netboot.rs"])),
     ("rocbed workers", Way::There(&["tests/hub_commands.rs"])),
