@@ -78,18 +78,20 @@ const MOST_AT_ONCE: usize = 4;
 const WORTH_TELLING: u64 = 10;
 
 /// Programs that take minutes, longest first.
-const LONG: [&str; 11] = [
+const LONG: [&str; 13] = [
     "appliance",
-    "netboot",
-    "packages",
     "worker",
+    "netboot",
+    "debci",
+    "packages",
     "stick",
-    "same_twice",
+    "interrupted",
+    "flash",
     "docs",
+    "same_twice",
+    "boot",
     "local",
     "simulate",
-    "flash",
-    "interrupted",
 ];
 
 /// Position of a program in the order of starts.
