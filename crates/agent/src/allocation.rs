@@ -124,12 +124,11 @@ impl Allocation {
         let count = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
         let gpus = count(machine.gpus.gpus.len() as u64);
         let room = (u64::from(machine.processors) / BESIDE.0).min(machine.memory / BESIDE.1);
-        let (parts, beside) = match most {
-            Some(most) => (most.max(1), most.saturating_sub(gpus)),
-            None => {
-                let beside = count(room).saturating_sub(gpus).min(gpus);
-                (gpus.saturating_add(beside).min(count(machine.memory / LEAST_MEMORY)).max(1), beside)
-            }
+        let (parts, beside) = if let Some(most) = most {
+            (most.max(1), most.saturating_sub(gpus))
+        } else {
+            let beside = count(room).saturating_sub(gpus).min(gpus);
+            (gpus.saturating_add(beside).min(count(machine.memory / LEAST_MEMORY)).max(1), beside)
         };
         Self {
             inventory: machine.gpus.clone(),
@@ -246,12 +245,11 @@ fn choose(free: &[&Gpu], wanted: usize) -> Option<Vec<Gpu>> {
         }
     }
     let smallest = groups.iter().map(|(_, members)| members).filter(|members| members.len() >= wanted);
-    let mut places: Vec<usize> = match smallest.min_by_key(|members| members.len()) {
-        Some(members) => members.iter().copied().take(wanted).collect(),
-        None => {
-            groups.sort_by_key(|(_, members)| std::cmp::Reverse(members.len()));
-            groups.into_iter().flat_map(|(_, members)| members).take(wanted).collect()
-        }
+    let mut places: Vec<usize> = if let Some(members) = smallest.min_by_key(|members| members.len()) {
+        members.iter().copied().take(wanted).collect()
+    } else {
+        groups.sort_by_key(|(_, members)| std::cmp::Reverse(members.len()));
+        groups.into_iter().flat_map(|(_, members)| members).take(wanted).collect()
     };
     places.sort_unstable();
     Some(places.into_iter().filter_map(|place| free.get(place).map(|gpu| (*gpu).clone())).collect())

@@ -251,10 +251,13 @@ mod tests {
             (packed(&[(&format!("{deep}17/exitcode"), "0")])?, "no file exitcode"),
             (bomb, "not a .tar.gz"),
         ] {
-            let error = read(&message).map(|received| format!("{received:?}")).unwrap_or_else(|error| {
-                assert!(!error.is_passing(), "{error}");
-                error.to_string()
-            });
+            let error = read(&message).map_or_else(
+                |error| {
+                    assert!(!error.is_passing(), "{error}");
+                    error.to_string()
+                },
+                |received| format!("{received:?}"),
+            );
             assert!(error.contains(says), "{says}: {error}");
         }
         Ok(())
@@ -271,7 +274,7 @@ mod tests {
             builder.append_link(&mut header, name, target)?;
         }
         let message = builder.into_inner()?.finish()?;
-        let error = read(&message).map(|received| format!("{received:?}")).unwrap_or_else(|error| error.to_string());
+        let error = read(&message).map_or_else(|error| error.to_string(), |received| format!("{received:?}"));
         assert!(error.contains("no file exitcode"), "{error}");
         Ok(())
     }

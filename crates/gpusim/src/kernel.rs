@@ -35,15 +35,14 @@ pub(crate) fn run(
 ) -> Packet {
     let Some(architecture) = Architecture::of_major(around.major) else { return Packet::Stops(Stop::Kernel) };
     let memory = KernelMemory(around.view);
-    let dispatch = match kernel {
-        Some(dispatch) => dispatch,
-        None => {
-            let launched = rdna::Packet::parse(packet)
-                .and_then(|packet| Dispatch::new(architecture, packet, at, queue, LIMIT, &memory));
-            match launched {
-                Ok(launched) => kernel.insert(Box::new(launched)),
-                Err(problem) => return stop(around, &problem),
-            }
+    let dispatch = if let Some(dispatch) = kernel {
+        dispatch
+    } else {
+        let launched = rdna::Packet::parse(packet)
+            .and_then(|packet| Dispatch::new(architecture, packet, at, queue, LIMIT, &memory));
+        match launched {
+            Ok(launched) => kernel.insert(Box::new(launched)),
+            Err(problem) => return stop(around, &problem),
         }
     };
     let before = dispatch.executed();

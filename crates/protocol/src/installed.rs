@@ -291,7 +291,7 @@ impl InstalledLists {
         for list in &self.lists {
             let mut packages = match &list.base {
                 None => PackageList::default(),
-                Some(base) => found.get(base).cloned().ok_or_else(|| InstalledError::NoBase(list.sha256))?,
+                Some(base) => found.get(base).cloned().ok_or(InstalledError::NoBase(list.sha256))?,
             };
             for line in &list.removed {
                 packages.0.remove(&InstalledPackage::parse(line)?);

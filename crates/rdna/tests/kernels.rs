@@ -200,7 +200,7 @@ fn halves_are_numbers_too() {
         }
         let exponent = number.unsigned_abs().ilog2();
         let fraction = (number.unsigned_abs() << (10 - exponent)) & 0x3ff;
-        (number < 0).then_some(0x8000).unwrap_or(0) | ((exponent + 15) << 10 | fraction) as u16
+        (if number < 0 { 0x8000 } else { 0 }) | ((exponent + 15) << 10 | fraction) as u16
     };
     each(|program, _| {
         let mut random = Random(9);
@@ -360,7 +360,7 @@ fn lanes_leave_loops_when_they_are_done() {
         let steps = |mut x: u32| {
             let mut steps = 0;
             while x != 1 {
-                x = if x % 2 == 0 { x / 2 } else { 3 * x + 1 };
+                x = if x.is_multiple_of(2) { x / 2 } else { 3 * x + 1 };
                 steps += 1;
             }
             steps

@@ -18,7 +18,7 @@ const SNAPSHOT: &str = "/etc/apt/apt.conf.d/92rocbed-snapshot";
 /// The wanted versions, `NAME=VERSION` in each line, for [`INSTALL_VERSIONS`].
 pub(crate) const VERSIONS: &str = "/var/lib/rocbed/versions";
 
-/// Priority with which a version is installed although a later one is (apt_preferences(5)).
+/// Priority with which a version is installed although a later one is (`apt_preferences(5)`).
 const DOWNGRADES: u32 = 1001;
 
 /// A command that fails if a wanted version is in no archive, and changes the installed packages to the wanted versions.
@@ -47,7 +47,7 @@ xargs -r -s 1000000 -x apt-get -q source --only-source --print-uris >/dev/null |
 pub struct ExtraSources {
     /// Lines for sources.list(5). Then packages are pinned to these sources, and no other releases are added for pins.
     pub lines: Vec<String>,
-    /// OpenPGP keys that these lines are signed with, in ASCII armour. apt takes them for all sources.
+    /// `OpenPGP` keys that these lines are signed with, in ASCII armour. apt takes them for all sources.
     pub keys: Vec<Vec<u8>>,
 }
 
@@ -102,7 +102,7 @@ fn files(job: &Job, extra: &ExtraSources) -> Result<Vec<(String, Vec<u8>)>, Erro
     Ok(files)
 }
 
-/// A paragraph of apt_preferences(5).
+/// A paragraph of `apt_preferences(5)`.
 fn preference(name: &str, version: &str) -> String {
     format!("Package: {name}:any\nPin: version {version}\nPin-Priority: {DOWNGRADES}\n\n")
 }

@@ -44,7 +44,7 @@ impl<'a> AtHub<'a> {
         for test in listed.tests.iter().filter(|test| !test.packages.is_empty()) {
             let text: String = test.packages.iter().map(|line| format!("{line}\n")).collect();
             let list = PackageList::parse(&text).with_context(|| format!("reading the packages of {}", info.id))?;
-            lists.insert(test.sha256.clone(), list);
+            lists.insert(test.sha256, list);
         }
         let machine = detail.info.worker_name().to_owned();
         let result: JobResult = detail.result;

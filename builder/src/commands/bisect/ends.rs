@@ -50,7 +50,7 @@ pub(super) fn of_hub(place: &HubAccess, client: &Client, job: &str) -> Result<Lo
     for test in packages.tests.iter().filter(|test| !test.packages.is_empty()) {
         let text: String = test.packages.iter().map(|line| format!("{line}\n")).collect();
         let list = PackageList::parse(&text).with_context(|| format!("reading the packages of {job}"))?;
-        lists.insert(test.sha256.clone(), list);
+        lists.insert(test.sha256, list);
     }
     // The job as its owner added it.
     let result = JobResult { job: client.job(job).map_err(|error| place.explain(error))?.job, ..detail.result };

@@ -90,7 +90,7 @@ impl Tester for Here<'_> {
             return Ok(Ended::Stopped);
         }
         let Ok(result) = JobResult::parse(stdout.trim().as_bytes()) else {
-            let said = stderr.lines().filter(|line| !line.trim().is_empty()).last().unwrap_or_default().to_owned();
+            let said = stderr.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default().to_owned();
             return Ok(Ended::Lost(format!("`rocbed test` ended with {status}: {said}")));
         };
         let lists = result.installed.resolve().unwrap_or_default();

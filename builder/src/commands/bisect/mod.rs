@@ -65,9 +65,9 @@ fn bisect(context: &Context, options: &Bisect) -> Result<u8> {
     if options.plan {
         let plan = Plan::of(&state);
         if options.json {
-            print_json(&plan)?
+            print_json(&plan)?;
         } else {
-            print(&plan.text(&state.place))?
+            print(&plan.text(&state.place))?;
         }
         return Ok(0);
     }
@@ -89,9 +89,9 @@ fn bisect(context: &Context, options: &Bisect) -> Result<u8> {
         Finish::Decided(verdict) => {
             let outcome = Outcome::of(&state, &verdict);
             if options.json {
-                print_json(&outcome)?
+                print_json(&outcome)?;
             } else {
-                print(&outcome.text())?
+                print(&outcome.text())?;
             }
             Ok(outcome.code())
         }

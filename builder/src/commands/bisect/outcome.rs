@@ -16,7 +16,8 @@ use super::state::{Done, Place, State, list};
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) struct Outcome<'a> {
-    outcome: Kind,
+    #[serde(rename = "outcome")]
+    kind: Kind,
     package: &'a str,
     test: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -112,7 +113,7 @@ impl<'a> Outcome<'a> {
             }
         }
         Self {
-            outcome: kind,
+            kind,
             package: state.job.source.name(),
             test: &state.test,
             target: state.target.as_deref(),
@@ -135,14 +136,14 @@ impl<'a> Outcome<'a> {
 
     /// Exit code of the command.
     pub(super) fn code(&self) -> u8 {
-        if self.outcome == Kind::Found { exit::PASSED } else { exit::SOME_FAILED }
+        if self.kind == Kind::Found { exit::PASSED } else { exit::SOME_FAILED }
     }
 
     /// For people.
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
         // Writing to a String cannot fail.
-        let _ = match self.outcome {
+        let _ = match self.kind {
             Kind::Found | Kind::Narrowed => self.found(&mut text),
             Kind::FailsWithOldPackages | Kind::PassesWithNewPackages => self.not_packages(&mut text),
             Kind::EndCannotBeTested => self.end_skipped(&mut text),
@@ -159,12 +160,12 @@ impl<'a> Outcome<'a> {
         if let Some((passes, fails)) = self.dates {
             writeln!(text, "{}: passes with the archive of {passes}, and fails with that of {fails}", self.heading())?;
             writeln!(text, "changed between them:")?;
-            for group in self.groups.iter() {
+            for group in &self.groups {
                 writeln!(text, "  {}", group.words())?;
             }
             return self.evidence(text);
         }
-        let what = match (self.outcome, self.groups.len()) {
+        let what = match (self.kind, self.groups.len()) {
             (Kind::Found, 1) => "fails because of this upgrade",
             (Kind::Found, _) => "fails only with these upgrades together",
             (_, 0) => "fails because of one of these upgrades, which cannot be tested apart",
@@ -221,7 +222,7 @@ impl<'a> Outcome<'a> {
     }
 
     fn not_packages(&self, text: &mut String) -> std::fmt::Result {
-        let (what, end) = match self.outcome {
+        let (what, end) = match self.kind {
             Kind::FailsWithOldPackages => ("fails with all packages as in the run that passed", &self.state.good),
             _ => ("passes with all packages as in the run that failed", &self.state.bad),
         };

@@ -55,12 +55,11 @@ pub(super) fn search(
         let most = state.search.most_runs(1);
         let one = if state.dates.is_empty() { " for one group" } else { "" };
         context.reporter.say(&format!("run {number} (at most {most}{one}): {}", about(state, &set)));
-        let id = match state.waiting.take().filter(|waiting| waiting.upgraded == set) {
-            Some(waiting) => Some(waiting.job),
-            None => {
-                let before = state.runs.last().filter(|run| run.upgraded == set && run.answer.is_none());
-                tester.begin(&job, before.and_then(|run| run.job.as_deref()))?
-            }
+        let id = if let Some(waiting) = state.waiting.take().filter(|waiting| waiting.upgraded == set) {
+            Some(waiting.job)
+        } else {
+            let before = state.runs.last().filter(|run| run.upgraded == set && run.answer.is_none());
+            tester.begin(&job, before.and_then(|run| run.job.as_deref()))?
         };
         state.waiting = id.clone().map(|job| Waiting { upgraded: set.clone(), job });
         state.write(path)?;

@@ -41,7 +41,7 @@ pub(super) fn asked(options: &Bisect, place: &HubAccess, client: &Client) -> Res
         return Ok(asked);
     };
     let detail = client.result(job).map_err(|error| place.explain(error))?;
-    asked.package = detail.result.job.source.name().to_owned();
+    detail.result.job.source.name().clone_into(&mut asked.package);
     asked.target = asked.target.or_else(|| detail.info.targets.first().cloned());
     if asked.tests.is_empty() {
         let failed =

@@ -110,11 +110,8 @@ impl<'scope, 'env> Crew<'scope, 'env> {
             leaving.farewell.outcome = Some(run(runner, tell, &theirs, &granted, progress));
         };
         let started = Builder::new().name("job".into()).spawn_scoped(self.scope, run);
-        let thread = match started {
-            Ok(thread) => Some(thread),
-            // What was moved to the thread has said farewell without an outcome.
-            Err(_) => None,
-        };
+        // If there is none, what was moved to it has said farewell without an outcome.
+        let thread = started.ok();
         let interrupt = assignment.interrupt.clone();
         let running = Running { assignment, share, began: Instant::now(), interrupt, is_to_end: false, thread };
         self.running.insert(name, running);

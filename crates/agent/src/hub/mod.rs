@@ -78,7 +78,7 @@ struct Asked {
 /// What became of waiting for the answer to a claim.
 enum Waited {
     /// It came.
-    Answered(Asked, Result<Option<Claimed>, ClientError>),
+    Answered(Asked, Box<Result<Option<Claimed>, ClientError>>),
     /// It is not to be waited for any longer.
     Enough,
     /// There is no thread for it.
@@ -241,7 +241,7 @@ impl Hub {
         };
         while !self.stopped() && !room.is_over() {
             match asked.answer.recv_timeout(Duration::from_millis(50)) {
-                Ok(outcome) => return Waited::Answered(asked, outcome),
+                Ok(outcome) => return Waited::Answered(asked, Box::new(outcome)),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Waited::Failed,
             }
@@ -395,7 +395,7 @@ impl JobSource for Hub {
         let finite = self.options.when_done == WhenDone::PowerOff;
         let wait = if finite { self.options.timeouts.last_claim.min(self.longest_wait) } else { self.longest_wait };
         let (asked, outcome) = match self.wait_for_answer(room, wait) {
-            Waited::Answered(asked, outcome) => (asked, outcome),
+            Waited::Answered(asked, outcome) => (asked, *outcome),
             Waited::Enough => return Ok(Claim::Nothing),
             Waited::Failed => {
                 self.pause_unless(self.options.timeouts.first_pause, &|| room.is_over());

@@ -81,8 +81,11 @@ impl Tester for Machine {
     }
 }
 
-/// Searches with a script; returns how it ended, what was asked for, and the search as it was kept.
-fn searched(script: Vec<Script>) -> Result<(Finish, Vec<(String, bool)>, State)> {
+/// How a search ended, what was asked for, and the search as it was kept.
+type Searched = (Finish, Vec<(String, bool)>, State);
+
+/// Searches with a script.
+fn searched(script: Vec<Script>) -> Result<Searched> {
     let (good, bad) = (list(&versions("1", "1")), list(&versions("2", "2")));
     let end = |name: &str, list: &PackageList| {
         End::new(name.into(), jiff::Timestamp::UNIX_EPOCH, 10.0, Environment::default()).with_packages(list)

@@ -436,7 +436,9 @@ fn a_result_says_where_the_complete_bundle_is() -> Result {
 #[test]
 fn two_jobs_that_run_at_once_have_each_their_result() -> Result {
     let lab = Lab::start()?;
-    [1, 2].into_iter().for_each(|run| lab.enqueue(run));
+    for run in [1, 2] {
+        lab.enqueue(run);
+    }
     let mut worker = lab.worker("lab1", Api::Known)?;
     let (first, second) = (claim(&mut worker)?, claim(&mut worker)?);
     // The second ends first.

@@ -49,7 +49,7 @@ pub(super) fn make(making: &Making<'_>) -> io::Result<::bundle::Bundle> {
     let theirs = take_ours(&run, &base)?;
     let plan = BundlePlan::make(&base, &[RUN.to_owned()], &BundleLimits { bytes: u64::MAX, entries: ENTRIES });
     warnings.extend(plan.left_out.iter().cloned());
-    let mut result = result(making, theirs.as_deref(), &run)?;
+    let mut result = result(making, theirs.as_deref(), &run);
     result.warnings.extend(warnings);
     let json = serde_json::to_vec_pretty(&result).map_err(io::Error::other)?;
     fs::write(base.join(RESULT), json)?;
@@ -109,7 +109,7 @@ fn take_ours(run: &Path, base: &Path) -> io::Result<Option<Vec<u8>>> {
 
 /// The result: that of a worker of rocbed, if there is one and it agrees with the exit code, or else one made of what
 /// autopkgtest has written.
-fn result(making: &Making<'_>, theirs: Option<&[u8]>, run: &Path) -> io::Result<JobResult> {
+fn result(making: &Making<'_>, theirs: Option<&[u8]>, run: &Path) -> JobResult {
     let received = making.received;
     let parsed = theirs.map(JobResult::parse);
     let mut warnings = Vec::new();
@@ -119,7 +119,7 @@ fn result(making: &Making<'_>, theirs: Option<&[u8]>, run: &Path) -> io::Result<
             // Of a job of debci there is one run.
             result.runs.truncate(1);
             result.runs.iter_mut().for_each(|first| RUN.clone_into(&mut first.directory));
-            return Ok(result);
+            return result;
         }
         Some(Ok(_)) => warnings.push("the result.json of the worker has another verdict than its exit code".into()),
         Some(Err(error)) => warnings.push(format!("the result.json of the worker cannot be read: {error}")),
@@ -135,7 +135,7 @@ fn result(making: &Making<'_>, theirs: Option<&[u8]>, run: &Path) -> io::Result<
     let started = received.finished.checked_sub(SignedDuration::from_secs(seconds)).unwrap_or(received.finished);
     let problem = Some(summary.problems.join("; ")).filter(|text| !text.is_empty() && verdict != Verdict::Pass);
     let problem = problem.or_else(|| (verdict == Verdict::TestbedFailed).then(|| exit_words(received.exit_code)));
-    Ok(JobResult {
+    JobResult {
         version: protocol::VERSION,
         job: making.job.clone(),
         verdict,
@@ -159,7 +159,7 @@ fn result(making: &Making<'_>, theirs: Option<&[u8]>, run: &Path) -> io::Result<
         problem,
         kernel_log: Vec::new(),
         installed: protocol::InstalledLists::default(),
-    })
+    }
 }
 
 fn exit_words(code: u8) -> String {
