@@ -216,9 +216,9 @@ mod tests {
 
     #[test]
     fn long_programs_are_first() {
-        let mut names = ["boot", "stick", "appliance", "archive"];
+        let mut names = ["image", "stick", "appliance", "archive"];
         names.sort_by_key(|name| (place(name), *name));
-        assert_eq!(names, ["appliance", "stick", "archive", "boot"]);
+        assert_eq!(names, ["appliance", "stick", "archive", "image"]);
     }
 
     #[test]
