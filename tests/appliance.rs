@@ -275,7 +275,8 @@ fn the_power_button_switches_off_in_order() {
 #[test]
 fn a_machine_that_dies_is_the_testbeds_failure() {
     // Enough time for the job to start, beside other busy jobs, but not for it to end.
-    let ran = run_jobs(&smoke_image(), &job("hangs", "timeout = \"10m\""), &["--network", "none", "--timeout", "60"]);
+    let words = ["--network", "none", "--memory", "2GiB", "--timeout", "60"];
+    let ran = run_jobs(&smoke_image(), &job("hangs", "timeout = \"10m\""), &words);
     assert_eq!(ran.output.code, Some(16), "{}", ran.output.stderr);
     assert!(ran.output.stderr.contains("--timeout gives it longer"), "{}", ran.output.stderr);
     assert!(ran.console().contains("rocbed-init: job hangs"), "{}", ran.console());
