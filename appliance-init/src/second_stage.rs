@@ -27,7 +27,7 @@ use appliance::cmdline::CommandLine;
 use appliance::paths;
 use appliance::report::Report;
 use appliance::settings::Settings;
-use machineinfo::Memory;
+use machineinfo::{Memory, Processors};
 
 /// File systems that are mounted in addition to those of the first stage.
 const MOUNTS: [(&str, &str, &str, &str); 5] = [
@@ -55,6 +55,9 @@ const SYSCTLS: [(&str, &str); 2] = [
     ("/proc/sys/kernel/ctrl-alt-del", "0"),
 ];
 
+/// Where the kernel places programs and libraries: 0 for the same addresses in each process.
+const RANDOM_ADDRESSES: &str = "/proc/sys/kernel/randomize_va_space";
+
 /// Whether only privileged processes may read the kernel's log.
 const LOG_RESTRICTED: &str = "/proc/sys/kernel/dmesg_restrict";
 
@@ -65,7 +68,7 @@ pub fn run(system: &mut dyn System, console: &mut Console) -> Result<Infallible,
     signals::listen(sender.clone()).map_err(|error| {
         Fatal::new(format!("listening for signals: {error}"), "report this as a bug of rocbed, with this text")
     })?;
-    for problem in prepare(system, line) {
+    for problem in prepare(system, line, &Processors::read()) {
         console.say(&problem.in_one_line());
     }
     let disk = boot_disk();
@@ -110,7 +113,7 @@ pub fn run(system: &mut dyn System, console: &mut Console) -> Result<Infallible,
 }
 
 /// Sets up mounts and kernel settings. The appliance can start without any of them; returns the errors.
-fn prepare(system: &mut dyn System, line: &CommandLine) -> Vec<Advice> {
+fn prepare(system: &mut dyn System, line: &CommandLine, processors: &Processors) -> Vec<Advice> {
     let mut problems = Vec::new();
     for (source, target, kind, options) in MOUNTS {
         let target = Path::new(target);
@@ -129,7 +132,10 @@ fn prepare(system: &mut dyn System, line: &CommandLine) -> Vec<Advice> {
             _ => {}
         }
     }
-    for (path, value) in SYSCTLS {
+    // QEMU keeps translated code by its address, so at random addresses it translates every program anew each time it is
+    // started: half of the time that a job takes. An emulated machine has nothing to protect by them.
+    let fixed = processors.are_emulated().then_some((RANDOM_ADDRESSES, "0"));
+    for (path, value) in SYSCTLS.into_iter().chain(fixed) {
         if let Err(error) = system.write_file(Path::new(path), value) {
             problems.push(failed(format!("setting {path} to {value}: {error}")));
         }
@@ -307,10 +313,20 @@ mod tests {
     fn what_cannot_be_prepared_is_told_and_passed_over() {
         let mut system =
             Recording { fails: vec!["mount cgroup2", "write /proc/sys/kernel/dmesg"], ..Recording::default() };
-        let problems = prepare(&mut system, &CommandLine::default());
+        let problems = prepare(&mut system, &CommandLine::default(), &Processors::default());
         assert_eq!(problems.len(), 2, "{problems:?}");
         assert!(problems[0].what.starts_with("mounting cgroup2 on /sys/fs/cgroup: "), "{problems:?}");
         assert!(system.calls.iter().any(|call| call == "write /proc/sys/kernel/ctrl-alt-del 0"));
+    }
+
+    #[test]
+    fn only_an_emulated_machine_has_programs_at_the_same_addresses() {
+        let sets = |name: &str| {
+            let (mut system, name) = (Recording::default(), Some(name.to_owned()));
+            prepare(&mut system, &CommandLine::default(), &Processors { count: 1, name });
+            system.calls.contains(&format!("write {RANDOM_ADDRESSES} 0"))
+        };
+        assert_eq!([sets("QEMU TCG CPU version 2.5+"), sets("AMD EPYC 9654 96-Core Processor")], [true, false]);
     }
 
     #[test]

@@ -19,6 +19,12 @@ impl Processors {
         Self::parse(&String::from_utf8_lossy(&text))
     }
 
+    /// Whether QEMU translates their instructions (TCG) instead of running them. Told by the name of its model `max`, which
+    /// `rocbed boot` uses: other models have the same name under KVM.
+    pub fn are_emulated(&self) -> bool {
+        self.name.as_deref().is_some_and(|name| name.starts_with("QEMU TCG CPU"))
+    }
+
     /// Takes number and name from the text of the file.
     pub fn parse(cpuinfo: &str) -> Self {
         let values = |key: &'static str| {
