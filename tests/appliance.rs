@@ -243,7 +243,7 @@ fn the_power_button_switches_off_in_order() {
     let (monitor, console) = (directory.path().join("monitor"), directory.path().join("console"));
     let mut qemu = Command::new("qemu-system-x86_64")
         .args(["-machine", "q35", "-nodefaults", "-no-reboot", "-display", "none", "-nic", "none", "-m", "1024M"])
-        .args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1"])
+        .args(["-accel", "tcg,thread=multi", "-cpu", "max,la57=off", "-smp", "1"])
         .args(["-serial", &format!("file:{}", console.display())])
         .args(["-monitor", &format!("unix:{},server=on,wait=off", monitor.display())])
         .args(["-kernel", &image.join("vmlinuz").to_string_lossy()])

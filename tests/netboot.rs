@@ -210,7 +210,7 @@ impl Client {
         let console = directory.join("console.log");
         let mut qemu = Command::new("qemu-system-x86_64");
         qemu.args(["-machine", "q35", "-nodefaults", "-no-reboot", "-display", "none", "-m", "1024M"]);
-        qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1", "-device", "virtio-rng-pci"]);
+        qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max,la57=off", "-smp", "1", "-device", "virtio-rng-pci"]);
         qemu.args(["-serial", &format!("file:{}", console.display())]);
         let rom = (firmware == Firmware::BiosPxe).then(|| CardRom::until("undionly.kpxe"));
         let header = if rom.is_some() { ",vnet_hdr=off" } else { "" };
