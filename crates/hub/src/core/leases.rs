@@ -190,7 +190,7 @@ impl Tx<'_> {
             .query_row(params![number, AttemptState::Lost.name()], |row| row.get(0))?;
         self.event(HubEvent::Job(number));
         if losses > self.config.retries || attempts >= MOST_ATTEMPTS {
-            let why = format!("given out {attempts} times, lost {losses} times; the last time: {reason}");
+            let why = format!("lost in {losses} of {attempts} attempts; in the last one: {reason}");
             self.db
                 .prepare_cached("UPDATE jobs SET state = ?4, why = ?2, ended = ?3 WHERE number = ?1")?
                 .execute(params![number, why, self.now, JobState::GivenUp.name()])?;

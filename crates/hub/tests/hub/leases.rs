@@ -122,7 +122,7 @@ fn a_job_that_is_lost_too_often_is_given_up() -> Outcome {
     }
     let job = hub.people().job("gzip")?;
     assert_eq!(job.state, JobState::GivenUp);
-    assert!(job.why.unwrap_or_default().starts_with("given out 3 times, lost 3 times"));
+    assert!(job.why.unwrap_or_default().starts_with("lost in 3 of 3 attempts"));
     assert!(hub.worker("w4", "").claim().is_none());
     Ok(())
 }
