@@ -69,7 +69,7 @@ fn more_than_twenty_ways_to_pick_a_wrong_device_are_refused_each_with_its_reason
     refused.flash(&["/sys/rocbed.img", "--file"], &["/sys/rocbed.img would be a file among the devices"]);
     refused.flash(&[&disk, "--file"], &[&format!("{disk} is the image itself")]);
     refused.flash(&[&link, "--file", "--yes"], &[&format!("{link} is the image itself")]);
-    refused.flash(&[&file, "--file"], &[&format!("asked whether {file} may be overwritten"), "--yes says so"]);
+    refused.flash(&[&file, "--file"], &[&format!("whether to overwrite {file}"), "--yes overwrites"]);
     refused.flash(&[&file, "--file", "--yes", "--size", "1MiB"], &["the image needs", "--size is 1048576"]);
     let output = rocbed(["flash"]).arg(smoke_image()).args(&[&*file, "--file", "--yes", "--set", "hubb=x"]).fails();
     assert!(output.contains("did you mean `hub`?"), "{output}");
@@ -83,7 +83,7 @@ fn more_than_twenty_ways_to_pick_a_wrong_device_are_refused_each_with_its_reason
     let path = &*device.0;
     refused.flash(&[device.name()], &[&format!("there is no {}", device.name()), &format!("did you mean {path}?")]);
     refused.flash(&[path], &[&format!("{path} ("), "is not removable", "--i-know"]);
-    refused.flash(&[path, "--i-know"], &[&format!("asked whether {path} may be overwritten"), "--yes says so"]);
+    refused.flash(&[path, "--i-know"], &[&format!("whether to overwrite {path}"), "--yes overwrites"]);
     let swapped = rocbed(["flash", path]).arg(smoke_image()).args(&["--i-know", "--yes"]).fails();
     assert!(swapped.contains(&format!("{path} is a device, not an image")), "{swapped}");
     assert!(swapped.contains(&format!("rocbed flash {} {path}", smoke_image().display())), "{swapped}");

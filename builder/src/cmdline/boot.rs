@@ -89,7 +89,7 @@ pub struct Boot {
     /// What to do when the hub has no more jobs [default: the image's setting, which is to wait]
     #[arg(long, value_enum, requires = "hub")]
     pub when_done: Option<WhenDone>,
-    /// Pretend that the machine has this GPU, such as gfx1030; may be given more than once, or as gfx1030,gfx942
+    /// Simulate this GPU in the machine, such as gfx1030; may be given more than once, or as gfx1030,gfx942
     #[arg(long, value_name = "TARGETS")]
     pub gpu: Vec<String>,
     /// The machine's network

@@ -27,7 +27,7 @@ pub fn read(path: &Path) -> Result<Vec<AptSource>> {
     let sources = enabled.map(source).collect::<Result<Vec<_>>>().with_context(reading)?;
     if sources.is_empty() {
         bail!(Advice::new(
-            format!("there is no source in {}", path.display()),
+            format!("{} has no source that is enabled", path.display()),
             "write Types, URIs, Suites, Components and Signed-By as in sources.list(5), deb822 style"
         ));
     }
@@ -38,7 +38,7 @@ pub fn read(path: &Path) -> Result<Vec<AptSource>> {
 /// Reads the keys of a job's apt sources that are in files, relative to a directory.
 ///
 /// # Errors
-/// If one cannot be read, or is no key.
+/// If one cannot be read, or is not a key.
 pub fn read_keys(job: &mut Job, base: &Path) -> Result<()> {
     for source in &mut job.apt_sources {
         *source = with_key(source.clone(), base)?;

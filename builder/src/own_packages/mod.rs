@@ -169,7 +169,7 @@ impl OwnPackages {
 /// Reads the files that a job of a list names, relative to a directory, and writes their digests into the job.
 ///
 /// # Errors
-/// If one cannot be read, or is no package.
+/// If one cannot be read, or is not a package.
 pub fn with_files(job: &mut Job, base: &Path) -> Result<OwnPackages> {
     read_keys(job, base)?;
     let unread = job.packages.iter().filter(|file| file.content.is_none()).map(|file| base.join(&file.path));

@@ -157,7 +157,7 @@ fn an_apt_source_is_read_with_its_key() -> Result<()> {
         fs::write(path("bad.sources"), text).expect("a file");
         format!("{}", crate::error::report(&read_apt_source(&path("bad.sources")).expect_err(text)))
     };
-    assert!(problem("").contains("there is no source in"));
+    assert!(problem("").contains("has no source that is enabled"));
     assert!(problem(source).contains("trusted = true"));
     assert!(problem(&format!("{source}Trusted: yes\nPDiffs: no\n")).contains("field PDiffs"));
     fs::write(path("own.asc"), "not a key")?;

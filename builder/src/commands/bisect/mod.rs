@@ -266,7 +266,10 @@ fn confirm(options: &Bisect) -> Result<()> {
         return Ok(());
     }
     if !std::io::stdin().is_terminal() {
-        bail!(Advice::new("nobody is there to be asked whether the search may begin", "--yes says so"));
+        bail!(Advice::new(
+            "stdin is not a terminal, so nobody can answer whether to begin",
+            "--yes begins without asking"
+        ));
     }
     let mut stderr = std::io::stderr().lock();
     write!(stderr, "Begin? [Y/n] ").and_then(|()| stderr.flush()).context("asking on stderr")?;

@@ -185,8 +185,8 @@ fn confirm(options: &Flash, choice: &Choice, image: &Path) -> Result<()> {
     }
     if !io::stdin().is_terminal() {
         bail!(Advice::new(
-            format!("nobody is there to be asked whether {} may be overwritten", choice.path().display()),
-            "--yes says so"
+            format!("stdin is not a terminal, so nobody can answer whether to overwrite {}", choice.path().display()),
+            "--yes overwrites it without asking"
         ));
     }
     write!(stderr, "Type yes to write {} to {}: ", image.display(), choice.path().display())
