@@ -95,7 +95,8 @@ fn boot(context: &Context, options: &Boot) -> Result<u8> {
         context.reporter.say("KVM gave up on this machine; starting it again with TCG");
         session = start(Accelerator::Tcg, &wanted, &mut watcher)?;
     }
-    let left_alone = options.keep || options.debug;
+    // Nothing is asked of a machine that is left alone but to end in order.
+    let left_alone = (options.keep || options.debug) && ended_in_order(&session.exit, &console);
     if !session.done && !left_alone {
         complain(context, options, &session.exit, &console);
     }
@@ -234,10 +235,26 @@ fn default_cpus(accelerator: Accelerator) -> u32 {
     }
 }
 
+/// What Linux says last when it cannot go on (`kernel/panic.c`). QEMU itself ends as after any restart then.
+const PANIC: &str = "Kernel panic - not syncing";
+
+/// Whether a machine was switched off, restarted, or ended by this program's user.
+fn ended_in_order(exit: &Exit, console: &Console) -> bool {
+    let has_panicked = || console.last(LAST_LINES).iter().any(|line| line.contains(PANIC));
+    match exit.end {
+        End::Exited(0) => !has_panicked(),
+        End::Stopped => true,
+        End::Exited(_) | End::Signal(_) | End::Deadline | End::KvmFailed => false,
+    }
+}
+
 /// Reports how the machine ended without being done.
 fn complain(context: &Context, options: &Boot, exit: &Exit, console: &Console) {
     let seconds = exit.elapsed.as_secs();
     let how = match exit.end {
+        End::Exited(0) if !ended_in_order(exit, console) => {
+            format!("the machine's kernel panicked, and it ended after {seconds} s")
+        }
         End::Exited(0) => format!("the machine ended after {seconds} s without having done its work"),
         End::Deadline => {
             format!("the machine was still running after {seconds} s and was ended")
