@@ -4,6 +4,7 @@
 mod blocks;
 mod canvas;
 mod large;
+mod wrap;
 
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use protocol::Verdict;
 use crate::output::Output;
 use crate::state::{EndedJob, JobEnding, ShownJob, State};
 use canvas::{BOLD, Canvas, DIM, GREEN, PLAIN, RED, Style, YELLOW};
+use wrap::wrap;
 
 /// The shortest time between two updates.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -81,14 +83,13 @@ fn line(style: Style, text: String) -> Line {
 fn small(state: &State, width: usize, height: usize) -> Canvas {
     let mut canvas = Canvas::new(width, height);
     // The last column stays free.
-    for (row, Line { text, style }) in lines(state, height).into_iter().enumerate() {
-        let text: String = text.chars().take(width.saturating_sub(1)).collect();
+    for (row, Line { text, style }) in lines(state, width.saturating_sub(1), height).into_iter().enumerate() {
         canvas.put(0, row, &text, style);
     }
     canvas
 }
 
-fn lines(state: &State, height: usize) -> Vec<Line> {
+fn lines(state: &State, width: usize, height: usize) -> Vec<Line> {
     let name = if state.name.is_empty() { "rocbed".to_owned() } else { format!("rocbed  {}", state.name) };
     let mut all = vec![line(BOLD, name), line(DIM, state.machine.clone()), line(PLAIN, String::new())];
     all.extend(facts(state));
@@ -102,8 +103,11 @@ fn lines(state: &State, height: usize) -> Vec<Line> {
     }
     all.extend(problems(state));
     all.push(line(PLAIN, String::new()));
+    let mut all: Vec<Line> = all.into_iter().flat_map(|line| wrap(line, width)).collect();
     let room = height.saturating_sub(all.len() + 1);
-    all.extend(results(state, room));
+    all.extend(
+        results(state, room).into_iter().map(|Line { text, style }| line(style, text.chars().take(width).collect())),
+    );
     all
 }
 
@@ -187,7 +191,7 @@ mod tests {
         state.report(&Report::Phase { id: "rocrand".into(), text: "test upstream".into() });
         state.report(&Report::condition("hub", "connected".into()));
         state.problem("no watchdog".into());
-        let text: Vec<_> = lines(&state, 25).into_iter().map(|line| line.text).collect();
+        let text: Vec<_> = lines(&state, 79, 25).into_iter().map(|line| line.text).collect();
         assert_eq!(
             text,
             [
@@ -213,7 +217,7 @@ mod tests {
         for (id, gpus) in [("rocrand", vec!["0000:03:00.0".to_owned()]), ("gzip", Vec::new())] {
             state.report(&Report::Job { id: id.into(), position: None, expected: None, gpus });
         }
-        let text: Vec<_> = lines(&state, 25).into_iter().map(|line| line.text).collect();
+        let text: Vec<_> = lines(&state, 79, 25).into_iter().map(|line| line.text).collect();
         for expected in ["Job       rocrand with 0000:03:00.0: starting", "          gzip: starting"] {
             assert!(text.iter().any(|line| line == expected), "{text:#?}");
         }
@@ -238,7 +242,7 @@ mod tests {
                 summary: String::new(),
             });
         }
-        let shown = lines(&state, 12);
+        let shown = lines(&state, 79, 12);
         assert!(shown.len() < 12);
         assert!(shown.iter().any(|line| line.text.contains("j39")));
     }

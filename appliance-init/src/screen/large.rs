@@ -7,6 +7,7 @@ use protocol::Span;
 
 use super::blocks::{self, Code};
 use super::canvas::{BOLD, Canvas, DIM, GREEN, PLAIN, RED, Style, WHITE, YELLOW};
+use super::wrap::wrap;
 use super::{Line, describe, facts, problems, results};
 use crate::state::State;
 
@@ -103,7 +104,8 @@ pub(super) fn draw(state: &State, now: Duration, width: usize, height: usize) ->
         put(&mut canvas, row, &format!("Machine   {}", state.name), BOLD);
         row += 1;
     }
-    for Line { text, style } in facts(state).into_iter().chain(problems(state)) {
+    let long = facts(state).into_iter().chain(problems(state));
+    for Line { text, style } in long.flat_map(|line| wrap(line, left.saturating_sub(column))) {
         put(&mut canvas, row, &text, style);
         row += 1;
     }
