@@ -36,7 +36,7 @@ fn main() {
 fn publisher(debci: &Debci) -> Broker {
     let queue = |name: &str| Queue { name: name.to_owned(), max_priority: Some(10) };
     let options = Options {
-        address: amqp::Address::parse(&debci.broker()).expect("an address"),
+        address: protocol::BrokerAddress::parse(&debci.broker()).expect("an address"),
         tls: amqp::TlsOptions::default(),
         name: "bench".into(),
         queues: Vec::new(),

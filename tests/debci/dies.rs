@@ -133,7 +133,7 @@ fn look(debci: &Debci, queues: &[&str]) -> Broker {
     let queue =
         |name: &&str| Queue { name: (*name).to_owned(), max_priority: name.starts_with("debci-").then_some(10) };
     let broker = Broker::new(Options {
-        address: amqp::Address::parse(&debci.broker()).expect("an address"),
+        address: protocol::BrokerAddress::parse(&debci.broker()).expect("an address"),
         tls: amqp::TlsOptions::default(),
         name: "looks".into(),
         queues: queues.iter().map(queue).collect(),

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use advice::Advise;
 use amqp::fixtures::tls::{AUTHORITY, CLIENT, OTHER_AUTHORITY, OTHER_CLIENT, Pair};
-use amqp::{Address, Broker, Options, TlsOptions};
+use amqp::{Broker, Options, TlsOptions};
+use protocol::BrokerAddress;
 use rocbed_tests::Debci;
 
 /// The broker, without user and password.
-pub fn address(port: u16) -> Address {
-    Address { is_tls: true, host: "127.0.0.1".into(), port, login: None, virtual_host: "/".into() }
+pub fn address(port: u16) -> BrokerAddress {
+    BrokerAddress { is_tls: true, host: "127.0.0.1".into(), port, login: None, virtual_host: "/".into() }
 }
 
 /// A worker's certificate, and the authority of the broker's.
@@ -24,7 +25,7 @@ fn with(authority: &str, identity: Option<&Pair>) -> TlsOptions {
 /// What is wrong, and what to do about it.
 pub fn each_failure_is_told(debci: &Debci) {
     let there = address(debci.tls_port());
-    let plain = Address::parse(&debci.broker()).expect("an address").port;
+    let plain = BrokerAddress::parse(&debci.broker()).expect("an address").port;
     for (address, tls, says, help) in [
         (
             there.clone(),
@@ -34,11 +35,16 @@ pub fn each_failure_is_told(debci: &Debci) {
         ),
         (there.clone(), with(AUTHORITY, None), "asks for a certificate of this machine", "debci-certificate"),
         (there.clone(), with(AUTHORITY, Some(&OTHER_CLIENT)), "refuses this machine's certificate", "cacertfile"),
-        (Address { port: plain, ..there.clone() }, options(), "does not speak TLS at this port", "amqp://"),
-        (Address { is_tls: false, ..there.clone() }, options(), "not a broker of AMQP", "amqps://"),
-        (Address { virtual_host: "ci".into(), ..there.clone() }, options(), "refuses the virtual host", "permissions"),
+        (BrokerAddress { port: plain, ..there.clone() }, options(), "does not speak TLS at this port", "amqp://"),
+        (BrokerAddress { is_tls: false, ..there.clone() }, options(), "not a broker of AMQP", "amqps://"),
+        (
+            BrokerAddress { virtual_host: "ci".into(), ..there.clone() },
+            options(),
+            "refuses the virtual host",
+            "permissions",
+        ),
         // The certificate is for this name too; RabbitMQ listens at another address only.
-        (Address { host: "127.0.0.2".into(), ..there.clone() }, options(), "does not answer", "firewall"),
+        (BrokerAddress { host: "127.0.0.2".into(), ..there.clone() }, options(), "does not answer", "firewall"),
     ] {
         let name = "rocbed test".into();
         let broker = Broker::new(Options {

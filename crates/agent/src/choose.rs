@@ -107,12 +107,8 @@ fn storage_of(settings: &Settings) -> Result<Option<s3::Bucket>, Advice> {
 /// The broker of a debci server.
 fn debci_at(broker: &Secret, settings: &Settings, stop: &Arc<AtomicBool>) -> Result<Debci, Advice> {
     let wanted = &settings.debci;
-    let address = amqp::Address::parse(broker.reveal()).map_err(|error| {
-        Advice::new(
-            format!("the setting debci: {error}"),
-            "write it as amqps://user:password@ci.example/vhost, with special characters encoded (%40 for @)",
-        )
-    })?;
+    let address = protocol::BrokerAddress::parse(broker.reveal())
+        .map_err(|error| Advice::new(format!("the setting debci: {error}"), error.help()))?;
     let key = wanted.key.as_ref().map(|key| pem("debci-key", key.reveal()).map(Secret::new)).transpose()?;
     let certificate = wanted.certificate.as_ref().map(|text| pem("debci-certificate", text)).transpose()?;
     let identity = match (certificate, key) {

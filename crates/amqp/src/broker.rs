@@ -7,18 +7,18 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 
-use crate::address::Address;
 use crate::error::Error;
 use crate::method::Delivery;
 use crate::session::{QueueState, Session, Taken};
 use crate::timing::Timing;
 use crate::tls::{self, TlsOptions};
+use protocol::BrokerAddress;
 
 /// Which broker, and how.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Where it is.
-    pub address: Address,
+    pub address: BrokerAddress,
     /// Settings for an encrypted connection.
     pub tls: TlsOptions,
     /// What the broker's pages call this connection: the machine's name.

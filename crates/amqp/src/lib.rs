@@ -11,7 +11,6 @@
 //! What a broker sends is read with limits. References are to the AMQP 0-9-1 specification and to `RabbitMQ`'s extensions
 //! of it (publisher confirms, `basic.nack`, `connection.blocked`).
 
-mod address;
 mod broker;
 mod error;
 #[cfg(any(test, feature = "fixtures"))]
@@ -24,7 +23,6 @@ mod tls;
 mod transport;
 mod wire;
 
-pub use address::{Address, AddressError};
 pub use broker::{Broker, Message, Options, Queue, Receipt};
 pub use error::Error;
 pub use method::{Delivery, Method};

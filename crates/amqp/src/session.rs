@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
 
-use crate::address::Address;
 use crate::error::{Error, unexpected};
 use crate::frame::{Frame, Kind, LARGEST, OVERHEAD};
 use crate::method::{self, Delivery, Method};
 use crate::timing::Timing;
 use crate::transport::{Transport, ended, lost};
+use protocol::BrokerAddress;
 
 const CONNECTION: u16 = 0;
 const TAKING: u16 = 1;
@@ -74,7 +74,7 @@ pub(crate) struct Taken {
 impl Session {
     /// Connects and logs in.
     pub(crate) fn open(
-        address: &Address,
+        address: &BrokerAddress,
         tls: Option<&Arc<ClientConfig>>,
         has_certificate: bool,
         name: &str,
@@ -105,7 +105,7 @@ impl Session {
 
     fn shake_hands(
         &mut self,
-        address: &Address,
+        address: &BrokerAddress,
         has_certificate: bool,
         name: &str,
         timeout: Duration,

@@ -8,9 +8,9 @@ use std::time::Duration;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
-use crate::address::Address;
 use crate::error::Error;
 use crate::tls::TlsError;
+use protocol::BrokerAddress;
 
 /// A connected stream.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ enum Stream {
 impl Transport {
     /// Connects to a broker. Each address of its host is tried.
     pub(crate) fn connect(
-        address: &Address,
+        address: &BrokerAddress,
         tls: Option<&Arc<ClientConfig>>,
         timeout: Duration,
     ) -> Result<Self, Error> {
@@ -71,7 +71,7 @@ impl Transport {
 }
 
 fn handshake(
-    address: &Address,
+    address: &BrokerAddress,
     config: &Arc<ClientConfig>,
     mut socket: TcpStream,
 ) -> Result<StreamOwned<ClientConnection, TcpStream>, Error> {
@@ -85,7 +85,7 @@ fn handshake(
 }
 
 /// An error of TLS as such, instead of as one of input and output.
-fn explain(error: &io::Error, address: &Address) -> Error {
+fn explain(error: &io::Error, address: &BrokerAddress) -> Error {
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match (tls, error.kind()) {
         (Some(tls), _) => Error::Tls(TlsError::of(tls, &address.host)),

@@ -1,13 +1,14 @@
-//! [`Address`] of a broker.
+//! [`BrokerAddress`]: where a message broker is.
 
 use std::fmt;
 
+use advice::{Advise, Help};
 use percent_encoding::percent_decode_str;
 use safetext::Secret;
 
 /// Where a broker is, and who we are there: `amqps://user:password@host:5671/vhost`, as in `RabbitMQ`'s URI specification.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Address {
+pub struct BrokerAddress {
     /// Whether the connection is encrypted.
     pub is_tls: bool,
     /// Host name, or IP address without brackets.
@@ -22,7 +23,7 @@ pub struct Address {
 
 /// Reason why an address cannot be used. The password is never part of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum AddressError {
+pub enum BrokerAddressError {
     /// Another scheme.
     #[error("it does not begin with amqps:// or amqp://")]
     Scheme,
@@ -35,24 +36,43 @@ pub enum AddressError {
     /// Not decodable, or longer than the protocol allows.
     #[error("its user, password or virtual host is longer than 255 bytes, or not encoded as in an address")]
     Part,
+    /// A character that ends the part before the host, if it is not encoded.
+    #[error("its user or password has a `{0}` that is not encoded")]
+    Unencoded(char),
     /// Something after the virtual host.
     #[error("there is more in it than user, host, port and virtual host")]
     Rest,
 }
 
-impl Address {
+impl Advise for BrokerAddressError {
+    fn help(&self) -> Help {
+        match self {
+            Self::Scheme => "begin it with amqps:// or amqp://".into(),
+            Self::Unencoded('/') => "write %2F for it".into(),
+            Self::Unencoded('?') => "write %3F for it".into(),
+            Self::Unencoded(_) => "write %23 for it".into(),
+            _ => "write it as amqps://user:password@ci.example/vhost, with special characters encoded: %40 for @, %25 for %".into(),
+        }
+    }
+}
+
+impl BrokerAddress {
     /// Reads an address.
     ///
     /// # Errors
-    /// See [`AddressError`].
-    pub fn parse(text: &str) -> Result<Self, AddressError> {
+    /// See [`BrokerAddressError`].
+    pub fn parse(text: &str) -> Result<Self, BrokerAddressError> {
         let (is_tls, rest) = match (text.strip_prefix("amqps://"), text.strip_prefix("amqp://")) {
             (Some(rest), _) => (true, rest),
             (_, Some(rest)) => (false, rest),
-            _ => return Err(AddressError::Scheme),
+            _ => return Err(BrokerAddressError::Scheme),
         };
+        let login = rest.rsplit_once('@').map_or("", |(login, _)| login);
+        if let Some(char) = login.chars().find(|char| ['/', '?', '#'].contains(char)) {
+            return Err(BrokerAddressError::Unencoded(char));
+        }
         if rest.contains(['?', '#']) || rest.chars().any(|char| char.is_whitespace() || char.is_control()) {
-            return Err(AddressError::Rest);
+            return Err(BrokerAddressError::Rest);
         }
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (user, place) = match authority.rsplit_once('@') {
@@ -75,10 +95,10 @@ impl Address {
     }
 }
 
-fn host_and_port(place: &str) -> Result<(String, Option<u16>), AddressError> {
+fn host_and_port(place: &str) -> Result<(String, Option<u16>), BrokerAddressError> {
     let (host, port) = match place.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((host, "")) => (host, None),
-        Some((host, rest)) => (host, Some(rest.strip_prefix(':').ok_or(AddressError::Port)?)),
+        Some((host, rest)) => (host, Some(rest.strip_prefix(':').ok_or(BrokerAddressError::Port)?)),
         None => match place.split_once(':') {
             Some((host, port)) => (host, Some(port)),
             None => (place, None),
@@ -86,19 +106,19 @@ fn host_and_port(place: &str) -> Result<(String, Option<u16>), AddressError> {
     };
     let good = |byte: u8| byte.is_ascii_alphanumeric() || b".-:_%".contains(&byte);
     if host.is_empty() || host.len() > 255 || !host.bytes().all(good) {
-        return Err(AddressError::Host);
+        return Err(BrokerAddressError::Host);
     }
-    let number = |port: &str| port.parse().ok().filter(|port| *port > 0).ok_or(AddressError::Port);
+    let number = |port: &str| port.parse().ok().filter(|port| *port > 0).ok_or(BrokerAddressError::Port);
     Ok((host.to_owned(), port.map(number).transpose()?))
 }
 
-fn decoded(text: &str) -> Result<String, AddressError> {
-    let text = percent_decode_str(text).decode_utf8().map_err(|_| AddressError::Part)?;
-    if text.len() > 255 || text.contains('\0') { Err(AddressError::Part) } else { Ok(text.into_owned()) }
+fn decoded(text: &str) -> Result<String, BrokerAddressError> {
+    let text = percent_decode_str(text).decode_utf8().map_err(|_| BrokerAddressError::Part)?;
+    if text.len() > 255 || text.contains('\0') { Err(BrokerAddressError::Part) } else { Ok(text.into_owned()) }
 }
 
 /// Without user and password, for people.
-impl fmt::Display for Address {
+impl fmt::Display for BrokerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = if self.is_tls { "amqps" } else { "amqp" };
         let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
@@ -112,8 +132,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_as_rabbitmq_documents_them() -> Result<(), AddressError> {
-        let all = Address::parse("amqps://user:p%40ss%3A@host.example:10000/v%2fhost")?;
+    fn addresses_as_rabbitmq_documents_them() -> Result<(), BrokerAddressError> {
+        let all = BrokerAddress::parse("amqps://user:p%40ss%3A@host.example:10000/v%2fhost")?;
         assert_eq!(
             (all.is_tls, all.host.as_str(), all.port, all.virtual_host.as_str()),
             (true, "host.example", 10000, "v/host")
@@ -127,7 +147,7 @@ mod tests {
             ("amqp://[::1]:5", "amqp://[::1]:5"),
             ("amqp://guest@host", "amqp://host:5672"),
         ] {
-            assert_eq!(Address::parse(text)?.to_string(), shown);
+            assert_eq!(BrokerAddress::parse(text)?.to_string(), shown);
         }
         Ok(())
     }
@@ -135,18 +155,20 @@ mod tests {
     #[test]
     fn mistakes_are_told_without_the_password() {
         for (text, error) in [
-            ("https://host", AddressError::Scheme),
-            ("amqp://", AddressError::Host),
-            ("amqp://a:b@/v", AddressError::Host),
-            ("amqp://ho$t", AddressError::Host),
-            ("amqp://host:0", AddressError::Port),
-            ("amqp://host:99999", AddressError::Port),
-            ("amqp://[::1]x", AddressError::Port),
-            ("amqp://a:%ff@host", AddressError::Part),
-            ("amqp://host/v?heartbeat=5", AddressError::Rest),
-            ("amqp://ho st", AddressError::Rest),
+            ("https://host", BrokerAddressError::Scheme),
+            ("amqp://", BrokerAddressError::Host),
+            ("amqp://a:b@/v", BrokerAddressError::Host),
+            ("amqp://ho$t", BrokerAddressError::Host),
+            ("amqp://host:0", BrokerAddressError::Port),
+            ("amqp://host:99999", BrokerAddressError::Port),
+            ("amqp://[::1]x", BrokerAddressError::Port),
+            ("amqp://a:%ff@host", BrokerAddressError::Part),
+            ("amqp://host/v?heartbeat=5", BrokerAddressError::Rest),
+            ("amqp://ho st", BrokerAddressError::Rest),
+            ("amqp://a:b#c@host", BrokerAddressError::Unencoded('#')),
+            ("amqp://a:b/c@host/v", BrokerAddressError::Unencoded('/')),
         ] {
-            assert_eq!(Address::parse(text), Err(error), "{text}");
+            assert_eq!(BrokerAddress::parse(text), Err(error), "{text}");
         }
     }
 }

@@ -12,6 +12,7 @@
 mod address;
 pub mod api;
 mod apt_source;
+mod broker_address;
 mod error;
 pub mod exit;
 mod installed;
@@ -31,6 +32,7 @@ mod verdict;
 mod virtio_channel;
 
 pub use apt_source::{AptSource, AptSourceType, MOST_SOURCES, SignedBy};
+pub use broker_address::{BrokerAddress, BrokerAddressError};
 pub use error::{ResultError, SpanError, UnknownWord};
 pub use installed::{
     INSTALLED_FORMAT, InstalledError, InstalledList, InstalledLists, InstalledPackage, LocalPackage, MOST_LISTS,

@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use advice::{Advice, WithHelp as _};
+use advice::{Advice, Advise as _, WithHelp as _};
 use anyhow::{Context as _, Result};
-use hub::amqp::{Address, Identity, TlsOptions};
+use hub::amqp::{Identity, TlsOptions};
 use hub::{DebciOptions, DebciWorkersOptions};
+use protocol::BrokerAddress;
 use safetext::Secret;
 
 use crate::cmdline::{Debci, DebciWorkers};
@@ -84,14 +85,10 @@ struct BrokerOptions<'a> {
 }
 
 impl BrokerOptions<'_> {
-    fn read(&self) -> Result<(Address, TlsOptions)> {
+    fn read(&self) -> Result<(BrokerAddress, TlsOptions)> {
         let option = self.option;
-        let mut address = Address::parse(self.address.reveal()).map_err(|error| {
-            Advice::new(
-                format!("{option}: {error}"),
-                "write it as amqps://user:password@ci.example/vhost, with special characters encoded (%40 for @)",
-            )
-        })?;
+        let mut address = BrokerAddress::parse(self.address.reveal())
+            .map_err(|error| Advice::new(format!("{option}: {error}"), error.help()))?;
         if let Some(path) = self.password {
             let text = text(path, &format!("{option}-password-file"))?;
             let password = Secret::new(text.trim_end_matches(['\r', '\n']));

@@ -50,7 +50,7 @@ const CONNECT: Duration = Duration::from_secs(30);
 /// Which server, which of its jobs, and how to behave.
 pub struct Settings {
     /// The broker.
-    pub address: amqp::Address,
+    pub address: protocol::BrokerAddress,
     /// Certificates.
     pub tls: amqp::TlsOptions,
     /// Suites whose jobs are run.

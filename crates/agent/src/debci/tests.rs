@@ -10,7 +10,7 @@ type Result<T = ()> = std::result::Result<T, Failure>;
 
 fn settings(data: &std::path::Path) -> Result<Settings> {
     Ok(Settings {
-        address: amqp::Address::parse("amqp://user:secret@127.0.0.1:1/x")?,
+        address: protocol::BrokerAddress::parse("amqp://user:secret@127.0.0.1:1/x")?,
         tls: amqp::TlsOptions::default(),
         suites: vec!["unstable".into(), "sid".into()],
         architecture: "amd64".into(),

@@ -373,7 +373,7 @@ fn a_refused_login_is_not_a_lost_connection() -> Result {
     let behaviour = Behaviour { login: ("lab", "secret"), virtual_host: "ci", ..Behaviour::default() };
     let broker = TestBroker::start(behaviour)?;
     let with = |login, host: &str| -> Result<Option<Error>> {
-        let address = Address { login, virtual_host: host.to_owned(), ..broker.address() };
+        let address = BrokerAddress { login, virtual_host: host.to_owned(), ..broker.address() };
         Ok(Broker::new(Options { address, ..options(&broker) })?.take().err())
     };
     assert!(with(Some(("lab".into(), secret("secret"))), "ci")?.is_none());

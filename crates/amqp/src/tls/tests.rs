@@ -3,7 +3,8 @@ use crate::fixtures::tls::{
     AUTHORITY, CLIENT, EXPIRED, NOT_YET, OTHER_AUTHORITY, OTHER_CLIENT, OTHER_NAME, Pair, SERVER, server,
 };
 use crate::fixtures::{Behaviour, TestBroker};
-use crate::{Address, Broker, Error, Options};
+use crate::{Broker, Error, Options};
+use protocol::BrokerAddress;
 
 type Failure = Box<dyn std::error::Error>;
 type Result<T = ()> = std::result::Result<T, Failure>;
@@ -11,12 +12,12 @@ type Result<T = ()> = std::result::Result<T, Failure>;
 /// Has a client connect to a broker with TLS. Returns what it says, and what it advises.
 fn connect(
     broker: &TestBroker,
-    address: Address,
+    address: BrokerAddress,
     authorities: &str,
     identity: Option<&Pair>,
 ) -> Result<Option<(String, String)>> {
     let tls = TlsOptions { authorities: Some(authorities.to_owned()), identity: identity.map(Pair::identity) };
-    let client = Broker::new(Options { tls, ..options(Address { port: broker.address().port, ..address }) })?;
+    let client = Broker::new(Options { tls, ..options(BrokerAddress { port: broker.address().port, ..address }) })?;
     let error = client.take().err();
     let told = error.map(|error| {
         assert!(matches!(error, Error::Tls(_) | Error::NotABroker(_)), "{error:?}");
@@ -25,7 +26,7 @@ fn connect(
     Ok(told)
 }
 
-fn options(address: Address) -> Options {
+fn options(address: BrokerAddress) -> Options {
     Options {
         address,
         tls: TlsOptions::default(),
@@ -37,8 +38,8 @@ fn options(address: Address) -> Options {
     }
 }
 
-fn at(host: &str) -> Address {
-    Address { is_tls: true, host: host.into(), port: 0, login: None, virtual_host: "/".into() }
+fn at(host: &str) -> BrokerAddress {
+    BrokerAddress { is_tls: true, host: host.into(), port: 0, login: None, virtual_host: "/".into() }
 }
 
 fn broker(pair: &Pair, asks: bool) -> Result<TestBroker> {
@@ -85,7 +86,7 @@ fn a_plain_port_and_an_encrypted_one_are_told_apart() -> Result {
     assert!(advised.contains("5671"), "{advised}");
     let encrypted = broker(&SERVER, false)?;
     let (told, advised) =
-        connect(&encrypted, Address { is_tls: false, ..at("127.0.0.1") }, AUTHORITY, None)?.ok_or("no error")?;
+        connect(&encrypted, BrokerAddress { is_tls: false, ..at("127.0.0.1") }, AUTHORITY, None)?.ok_or("no error")?;
     assert!(told.contains("not a broker of AMQP"), "{told}");
     assert!(advised.contains("amqps://"), "{advised}");
     Ok(())

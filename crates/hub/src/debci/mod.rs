@@ -33,7 +33,7 @@ const CONNECT: Duration = Duration::from_secs(30);
 #[derive(Debug, Clone)]
 pub struct DebciOptions {
     /// Its message broker.
-    pub address: amqp::Address,
+    pub address: protocol::BrokerAddress,
     /// Certificates for the broker.
     pub tls: amqp::TlsOptions,
     /// Suites whose jobs are run; others are refused.

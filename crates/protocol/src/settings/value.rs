@@ -2,9 +2,9 @@
 
 use std::net::IpAddr;
 
-use advice::{Advice, Help};
+use advice::{Advice, Advise as _, Help};
 
-use crate::Span;
+use crate::{BrokerAddress, Span};
 
 /// The kind of values that a setting has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,9 +140,11 @@ impl ValueKind {
             // It is told without the value.
             Self::PrivateKey if is_private_key(value) => Ok(()),
             Self::PrivateKey => Err(Advice::new("it is not a private key", PEM)),
-            Self::Broker => {
-                unless(is_broker(value), "is not the address of a broker", "begin it with amqps:// or amqp://".into())
-            }
+            // It is told without the value, which may have a password.
+            Self::Broker => match BrokerAddress::parse(value) {
+                Ok(_) => Ok(()),
+                Err(error) => Err(Advice::new(error.to_string(), error.help())),
+            },
             Self::Storage => unless(
                 is_storage(value),
                 "is not the address of a bucket",
@@ -197,11 +199,6 @@ fn is_url(value: &str) -> bool {
 
 fn is_token(value: &str) -> bool {
     !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic())
-}
-
-fn is_broker(value: &str) -> bool {
-    let rest = value.strip_prefix("amqps://").or_else(|| value.strip_prefix("amqp://"));
-    rest.is_some_and(|rest| !rest.is_empty()) && !value.chars().any(|char| char.is_whitespace() || char.is_control())
 }
 
 /// The rest is looked at where it is used.

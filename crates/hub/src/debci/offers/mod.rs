@@ -37,7 +37,7 @@ const KEPT: Duration = Duration::from_secs(30 * 86_400);
 #[derive(Debug, Clone)]
 pub struct DebciWorkersOptions {
     /// Their message broker, with a virtual host that no debci server uses.
-    pub address: amqp::Address,
+    pub address: protocol::BrokerAddress,
     /// Certificates for the broker.
     pub tls: amqp::TlsOptions,
     /// The suite that they test in.

@@ -39,7 +39,7 @@ pub(super) type Begin = fn(&Hub, Arc<FakeClient>) -> Outcome;
 /// Has a hub serve the queues of a debci server.
 fn serve(hub: &Hub, broker: Arc<FakeClient>) -> Outcome {
     let options = DebciOptions {
-        address: amqp::Address::parse("amqp://me:secret@broker.example/debci")?,
+        address: protocol::BrokerAddress::parse("amqp://me:secret@broker.example/debci")?,
         tls: amqp::TlsOptions::default(),
         suites: vec!["unstable".into()],
         architecture: "amd64".into(),

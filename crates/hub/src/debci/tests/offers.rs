@@ -24,7 +24,7 @@ const LIMIT: Duration = Duration::from_secs(8 * 3600);
 
 fn options() -> Outcome<DebciWorkersOptions> {
     Ok(DebciWorkersOptions {
-        address: amqp::Address::parse("amqp://me:secret@broker.example/workers")?,
+        address: protocol::BrokerAddress::parse("amqp://me:secret@broker.example/workers")?,
         tls: amqp::TlsOptions::default(),
         suite: "unstable".into(),
         architectures: vec!["amd64".into(), "amd64+gfx1030".into()],
