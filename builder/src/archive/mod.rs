@@ -35,21 +35,39 @@ pub fn open(wish: &recipe::Archive, mirror: &Mirror, fetcher: &Fetcher, progress
     open().with_context(|| format!("the mirror is {mirror}")).help(NAME_ANOTHER)
 }
 
+/// An archive, with the source packages of each component.
+pub type WithSources = (Archive, Vec<SourceIndex>);
+
 /// As [`open`], with the source packages of each component.
 pub fn open_with_sources(
     wish: &recipe::Archive,
     mirror: &Mirror,
     fetcher: &Fetcher,
     progress: &dyn Progress,
-) -> Result<(Archive, Vec<SourceIndex>)> {
-    let open = || -> Result<(Archive, Vec<SourceIndex>)> {
+) -> Result<WithSources> {
+    let opened = open_if_changed(wish, mirror, fetcher, progress, None)?;
+    opened.context("the archive was not read")
+}
+
+/// As [`open_with_sources`]; `None`, and no index is fetched, if the Release file is still the `known` one.
+pub fn open_if_changed(
+    wish: &recipe::Archive,
+    mirror: &Mirror,
+    fetcher: &Fetcher,
+    progress: &dyn Progress,
+    known: Option<Digest>,
+) -> Result<Option<WithSources>> {
+    let open = || -> Result<Option<WithSources>> {
         let verified = Verified::fetch(wish, mirror, fetcher, progress)?;
+        if known == Some(verified.digest) {
+            return Ok(None);
+        }
         let archive = verified.archive(wish, fetcher, progress)?;
         let read = |index: indexes::Index| {
             SourceIndex::new(index.text).with_context(|| format!("reading the source packages of {}", index.component))
         };
         let texts = indexes(IndexKind::Sources, wish, &verified, fetcher, progress)?;
-        Ok((archive, texts.into_iter().map(read).collect::<Result<_>>()?))
+        Ok(Some((archive, texts.into_iter().map(read).collect::<Result<_>>()?)))
     };
     open().with_context(|| format!("the mirror is {mirror}")).help(NAME_ANOTHER)
 }
