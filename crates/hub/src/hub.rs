@@ -21,6 +21,7 @@ use crate::quota::Received;
 use crate::store::bundles::{Bucket, Directory};
 use crate::store::{Bundles, CaseFiles, DataDir, Logs, Readers, Uploads, free_bytes, schema};
 use crate::token::{Who, hash};
+use crate::watch::Watch;
 
 /// A hub with an open data directory, ready to [serve](Hub::serve) requests.
 #[derive(Clone)]
@@ -53,6 +54,8 @@ pub(crate) struct Inner {
     pub(crate) debci: OnceLock<Arc<Link>>,
     /// The connection to the broker of debci's workers, if jobs are offered to them.
     pub(crate) offers: OnceLock<Arc<OffersLink>>,
+    /// What watches an archive, if one is watched.
+    pub(crate) watch: OnceLock<Arc<Watch>>,
     /// Becomes true when the hub shuts down; long waits end then.
     pub(crate) stop: watch::Receiver<bool>,
     data: DataDir,
@@ -147,6 +150,7 @@ impl Hub {
             received: Received::default(),
             debci: OnceLock::new(),
             offers: OnceLock::new(),
+            watch: OnceLock::new(),
             stop: stopped,
             data,
         }));

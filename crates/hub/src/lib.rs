@@ -49,6 +49,7 @@ mod storage;
 mod store;
 mod tls;
 mod token;
+mod watch;
 
 pub use crate::bundle::{BundleError, check_bundle};
 /// The client of message brokers, for [`DebciOptions`].
@@ -61,6 +62,7 @@ pub use hub::Hub;
 pub use party::{Network, NotANetwork};
 pub use serve::{Listener, until_signal};
 pub use tls::{CertificateFault, Tls};
+pub use watch::{ArchiveState, ReadArchive, WatchOptions, WatchedPackage};
 
 /// Converts pieces of a log, best cut at the ends of lines, to HTML as the pages show it; for fuzzing. Whatever they
 /// contain, the only tags in the output are `span`s.

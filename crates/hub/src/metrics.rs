@@ -89,6 +89,22 @@ pub(crate) async fn serve(State(shared): State<Shared>, _: Reader) -> Answer<Res
         let told = "Messages of workers of debci that were refused.";
         one(&mut out, "counter", "debci_workers_refused_total", told, status.refused);
     }
+    if let Some(watch) = shared.watch.get() {
+        let overview = shared.readers.run(crate::watch::overview).await?;
+        let works = u64::from(watch.status().problem.is_none());
+        one(
+            &mut out,
+            "gauge",
+            "watch_works",
+            "Whether the archive that is watched could be read the last time.",
+            works,
+        );
+        let date = overview.archive.map_or(0, |archive| archive.date.as_second().unsigned_abs());
+        one(&mut out, "gauge", "watch_archive_date_seconds", "Date of that archive, in seconds since 1970.", date);
+        one(&mut out, "gauge", "watch_packages", "Packages of it that are tested.", overview.packages);
+        one(&mut out, "gauge", "watch_waiting", "Packages on targets that wait for a worker.", overview.waits);
+        one(&mut out, "counter", "watch_jobs_total", "Jobs that were ever made for its changes.", overview.made);
+    }
     let connections = counters.connections.load(Ordering::Relaxed);
     one(&mut out, "gauge", "http_connections", "Open connections.", connections);
     let read_only = u64::from(shared.core.is_read_only());

@@ -9,6 +9,7 @@ use sha256::Digest;
 use crate::core::{Failure, HubEvent, Tx};
 use crate::store::columns::{Hex, Named};
 use crate::store::debci::{self as table, Answer};
+use crate::watch;
 
 /// A job that was taken from the broker.
 #[derive(Debug, Clone)]
@@ -220,7 +221,10 @@ impl Tx<'_> {
 
     /// What a job wants of its testbed, besides what it says itself.
     pub(super) fn testbed(&self, job: i64) -> Result<Testbed, Failure> {
-        Ok(table::line_of(self.db, job)?.map(table::testbed).unwrap_or_default())
+        let wanted = table::line_of(self.db, job)?.map(table::testbed);
+        // A change of the archive is tested with what the archive has now, however old the machine's image is.
+        let upgrade = wanted.is_none() && watch::is_watched(self.db, job)?;
+        Ok(wanted.unwrap_or(Testbed { upgrade, ..Testbed::default() }))
     }
 
     /// Whether a job has packages from other sources than the archive.

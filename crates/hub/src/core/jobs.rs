@@ -79,7 +79,7 @@ impl Tx<'_> {
 
     /// Stores a job under an unused id; nobody gets it before it is [offered](Self::offer). Returns its number, and the job
     /// with that id.
-    pub(super) fn record(&mut self, mut job: Job, retry_of: Option<&str>) -> Result<(i64, Job), Failure> {
+    pub(crate) fn record(&mut self, mut job: Job, retry_of: Option<&str>) -> Result<(i64, Job), Failure> {
         job.id = self.free_id(&job.id)?;
         self.db
             .prepare_cached(
@@ -100,7 +100,7 @@ impl Tx<'_> {
     }
 
     /// Gives a job that was recorded to a worker that waits for one like it, or queues it.
-    pub(super) fn offer(&mut self, number: i64, job: &Job) -> Result<(), Failure> {
+    pub(crate) fn offer(&mut self, number: i64, job: &Job) -> Result<(), Failure> {
         self.enqueue(Queued { number, need: Need::of(job), priority: job.priority, excluded: Vec::new() })
     }
 

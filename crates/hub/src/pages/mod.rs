@@ -12,6 +12,7 @@ mod log;
 mod matrix;
 mod requirements;
 mod storage;
+mod watch;
 mod workers;
 
 use askama::Template;
@@ -133,6 +134,7 @@ pub(crate) fn router() -> Router<Shared> {
         .route("/data/status/{suite}/{architecture}/packages.json", get(feed::packages_json))
         .route("/problems", get(problems))
         .route("/storage", get(storage::page))
+        .route("/archive", get(watch::page))
         .route("/events", get(live::events))
         .route("/static/style.css", get(file("text/css; charset=utf-8", include_str!("../../static/style.css"))))
         .route("/static/live.js", get(file("text/javascript; charset=utf-8", include_str!("../../static/live.js"))))

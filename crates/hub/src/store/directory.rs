@@ -9,6 +9,7 @@
 //! logs/07/7-1.log    log of job number 7, attempt 1
 //! uploads/           incomplete uploads
 //! packages/ab/abc... package files of jobs that are not over, by SHA-256
+//! archive/           indexes of the archive that is watched
 //! ```
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};

@@ -26,3 +26,4 @@ mod support;
 mod tls;
 mod twice;
 mod uploads;
+mod watch;
