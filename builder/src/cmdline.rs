@@ -31,7 +31,7 @@ pub use build::{Build, LockArgs, PlanArgs, Source};
 pub use cache::CacheCommand;
 pub use demo::Demo;
 pub use gpus::{Detect, Faults};
-pub use hub::{AtHub, Debci, DebciWorkers, Hub, Limits, ListOf};
+pub use hub::{AtHub, Debci, DebciWorkers, Hub, Limits, ListOf, Watch};
 pub use inspect::{Diff, Inspect};
 pub use jobs::{JobsAdd, JobsCommand, JobsConfirm, JobsImport, JobsList, JobsMake, JobsNamed, JobsShow, JobsWatch};
 pub use known::{KnownAdd, KnownCommand, KnownRemove, KnownShow};

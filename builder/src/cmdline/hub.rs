@@ -59,9 +59,33 @@ pub struct Hub {
     /// Workers of debci that get its jobs.
     #[command(flatten, next_help_heading = "Jobs for workers of debci")]
     pub debci_workers: DebciWorkers,
+    /// An archive that it watches.
+    #[command(flatten, next_help_heading = "Jobs for what changes in an archive")]
+    pub watch: Watch,
     /// Limits and times.
     #[command(flatten, next_help_heading = "Limits")]
     pub limits: Limits,
+}
+
+/// An archive that the hub watches.
+#[derive(Debug, Args)]
+pub struct Watch {
+    /// Make jobs for packages of ROCm that change in an archive, or that something changes below, once for each change and
+    /// each target that a worker has; the archive is the one of a recipe: a name, or a path
+    #[arg(long, value_name = "RECIPE", num_args = 0..=1, default_missing_value = "rocm")]
+    pub watch: Option<String>,
+    /// Read the archive from this mirror [default: the recipe's, else the one that apt uses here]
+    #[arg(long, value_name = "URL", env = "ROCBED_MIRROR", hide_env_values = true)]
+    pub watch_mirror: Option<String>,
+    /// How often it is read
+    #[arg(long, value_name = "TIME", default_value = "1h")]
+    pub watch_every: Span,
+    /// The most jobs in 24 hours for each worker; for one with several GPUs, for each GPU
+    #[arg(long, value_name = "COUNT", default_value_t = 50)]
+    pub watch_budget: u32,
+    /// Priority of these jobs; those of people have 0
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, allow_negative_numbers = true)]
+    pub watch_priority: i32,
 }
 
 /// A debci server whose jobs the hub's workers run.

@@ -6,6 +6,7 @@ mod certificate;
 mod debci;
 mod listen;
 mod storage;
+mod watch;
 mod words;
 
 use std::future::poll_fn;
@@ -75,6 +76,7 @@ pub fn run(context: &Context, global: &Global, options: &Hub) -> Result<()> {
     }
     debci::options(&options.debci, None)?;
     debci::workers(&options.debci_workers)?;
+    let watch = watch::options(context, &options.watch, &data)?;
     let encrypted = tls.is_some();
     talk(global);
     raise_limit();
@@ -132,6 +134,9 @@ pub fn run(context: &Context, global: &Global, options: &Hub) -> Result<()> {
     if let Some(workers) = debci::workers(&options.debci_workers)? {
         context.reporter.say(&format!("jobs are offered to workers of debci at {}", workers.address));
         hub.offer_to_debci_workers(workers)?;
+    }
+    if let Some(watch) = watch {
+        hub.watch_archive(watch);
     }
     // Held until the hub has ended: dropping it withdraws the announcement.
     let _announced = options.announce.then(|| announce::start(context, &listens, encrypted)).transpose()?;
