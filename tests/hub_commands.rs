@@ -4,6 +4,8 @@
 mod history;
 #[path = "hub_commands/serving.rs"]
 mod serving;
+#[path = "hub_commands/watch.rs"]
+mod watch;
 #[path = "hub_commands/terminal.rs"]
 mod terminal;
 
