@@ -4,10 +4,10 @@
 mod history;
 #[path = "hub_commands/serving.rs"]
 mod serving;
-#[path = "hub_commands/watch.rs"]
-mod watch;
 #[path = "hub_commands/terminal.rs"]
 mod terminal;
+#[path = "hub_commands/watch.rs"]
+mod watch;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

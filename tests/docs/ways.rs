@@ -72,6 +72,7 @@ const WAYS: &[(&str, Way)] = &[
     ("rocbed hub --debci-workers", Way::Parts("tests/debci/bridge.rs", &["--debci-workers", "--debci-workers-arch"])),
     ("rocbed hub --debci", Way::Parts("tests/debci/bridge.rs", &["--debci", "--debci-api"])),
     ("rocbed hub --watch", Way::There(&["tests/hub_commands/watch.rs"])),
+    ("rocbed hub --webhooks", Way::There(&["tests/hub_commands/watch.rs"])),
     ("rocbed hub --bundles", Way::There(&["tests/s3.rs"])),
     ("rocbed jobs", Way::Here(Place::Queued)),
     ("rocbed jobs add ../rocfft_7.2-1_amd64.changes", Way::There(&["tests/hub_commands.rs"])),

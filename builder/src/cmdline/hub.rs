@@ -41,6 +41,9 @@ pub struct Hub {
     /// Run the failing tests of a job again by itself, on another machine if there is one, when one of them passed before
     #[arg(long)]
     pub confirm: bool,
+    /// Post changes of the states of tests to the receivers in this TOML file: an address and a secret for each
+    #[arg(long, value_name = "FILE")]
+    pub webhooks: Option<PathBuf>,
     /// Announce it on the local network (DNS-SD), where machines that have a join token and no hub find it
     #[arg(long)]
     pub announce: bool,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::clock::{Clock, SystemClock};
 use crate::party::Network;
+use crate::webhooks::Webhook;
 
 /// A bucket for bundles.
 #[derive(Debug, Clone)]
@@ -92,6 +93,10 @@ pub struct Config {
     pub public: bool,
     /// Whether the failing tests of a job are run again by itself when one of them has passed before. False.
     pub confirm: bool,
+    /// Receivers of changes of the states of tests. None.
+    pub webhooks: Vec<Webhook>,
+    /// Most events that wait for one of them; the oldest are dropped. 10,000.
+    pub max_webhook_queue: u32,
     /// The bucket that bundles are kept in, instead of the data directory. None.
     pub storage: Option<Storage>,
     /// Source of the time.
@@ -123,6 +128,8 @@ impl Default for Config {
             patience: Duration::from_secs(30),
             public: true,
             confirm: false,
+            webhooks: Vec::new(),
+            max_webhook_queue: 10_000,
             storage: None,
             clock: Arc::new(SystemClock),
         }
@@ -154,6 +161,8 @@ impl fmt::Debug for Config {
             .field("patience", &self.patience)
             .field("public", &self.public)
             .field("confirm", &self.confirm)
+            .field("webhooks", &self.webhooks)
+            .field("max_webhook_queue", &self.max_webhook_queue)
             .field("storage", &self.storage)
             .finish_non_exhaustive()
     }

@@ -22,6 +22,7 @@ use crate::store::bundles::{Bucket, Directory};
 use crate::store::{Bundles, CaseFiles, DataDir, Logs, Readers, Uploads, free_bytes, schema};
 use crate::token::{Who, hash};
 use crate::watch::Watch;
+use crate::webhooks::WebhookStatus;
 
 /// A hub with an open data directory, ready to [serve](Hub::serve) requests.
 #[derive(Clone)]
@@ -56,6 +57,8 @@ pub(crate) struct Inner {
     pub(crate) offers: OnceLock<Arc<OffersLink>>,
     /// What watches an archive, if one is watched.
     pub(crate) watch: OnceLock<Arc<Watch>>,
+    /// How it goes with each of the configuration's webhooks, in their order.
+    pub(crate) webhooks: Vec<WebhookStatus>,
     /// Becomes true when the hub shuts down; long waits end then.
     pub(crate) stop: watch::Receiver<bool>,
     data: DataDir,
@@ -137,6 +140,7 @@ impl Hub {
         };
         let shared = Shared(Arc::new(Inner {
             limits: Limits::new(&config),
+            webhooks: config.webhooks.iter().map(|_| WebhookStatus::default()).collect(),
             config,
             core,
             readers,

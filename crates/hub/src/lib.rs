@@ -50,6 +50,7 @@ mod store;
 mod tls;
 mod token;
 mod watch;
+mod webhooks;
 
 pub use crate::bundle::{BundleError, check_bundle};
 /// The client of message brokers, for [`DebciOptions`].
@@ -63,6 +64,7 @@ pub use party::{Network, NotANetwork};
 pub use serve::{Listener, until_signal};
 pub use tls::{CertificateFault, Tls};
 pub use watch::{ArchiveState, ReadArchive, WatchOptions, WatchedPackage};
+pub use webhooks::{Webhook, WebhookOptions};
 
 /// Converts pieces of a log, best cut at the ends of lines, to HTML as the pages show it; for fuzzing. Whatever they
 /// contain, the only tags in the output are `span`s.

@@ -105,6 +105,21 @@ pub(crate) async fn serve(State(shared): State<Shared>, _: Reader) -> Answer<Res
         one(&mut out, "gauge", "watch_waiting", "Packages on targets that wait for a worker.", overview.waits);
         one(&mut out, "counter", "watch_jobs_total", "Jobs that were ever made for its changes.", overview.made);
     }
+    if !shared.config.webhooks.is_empty() {
+        let keys: Vec<String> = shared.config.webhooks.iter().map(crate::webhooks::Webhook::key).collect();
+        let counted = shared.readers.run(move |db| {
+            keys.iter().map(|key| crate::webhooks::counts(db, key)).collect::<rusqlite::Result<Vec<_>>>()
+        });
+        let counted = counted.await?;
+        let sum =
+            |count: fn(&crate::webhooks::Counts) -> u32| counted.iter().map(|one| u64::from(count(one))).sum::<u64>();
+        let failing = shared.webhooks.iter().filter(|status| status.problem().is_some()).count() as u64;
+        one(&mut out, "gauge", "webhooks_failing", "Webhooks that took no event the last time.", failing);
+        one(&mut out, "gauge", "webhooks_waiting", "Events that wait for their receivers.", sum(|one| one.waiting));
+        one(&mut out, "counter", "webhooks_delivered_total", "Events that were taken.", sum(|one| one.delivered));
+        let told = "Events that were dropped: too many waited, or they were refused too often.";
+        one(&mut out, "counter", "webhooks_dropped_total", told, sum(|one| one.dropped));
+    }
     let connections = counters.connections.load(Ordering::Relaxed);
     one(&mut out, "gauge", "http_connections", "Open connections.", connections);
     let read_only = u64::from(shared.core.is_read_only());

@@ -86,6 +86,8 @@ impl Hub {
         tasks.spawn(async move { housekeeping.run_housekeeping().await });
         let storage = self.clone();
         tasks.spawn(async move { storage.run_storage().await });
+        let posting = self.clone();
+        tasks.spawn(async move { posting.run_webhooks().await });
         let watching = self.clone();
         tasks.spawn(async move { watching.run_watch().await });
         shutdown.await;

@@ -7,6 +7,7 @@ mod debci;
 mod listen;
 mod storage;
 mod watch;
+mod webhooks;
 mod words;
 
 use std::future::poll_fn;
@@ -81,7 +82,9 @@ pub fn run(context: &Context, global: &Global, options: &Hub) -> Result<()> {
     talk(global);
     raise_limit();
     let storage = storage::open(context, options)?;
-    let config = Config { confirm: options.confirm, storage, ..config(&options.limits, !options.private) };
+    let webhooks = options.webhooks.as_deref().map(|path| webhooks::read(context, path, url.as_deref())).transpose()?;
+    let webhooks = webhooks.unwrap_or_default();
+    let config = Config { confirm: options.confirm, storage, webhooks, ..config(&options.limits, !options.private) };
     let hub = open(&data, config)?;
     let new = if options.new_admin_token && hub.new_admin_token().is_none() {
         Some(hub.replace_admin_token().context("making a new admin token")?)

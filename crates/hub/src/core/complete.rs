@@ -190,7 +190,9 @@ impl Tx<'_> {
         let counts = counts && !self.has_other_sources(row.job)?;
         let noted =
             Noted { number: row.job, job: &job, at: row.given, worker: &row.worker, result: &delivered.result, counts };
+        let before = self.latest_change()?;
         let states = history::note(self.db, &noted)?;
+        self.queue_changes(before)?;
         // They are kept once for all results.
         delivered.result.installed.lists.clear();
         let result = &delivered.result;

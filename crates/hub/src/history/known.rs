@@ -96,8 +96,9 @@ impl Tx<'_> {
                 "INSERT INTO known (package, test, target, bug, text, until, added) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             )?
             .execute(params![known.package, known.test, known.target, known.bug, known.text, known.until, self.now])?;
-        let id = self.db.last_insert_rowid();
+        let (id, before) = (self.db.last_insert_rowid(), self.latest_change()?);
         recompute_package(self.db, &known.package)?;
+        self.queue_changes(before)?;
         let sql = format!("{SELECT} WHERE id = ?1");
         Ok(self.db.prepare_cached(&sql)?.query_row([id], read)?)
     }
@@ -112,6 +113,8 @@ impl Tx<'_> {
         let Some(package) = package else {
             return Err(Problem::new(ProblemCode::NotFound, format!("there is no known failure {id}")).into());
         };
-        Ok(recompute_package(self.db, &package)?)
+        let before = self.latest_change()?;
+        recompute_package(self.db, &package)?;
+        self.queue_changes(before)
     }
 }

@@ -19,7 +19,7 @@ pub(crate) use confirm::Elsewhere;
 pub(crate) use environments::packages_of_job;
 pub(crate) use explain::explain;
 pub(crate) use known::all as all_known;
-pub(crate) use queries::{HistoryFilter, WholeRun, recent_changes, states, tests};
+pub(crate) use queries::{HistoryFilter, WholeRun, changes_since, recent_changes, states, tests};
 pub(crate) use record::{Noted, note};
 pub(crate) use report::bug_report;
 pub(crate) use tables::{are_there, prepare};

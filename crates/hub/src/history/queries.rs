@@ -165,25 +165,46 @@ pub(crate) fn recent_changes(
     db: &Connection,
     limit: usize,
     now: i64,
-) -> rusqlite::Result<Vec<(i64, TestHistory, StateChange)>> {
+) -> rusqlite::Result<Vec<(TestHistory, StateChange)>> {
+    shown_changes(db, 0, limit, now)
+}
+
+/// The changes with numbers above this one that the feed has too, in their order.
+pub(crate) fn changes_since(
+    db: &Connection,
+    after: i64,
+    now: i64,
+) -> rusqlite::Result<Vec<(TestHistory, StateChange)>> {
+    let mut changes = shown_changes(db, after, MOST_TESTS, now)?;
+    changes.reverse();
+    Ok(changes)
+}
+
+/// The changes that people are told of, the newest first.
+fn shown_changes(
+    db: &Connection,
+    after: i64,
+    limit: usize,
+    now: i64,
+) -> rusqlite::Result<Vec<(TestHistory, StateChange)>> {
     let mut statement = db.prepare_cached(
-        "SELECT h.id, h.cell, h.run, h.before, h.after FROM history_changes h
+        "SELECT h.cell, h.run, h.before, h.after FROM history_changes h
          JOIN history_cells c ON c.id = h.cell JOIN history_series s ON s.id = c.series
-         WHERE s.variant = '' AND h.after NOT IN ('infrastructure', 'untested')
+         WHERE h.id > ?2 AND s.variant = '' AND h.after NOT IN ('infrastructure', 'untested')
              AND NOT (h.before IN ('untested', 'infrastructure') AND h.after = 'ok')
          ORDER BY h.at DESC, h.id DESC LIMIT ?1",
     )?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rows = statement.query_map([limit], |row| {
-        let (Named(from), Named(to)) = (row.get(3)?, row.get(4)?);
-        Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?, from, to))
+    let rows = statement.query_map([limit, after], |row| {
+        let (Named(from), Named(to)) = (row.get(2)?, row.get(3)?);
+        Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, from, to))
     })?;
     let mut found = Vec::new();
     for row in rows {
-        let (id, cell, run, from, to) = row?;
+        let (cell, run, from, to) = row?;
         let Some(run) = one(db, cell, run)? else { continue };
         let Some(row) = by_number(db, cell, now)? else { continue };
-        found.push((id, row.history, StateChange { run, from, to }));
+        found.push((row.history, StateChange { run, from, to }));
     }
     Ok(found)
 }

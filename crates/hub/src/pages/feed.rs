@@ -46,7 +46,7 @@ pub(crate) async fn atom(State(shared): State<Shared>, _: Reader) -> Result<Resp
     let changes = shared.readers.run(move |db| history::recent_changes(db, ENTRIES, now)).await?;
     let entries: Vec<Entry> = changes
         .into_iter()
-        .map(|(_, test, change)| {
+        .map(|(test, change)| {
             let name = if test.test.is_empty() { String::new() } else { format!(" {}", test.test) };
             let simulated = if test.simulated { " (simulated)" } else { "" };
             let version = change.run.version.clone().unwrap_or_else(|| "no version".to_owned());

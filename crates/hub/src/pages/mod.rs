@@ -13,6 +13,7 @@ mod matrix;
 mod requirements;
 mod storage;
 mod watch;
+mod webhooks;
 mod workers;
 
 use askama::Template;
@@ -135,6 +136,7 @@ pub(crate) fn router() -> Router<Shared> {
         .route("/problems", get(problems))
         .route("/storage", get(storage::page))
         .route("/archive", get(watch::page))
+        .route("/webhooks", get(webhooks::page))
         .route("/events", get(live::events))
         .route("/static/style.css", get(file("text/css; charset=utf-8", include_str!("../../static/style.css"))))
         .route("/static/live.js", get(file("text/javascript; charset=utf-8", include_str!("../../static/live.js"))))

@@ -27,3 +27,4 @@ mod tls;
 mod twice;
 mod uploads;
 mod watch;
+mod webhooks;

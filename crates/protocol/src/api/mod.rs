@@ -9,6 +9,7 @@
 mod check;
 mod compare;
 mod debci;
+mod events;
 mod history;
 mod jobs;
 mod known;
@@ -25,6 +26,7 @@ pub use crate::job_id::job_id;
 pub use check::{Invalid, check_id};
 pub use compare::{Compared, ComparedTest, Comparison};
 pub use debci::{DebciOrigin, DebciProblem, DebciStatus, DebciWorkers};
+pub use events::StateEvent;
 pub use history::{
     ChangeKind, Confirmed, Difference, Explanation, ExplanationList, HistoryList, StateChange, TestHistory, TestRun,
     TestState,
