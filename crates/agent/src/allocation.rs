@@ -54,14 +54,16 @@ pub enum Fit {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Unsuitable {
     /// It lacks the GPUs.
-    #[error("it needs {}{need}, and this machine has {}", times(*.count), listed(.there))]
+    #[error("it needs {}{need}{}, and this machine has {}", times(*.count), with(*.memory), listed(.there, .memory.is_some()))]
     Gpus {
         /// What the job needs.
         need: GpuNeed,
+        /// MiB that each of them has to have.
+        memory: Option<u64>,
         /// How many of them.
         count: usize,
-        /// Targets of the machine's GPUs.
-        there: Vec<Target>,
+        /// Targets of the machine's GPUs, and their memory in MiB.
+        there: Vec<(Target, u64)>,
     },
     /// It has too little memory.
     #[error("it needs {needed} MiB of memory, and this machine has {there} MiB")]
@@ -77,11 +79,16 @@ fn times(count: usize) -> String {
     if count > 1 { format!("{count} times ") } else { String::new() }
 }
 
-fn listed(targets: &[Target]) -> String {
-    if targets.is_empty() {
+fn with(memory: Option<u64>) -> String {
+    memory.map(|memory| format!(" with {memory} MiB")).unwrap_or_default()
+}
+
+fn listed(gpus: &[(Target, u64)], memory_matters: bool) -> String {
+    if gpus.is_empty() {
         return "no GPU that can be used".to_owned();
     }
-    targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    let word = |(target, memory): &(Target, u64)| format!("{target}{}", with(memory_matters.then_some(*memory)));
+    gpus.iter().map(word).collect::<Vec<_>>().join(", ")
 }
 
 /// What can be given to jobs now, for a source that chooses among them.
@@ -143,11 +150,12 @@ impl Allocation {
     /// Whether a job can begin. One that is to run `alone` waits until no other runs, and others wait for it.
     pub fn fit(&self, job: &Job, alone: bool) -> Fit {
         let usable: Vec<&Gpu> =
-            job.gpu.matching(&self.inventory).into_iter().filter(|gpu| !self.set_aside.contains(&gpu.id)).collect();
+            job.usable_gpus(&self.inventory).into_iter().filter(|gpu| !self.set_aside.contains(&gpu.id)).collect();
         let asked = job.gpus as usize;
         if job.gpu.is_required() && usable.len() < asked {
-            let there = self.inventory.gpus.iter().map(|gpu| gpu.target).collect();
-            return Fit::Never(Unsuitable::Gpus { need: job.gpu.clone(), count: asked, there });
+            let there = self.inventory.gpus.iter().map(|gpu| (gpu.target, gpu.usable_memory() >> 20)).collect();
+            let (need, memory) = (job.gpu.clone(), job.gpu_memory);
+            return Fit::Never(Unsuitable::Gpus { need, memory, count: asked, there });
         }
         if let Some(needed) = job.memory.filter(|needed| *needed > self.memory) {
             return Fit::Never(Unsuitable::Memory { needed, there: self.memory });

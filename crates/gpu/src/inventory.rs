@@ -117,6 +117,15 @@ pub struct Xgmi {
     pub siblings: Vec<String>,
 }
 
+impl Gpu {
+    /// Bytes of memory that programs may use: its own, and for one that is part of a processor the system's if that is
+    /// more.
+    pub fn usable_memory(&self) -> u64 {
+        let shared = self.shared_memory.filter(|_| self.integrated);
+        self.memory.max(shared.unwrap_or(0))
+    }
+}
+
 /// A partition of a GPU.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use gpu::{Gpu, Inventory};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +45,8 @@ pub struct Job {
     pub tests: Vec<String>,
     /// Minimum memory of the machine, in MiB.
     pub memory: Option<u64>,
+    /// Minimum memory of each of its GPUs, in MiB.
+    pub gpu_memory: Option<u64>,
     /// Jobs with a higher number are run first.
     pub priority: i32,
 }
@@ -95,6 +98,7 @@ impl Job {
             env: BTreeMap::new(),
             tests: Vec::new(),
             memory: None,
+            gpu_memory: None,
             priority: 0,
         }
     }
@@ -118,6 +122,11 @@ impl Job {
         let names_packages =
             !packages.is_empty() || !versions.is_empty() || !apt_sources.is_empty() || archive.is_some();
         matches!(self.source, Source::Path(_)) && !names_packages
+    }
+
+    /// The GPUs of a machine that the job may get, in its order.
+    pub fn usable_gpus<'a>(&self, inventory: &'a Inventory) -> Vec<&'a Gpu> {
+        usable_gpus(&self.gpu, self.gpu_memory, inventory)
     }
 
     /// The package file that has the source of the tests, if the job brings it along.
@@ -192,6 +201,13 @@ impl fmt::Display for RunAs {
     }
 }
 
+/// The GPUs of a machine that meet a need and have so much memory, in MiB; in the machine's order.
+pub fn usable_gpus<'a>(need: &GpuNeed, memory: Option<u64>, inventory: &'a Inventory) -> Vec<&'a Gpu> {
+    let mut gpus = need.matching(inventory);
+    gpus.retain(|gpu| memory.is_none_or(|needed| gpu.usable_memory() >> 20 >= needed));
+    gpus
+}
+
 /// A job as it is written in JSON and TOML.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "Job", description = "One package to test. Exactly one of package, path and url.")]
@@ -244,6 +260,9 @@ struct JobRepr {
     /// Minimum memory of the machine, in MiB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     memory: Option<u64>,
+    /// Minimum memory of each of its GPUs, in MiB.
+    #[serde(rename = "gpu-memory", default, skip_serializing_if = "Option::is_none")]
+    gpu_memory: Option<u64>,
     /// Jobs with a higher number are run first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     priority: Option<i32>,
@@ -274,6 +293,7 @@ impl From<Job> for JobRepr {
             env: job.env,
             tests: job.tests,
             memory: job.memory,
+            gpu_memory: job.gpu_memory,
             priority: (job.priority != 0).then_some(job.priority),
         }
     }
@@ -334,6 +354,10 @@ impl TryFrom<JobRepr> for Job {
         }
         job.tests = repr.tests;
         job.memory = repr.memory;
+        if repr.gpu_memory.is_some() && !job.gpu.is_required() {
+            return Err("gpu-memory: it is of a GPU: write gpu = \"any\", or targets".into());
+        }
+        job.gpu_memory = repr.gpu_memory;
         job.priority = repr.priority.unwrap_or_default();
         Ok(job)
     }
@@ -420,7 +444,7 @@ mod tests {
             "timeout": "2h", "pin": ["experimental=src:rocr-runtime"], "env": {"X_Y": "1"}, "tests": ["t"],
             "versions": {"rocminfo": "7.1-1"}, "packages": ["librocrand1_7.2-1_amd64.deb"], "archive": "experimental",
             "apt-sources": [{"uris": ["http://x"], "suites": ["sid"], "components": ["main"], "trusted": true}],
-            "memory": 4096, "priority": 3, "unknown": "is fine"}"#;
+            "memory": 4096, "gpu-memory": 8192, "priority": 3, "unknown": "is fine"}"#;
         let read = job(text)?;
         assert_eq!(read.run_as, [RunAs::User, RunAs::Root]);
         let written = serde_json::to_string(&read).map_err(|error| error.to_string())?;
@@ -450,6 +474,7 @@ mod tests {
             (r#"{"url": "gzip"}"#, "not an address"),
             (r#"{"package": "gzip", "id": "../x"}"#, "id: `../x`"),
             (r#"{"package": "gzip", "gpus": 0}"#, "at least 1"),
+            (r#"{"package": "gzip", "gpu-memory": 4096}"#, "write gpu ="),
             (r#"{"package": "gzip", "pin": ["--x"]}"#, "pin: `--x`"),
             (r#"{"package": "gzip", "env": {"A B": "1"}}"#, "env: `A B`"),
             (

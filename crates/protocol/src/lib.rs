@@ -38,7 +38,7 @@ pub use installed::{
     INSTALLED_FORMAT, InstalledError, InstalledList, InstalledLists, InstalledPackage, LocalPackage, MOST_LISTS,
     MOST_PACKAGES, PackageList, SourceChange,
 };
-pub use job::{Job, RunAs, Source};
+pub use job::{Job, RunAs, Source, usable_gpus};
 pub use list::{JobList, ListError};
 pub use need::GpuNeed;
 pub use own_packages::{FileContent, JobArchive, MOST_PACKAGE_FILES, MOST_VERSIONS, PackageFile};

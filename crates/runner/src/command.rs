@@ -126,8 +126,21 @@ fn joined(option: &str, value: impl AsRef<OsStr>) -> OsString {
     word
 }
 
+/// The variable that tells tests how many MiB of memory the smallest of their GPUs has.
+const GPU_MEMORY: &str = "ROCBED_GPU_MEMORY_MIB";
+
+/// Its value; `None` without a GPU, or if the memory is not known.
+fn gpu_memory(setup: &Setup) -> Option<String> {
+    let inventory = setup.machine.gpus.gpus.iter();
+    let granted = inventory.filter(|gpu| setup.gpus.iter().any(|grant| grant.id == gpu.id));
+    let smallest = granted.map(gpu::Gpu::usable_memory).min().filter(|bytes| *bytes > 0)?;
+    Some((smallest >> 20).to_string())
+}
+
 fn environment(job: &Job, setup: &Setup) -> Result<Vec<OsString>, Error> {
+    let gpu_memory = gpu_memory(setup);
     let mut all: BTreeMap<&str, &str> = BTreeMap::new();
+    all.extend(gpu_memory.as_deref().map(|value| (GPU_MEMORY, value)));
     all.extend(setup.environment.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     all.extend(job.env.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     let word = |(name, value): (&str, &str)| {
@@ -252,6 +265,8 @@ mod tests {
         setup.gpus = setup.machine.gpus.gpus.iter().map(Grant::from).collect();
         let line = line(&Job::of_package("gzip"), &setup, &Ready::Package("gzip".into()), RunAs::User);
         assert!(line.ends_with("|--simulate|gfx1030,gfx942|--report|/work/simulation"), "{line}");
+        // The smaller one has 16 GiB.
+        assert!(line.contains("|--env=ROCBED_GPU_MEMORY_MIB=16"), "{line}");
     }
 
     #[test]

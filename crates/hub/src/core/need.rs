@@ -1,6 +1,6 @@
 //! Requirements of jobs, free resources of machines, and whether they match.
 
-use gpu::{Inventory, Target};
+use gpu::{Gpu, Inventory, Target};
 use protocol::api::Claim;
 use protocol::{GpuNeed, Job, Machine};
 
@@ -10,6 +10,7 @@ pub(crate) struct Need {
     gpu: GpuNeed,
     gpus: u32,
     memory: u64,
+    gpu_memory: Option<u64>,
 }
 
 /// The free resources of a machine.
@@ -27,7 +28,8 @@ pub(crate) struct Offer {
 /// The part of an offer that decides whether a job fits. Workers with the same key wait in the same queue.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct OfferKey {
-    targets: Vec<Target>,
+    /// Target of each free GPU, and its memory in MiB.
+    free: Vec<(Target, u64)>,
     gpus: usize,
     without_gpu: bool,
     memory: u64,
@@ -35,7 +37,7 @@ pub(crate) struct OfferKey {
 
 impl Need {
     pub(crate) fn of(job: &Job) -> Self {
-        Self { gpu: job.gpu.clone(), gpus: job.gpus, memory: job.memory.unwrap_or(0) }
+        Self { gpu: job.gpu.clone(), gpus: job.gpus, memory: job.memory.unwrap_or(0), gpu_memory: job.gpu_memory }
     }
 
     /// Whether a machine with this offer can take the job. A job without a GPU, and one that does not say, may go to
@@ -47,14 +49,19 @@ impl Need {
             GpuNeed::IfThere => (self.gpus as usize).min(offer.gpus),
             GpuNeed::Any | GpuNeed::Targets(_) => self.gpus as usize,
         };
-        let has_place = if wanted == 0 { offer.without_gpu } else { self.gpu.matching(&offer.free).len() >= wanted };
+        let has_place = if wanted == 0 { offer.without_gpu } else { self.usable(&offer.free) >= wanted };
         offer.memory >= self.memory && has_place
     }
 
     /// Whether the machine could take the job if it were idle.
     pub(crate) fn fits_machine(&self, machine: &Machine) -> bool {
         machine.memory >= self.memory
-            && (!self.gpu.is_required() || self.gpu.matching(&machine.gpus).len() as u64 >= u64::from(self.gpus))
+            && (!self.gpu.is_required() || self.usable(&machine.gpus) as u64 >= u64::from(self.gpus))
+    }
+
+    /// How many GPUs of an inventory it may get.
+    fn usable(&self, gpus: &Inventory) -> usize {
+        protocol::usable_gpus(&self.gpu, self.gpu_memory, gpus).len()
     }
 
     /// The requirements in words; empty if there are none.
@@ -65,6 +72,10 @@ impl Need {
             (GpuNeed::Any, count) => Some(format!("{count} GPUs")),
             (need, count) => Some(format!("{count} GPUs of {need}")),
         };
+        let gpu = gpu.map(|gpu| match self.gpu_memory {
+            Some(memory) => format!("{gpu} with {memory} MiB"),
+            None => gpu,
+        });
         let memory = (self.memory > 0).then(|| format!("{} MiB of memory", self.memory));
         gpu.into_iter().chain(memory).collect::<Vec<_>>().join(" and ")
     }
@@ -89,9 +100,10 @@ impl Offer {
     }
 
     pub(crate) fn key(&self) -> OfferKey {
-        let mut targets: Vec<Target> = self.free.gpus.iter().map(|gpu| gpu.target).collect();
-        targets.sort_unstable();
-        OfferKey { targets, gpus: self.gpus, without_gpu: self.without_gpu, memory: self.memory }
+        let of = |gpu: &Gpu| (gpu.target, gpu.usable_memory() >> 20);
+        let mut free: Vec<(Target, u64)> = self.free.gpus.iter().map(of).collect();
+        free.sort_unstable();
+        OfferKey { free, gpus: self.gpus, without_gpu: self.without_gpu, memory: self.memory }
     }
 }
 
@@ -119,6 +131,8 @@ mod tests {
             (r#"{"package": "rccl", "gpu": ["gfx906"], "gpus": 2}"#, "gfx906,gfx1030", false),
             (r#"{"package": "rccl", "gpu": ["gfx906", "gfx1030"], "gpus": 2}"#, "gfx906,gfx1030", true),
             (r#"{"package": "gzip", "memory": 2048}"#, "", false),
+            (r#"{"package": "rocblas", "gpu": "any", "gpu-memory": 4096}"#, "gfx906", true),
+            (r#"{"package": "rocblas", "gpu": "any", "gpu-memory": 4194304}"#, "gfx906", false),
         ] {
             assert_eq!(fits(job, gpus, 1024), fit, "{job} on {gpus}");
         }
@@ -133,7 +147,7 @@ mod tests {
             Offer::of(&machine, &Claim { gpus, without_gpu, memory: Some(2048), ..Claim::default() })
         };
         let (one, none) = (with(&["simulated-1"], false), with(&[], true));
-        assert_eq!(one.key().targets.iter().map(ToString::to_string).collect::<Vec<_>>(), ["gfx1030"]);
+        assert_eq!(one.key().free.iter().map(|(target, _)| target.to_string()).collect::<Vec<_>>(), ["gfx1030"]);
         for (job, on_one, on_none) in [
             (r#"{"package": "rocrand", "gpu": ["gfx1030"]}"#, true, false),
             (r#"{"package": "rocrand", "gpu": ["gfx906"]}"#, false, false),
@@ -155,5 +169,7 @@ mod tests {
         let job: Job =
             serde_json::from_str(r#"{"package": "rccl", "gpu": ["gfx906"], "gpus": 2, "memory": 9}"#).expect("a job");
         assert_eq!(Need::of(&job).words(), "2 GPUs of gfx906 and 9 MiB of memory");
+        let job: Job = serde_json::from_str(r#"{"package": "rocblas", "gpu": "any", "gpu-memory": 9}"#).expect("a job");
+        assert_eq!(Need::of(&job).words(), "any GPU with 9 MiB");
     }
 }

@@ -83,6 +83,7 @@ impl OfferRules {
         let is_sayable = matches!(job.source, Source::Package(_))
             && job.gpus <= 1
             && job.memory.is_none()
+            && job.gpu_memory.is_none()
             && job.env.is_empty()
             && job.tests.is_empty()
             && job.run_as == [RunAs::User];

@@ -42,6 +42,9 @@ pub(crate) fn needs(job: &Job) -> String {
         (GpuNeed::None | GpuNeed::IfThere, _) | (_, 1) => job.gpu.to_string(),
         (need, count) => format!("{count} GPUs: {need}"),
     };
+    if let Some(memory) = job.gpu_memory {
+        words.push_str(&format!(" with {memory} MiB"));
+    }
     if let Some(memory) = job.memory {
         words.push_str(&format!(", {memory} MiB of memory"));
     }
@@ -85,6 +88,8 @@ mod tests {
         ];
         assert_eq!(told, expected);
         assert_eq!(needs(&job), "2 GPUs: gfx1030, 4096 MiB of memory");
+        let large = r#"{"package": "rocblas", "gpu": "any", "gpu-memory": 16000}"#;
+        assert_eq!(needs(&serde_json::from_str(large).expect("a job")), "any GPU with 16000 MiB");
         assert!(
             not_counted(&job)
                 .is_some_and(|text| text.contains("(pin, versions, packages, apt-sources, archive, env, tests)"))
