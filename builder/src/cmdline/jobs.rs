@@ -101,6 +101,9 @@ pub struct JobsAdd {
     /// Memory that the machine must have at least, with a unit: 32GiB
     #[arg(long, value_name = "SIZE", value_parser = crate::recipe::parse_size)]
     pub memory: Option<u64>,
+    /// Memory that each of its GPUs must have at least, with a unit: 16GiB
+    #[arg(long, value_name = "SIZE", value_parser = crate::recipe::parse_size)]
+    pub gpu_memory: Option<u64>,
     /// Follow them until they are over; exit status as autopkgtest's
     #[arg(long)]
     pub watch: bool,

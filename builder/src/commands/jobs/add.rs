@@ -192,9 +192,12 @@ fn plain_jobs(options: &JobsAdd, names: &[String]) -> Result<Vec<Job>> {
     if let Some(priority) = options.priority {
         set("priority", json!(priority));
     }
-    if let Some(bytes) = options.memory {
-        ensure!(bytes >= 1 << 20, "--memory: {bytes} bytes are less than any machine has: give a unit, 32GiB");
-        set("memory", json!(bytes.div_ceil(1 << 20)));
+    for (option, key, bytes) in
+        [("--memory", "memory", options.memory), ("--gpu-memory", "gpu-memory", options.gpu_memory)]
+    {
+        let Some(bytes) = bytes else { continue };
+        ensure!(bytes >= 1 << 20, "{option}: {bytes} bytes are less than any machine has: give a unit, 32GiB");
+        set(key, json!(bytes.div_ceil(1 << 20)));
     }
     set("pin", json!(options.pin));
     set("env", Value::Object(options.env.iter().map(|(name, value)| (name.clone(), json!(value))).collect()));
@@ -241,10 +244,11 @@ mod tests {
     #[test]
     fn options_become_a_job() -> Result<()> {
         let words = "rocrand --gpu gfx1030,gfx11-generic --gpus 2 --as user,root --timeout 2h --priority -3 --test a \
-                     --pin experimental=src:rocr-runtime --env A_B=c=d --memory 32GiB";
+                     --pin experimental=src:rocr-runtime --env A_B=c=d --memory 32GiB --gpu-memory 16GiB";
         let [job] = <[Job; 1]>::try_from(of(&words.split_whitespace().collect::<Vec<_>>())?).expect("one job");
         assert_eq!(job.gpu.to_string(), "gfx1030 or gfx11-generic");
         assert_eq!((job.gpus, job.priority, job.memory), (2, -3, Some(32 << 10)));
+        assert_eq!(job.gpu_memory, Some(16 << 10));
         assert_eq!(job.run_as, [RunAs::User, RunAs::Root]);
         assert_eq!((job.env["A_B"].as_str(), job.tests[0].as_str(), job.pin.len()), ("c=d", "a", 1));
         Ok(())

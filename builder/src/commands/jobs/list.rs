@@ -121,6 +121,9 @@ fn describe(text: &mut String, info: &JobInfo, place: &HubAccess, screen: Screen
     if job.gpus != 1 {
         line("gpus", job.gpus.to_string())?;
     }
+    if let Some(memory) = job.gpu_memory {
+        line("gpu-memory", format!("{memory} MiB"))?;
+    }
     line("as", job.run_as.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))?;
     line("timeout", job.timeout.to_string())?;
     for (name, list) in [("pin", &job.pin), ("only", &job.tests)] {
