@@ -12,26 +12,25 @@ use std::thread;
 use std::time::Duration;
 
 use crate::Error;
+use crate::enter::processes_of_commands;
+use crate::reached::{Counts, Limits};
 
 /// Controllers that limit a testbed.
 const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
+/// One that shares disks. It is used where it is there.
+const DISKS: &str = "io";
 /// Share of the processors (`cpu.weight`) that testbeds have without another. Processes outside of groups have 100 each.
+///
+/// There is no upper limit (`cpu.max`): processors that nobody else wants are not left idle, and those who want them get
+/// their share within milliseconds. A test's time is limited, not its work.
 const CPU_WEIGHT: u32 = 50;
+/// Files with the share of the disks, and the largest one: of a device with a cost model (`io.cost.qos`), and of one with
+/// the scheduler BFQ. For others they change nothing.
+const DISK_WEIGHTS: [(&str, u32); 2] = [("io.weight", 10_000), ("io.bfq.weight", 1000)];
 /// Names of groups: this, the server's process id, and a number.
 const PREFIX: &str = "testbed-";
 /// How often removing a group is tried, and how long to wait in between: the kernel may still be ending its processes.
 const REMOVAL: (u32, Duration) = (100, Duration::from_millis(10));
-
-/// Upper limits of one testbed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Limits {
-    /// Memory in bytes, files in memory included; `None` for no limit.
-    pub(crate) memory: Option<u64>,
-    /// Processes and threads.
-    pub(crate) processes: u64,
-    /// Share of the processors, when others want them too.
-    pub(crate) cpu_weight: Option<u32>,
-}
 
 /// The directory in which the groups of testbeds are made.
 #[derive(Debug)]
@@ -65,6 +64,10 @@ impl Parent {
                 CONTROLLERS.join(", "),
                 group.display()
             )))?;
+        }
+        for group in [above, directory] {
+            // The kernel may have been built without it, or the caller may not use it.
+            let _ = fs::write(group.join("cgroup.subtree_control"), format!("+{DISKS}"));
         }
         let parent = Self { directory: directory.to_owned(), made: 0 };
         parent.remove_stale().map_err(Error::step(step("cleaning up")))?;
@@ -115,7 +118,13 @@ impl Group {
             let path = directory.join(name);
             fs::write(&path, value).map_err(Error::step(format!("writing {}", path.display())))
         };
-        set("cpu.weight", limits.cpu_weight.unwrap_or(CPU_WEIGHT).to_string())?;
+        let weight = limits.cpu_weight.unwrap_or(CPU_WEIGHT);
+        set("cpu.weight", weight.to_string())?;
+        for (name, most) in DISK_WEIGHTS {
+            if directory.join(name).exists() {
+                set(name, weight.min(most).to_string())?;
+            }
+        }
         set("pids.max", limits.processes.to_string())?;
         if let Some(bytes) = limits.memory {
             set("memory.max", bytes.to_string())?;
@@ -138,26 +147,17 @@ impl Group {
         self.members.as_fd()
     }
 
-    /// Limits that the testbed has reached, in words for a person.
-    pub(crate) fn reached(&self) -> Vec<String> {
+    /// What the kernel has counted in it.
+    pub(crate) fn counts(&self) -> Counts {
         let count = |file: &str, event: &str| {
             let text = fs::read_to_string(self.directory.join(file)).unwrap_or_default();
             event_count(&text, event)
         };
-        let mut reached = Vec::new();
-        let killed = count("memory.events", "oom_kill");
-        if let (1.., Some(bytes)) = (killed, self.limits.memory) {
-            let processes = if killed == 1 { "1 process".to_owned() } else { format!("{killed} processes") };
-            reached.push(format!(
-                "the memory of the testbed was used up: the kernel ended {processes} at its limit of {} MiB; give it more with --memory",
-                bytes >> 20
-            ));
-        }
-        if count("pids.events", "max") > 0 {
-            let processes = self.limits.processes;
-            reached.push(format!("the testbed reached its limit of {processes} processes; --processes sets it"));
-        }
-        reached
+        // Commands have a limit of their own, a little below the group's: what they are refused is not counted in it.
+        let peak = fs::read_to_string(self.directory.join("pids.peak")).ok().and_then(|text| text.trim().parse().ok());
+        let reached = peak.is_some_and(|peak: u64| peak >= processes_of_commands(self.limits.processes));
+        let not_started = count("pids.events", "max").max(u64::from(reached));
+        Counts { ended: count("memory.events", "oom_kill"), not_started }
     }
 
     /// Removes the group; all its processes must have ended.
@@ -232,23 +232,24 @@ mod tests {
     }
 
     #[test]
-    fn says_which_limits_were_reached() {
-        let events = [("memory.events", "low 0\nmax 88\noom 2\noom_kill 2\n"), ("pids.events", "max 7\n")];
-        let reached = group(LIMITS, &events).1.reached();
-        assert_eq!(
-            reached,
-            [
-                "the memory of the testbed was used up: the kernel ended 2 processes at its limit of 512 MiB; give it more with --memory",
-                "the testbed reached its limit of 100 processes; --processes sets it",
-            ]
-        );
+    fn the_kernel_counts_what_it_refused() {
+        let events = [("memory.events", "low 0\nmax 88\noom 3\noom_kill 2\n"), ("pids.events", "max 7\n")];
+        assert_eq!(group(LIMITS, &events).1.counts(), Counts { ended: 2, not_started: 7 });
+        assert_eq!(group(LIMITS, &[]).1.counts(), Counts::default());
+        for (peak, not_started) in [("93\n", 0), ("94\n", 1), ("many", 0)] {
+            assert_eq!(group(LIMITS, &[("pids.peak", peak)]).1.counts().not_started, not_started, "{peak}");
+        }
     }
 
     #[test]
-    fn a_testbed_within_its_limits_has_nothing_to_say() {
-        let events = [("memory.events", "low 0\nmax 88\noom 0\noom_kill 0\n"), ("pids.events", "max 0\n")];
-        assert_eq!(group(LIMITS, &events).1.reached(), Vec::<String>::new());
-        assert_eq!(group(LIMITS, &[]).1.reached(), Vec::<String>::new());
+    fn where_disks_can_be_shared_the_share_is_that_of_the_processors() {
+        let (directory, _group) = group(
+            Limits { cpu_weight: Some(2000), ..LIMITS },
+            &[("io.weight", "default 100"), ("io.bfq.weight", "100")],
+        );
+        let file = |name: &str| fs::read_to_string(directory.path().join(name)).unwrap();
+        assert_eq!((file("io.weight").as_str(), file("io.bfq.weight").as_str()), ("2000", "1000"));
+        assert!(!group(LIMITS, &[]).0.path().join("io.weight").exists());
     }
 
     #[test]

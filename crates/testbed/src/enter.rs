@@ -43,9 +43,13 @@ const NOT_EXECUTABLE: u8 = 126;
 /// and the machine's services.
 const FIRST_TO_GO: &str = "500";
 
-/// One process in this many is reserved for the testbed's root, so that it can clean up when a user has reached the
-/// limit.
+/// One process in this many is reserved, so that autopkgtest can still run commands when tests have reached the limit.
 const RESERVE: u64 = 16;
+
+/// How many processes commands may have of those that the testbed may have.
+pub(crate) fn processes_of_commands(processes: u64) -> u64 {
+    processes - processes / RESERVE
+}
 
 const PASSED_ON: [(i32, Signal); 6] = [
     (libc::SIGHUP, Signal::HUP),
@@ -220,7 +224,7 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<u8, Error> {
     let (simulation, mut report) = simulation(entry.simulate.as_ref(), &namespaces)?;
     let terminal = io::stdin().is_terminal();
     let term = std::env::var_os("TERM").filter(|_| terminal);
-    let processes = entry.rules.processes.map(|processes| processes - processes / RESERVE);
+    let processes = entry.rules.processes.map(processes_of_commands);
     let confinement = Confinement::prepare(entry.rules.containers, processes)?;
     // Before leaving the machine's /proc. If this fails, the command still runs.
     let _ = std::fs::write("/proc/self/oom_score_adj", FIRST_TO_GO);

@@ -17,6 +17,7 @@ use crate::Error;
 use crate::control_group::{self, Group};
 use crate::gpu::Node;
 use crate::identity::{Identity, become_its_root};
+use crate::memory::FileSystems;
 use crate::mounts::{self, Writable};
 use crate::options::Network;
 use crate::{devices, network, process};
@@ -34,6 +35,8 @@ pub(crate) struct TestbedPlan<'a> {
     /// Layers over the root directory, the last on top.
     pub(crate) layers: &'a [PathBuf],
     pub(crate) writable: Writable<'a>,
+    /// Limits of the file systems in memory.
+    pub(crate) file_systems: FileSystems,
     pub(crate) devices: &'a [Node],
     /// GPUs to simulate; their nodes are among the devices.
     pub(crate) simulated: Option<&'a gpusim::Machine>,
@@ -111,7 +114,7 @@ fn make(plan: &TestbedPlan<'_>, identity: &Identity, group: Option<&Group>) -> R
     if own_network {
         network::raise_loopback().map_err(Error::step("raising the loopback interface"))?;
     }
-    mounts::private()?;
+    mounts::private(&plan.file_systems)?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     configure(plan.resolver.as_deref())?;
     let scratch = make_scratch(plan)?;

@@ -24,6 +24,7 @@ mod network;
 mod options;
 mod process;
 pub mod protocol;
+mod reached;
 mod relay;
 mod seccomp;
 pub mod server;

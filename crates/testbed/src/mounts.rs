@@ -15,6 +15,8 @@ use rustix::mount::{self, MountFlags, MoveMountFlags, OpenTreeFlags};
 
 use crate::Error;
 use crate::identity::Identity;
+use crate::memory::{FileSystems, Tmpfs};
+
 /// Paths in the root directory that belong to the agent and are hidden from tests.
 const HIDDEN: [&str; 1] = ["etc/rocbed"];
 /// Paths that reveal something about the machine or its other users.
@@ -47,8 +49,8 @@ const PLAIN: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(Moun
 /// Location of the writable layer.
 #[derive(Debug)]
 pub(crate) enum Writable<'a> {
-    /// Memory, up to this size (`size` of tmpfs(5)).
-    Memory(&'a str),
+    /// Memory, within these limits.
+    Memory(Tmpfs),
     /// An empty directory that nothing else uses.
     Directory(&'a Path),
 }
@@ -70,8 +72,9 @@ pub(crate) fn overlay(
         Writable::Memory(_) => None,
         Writable::Directory(path) => Some(open_tree(path).map_err(Error::step(format!("opening {}", path.display())))?),
     };
-    let size = if let Writable::Memory(size) = writable { size } else { "1m" };
-    let options = CString::new(format!("mode=0755,size={size}")).map_err(Error::step("sizing the overlay"))?;
+    let options =
+        if let Writable::Memory(limits) = writable { limits.options("0755") } else { "mode=0755,size=1m".into() };
+    let options = CString::new(options).map_err(Error::step("sizing the overlay"))?;
     mount::mount(c"testbed", root, c"tmpfs", MountFlags::NOSUID | MountFlags::NODEV, options.as_c_str())
         .and_then(|()| rustix::process::chdir(root))
         .map_err(Error::step("mounting memory to write to"))?;
@@ -215,26 +218,38 @@ pub(crate) fn pivot() -> Result<(), Error> {
 }
 
 /// Mounts what belongs only to the testbed; called in its namespaces and its root.
-pub(crate) fn private() -> Result<(), Error> {
+pub(crate) fn private(systems: &FileSystems) -> Result<(), Error> {
     let terminals = c"newinstance,ptmxmode=0666,mode=0620,gid=5";
     mount::mount(c"devpts", c"/dev/pts", c"devpts", MountFlags::NOSUID | MountFlags::NOEXEC, terminals)
         .map_err(Error::step("mounting /dev/pts"))?;
-    let tmpfs =
-        |path: &str, options| mount::mount(path, path, c"tmpfs", MountFlags::NOSUID | MountFlags::NODEV, options);
-    // Together with the overlay's half of the memory, files cannot use up all of it; killing processes would not free
-    // that.
-    tmpfs("/dev/shm", c"mode=1777,size=25%").map_err(Error::step("mounting /dev/shm"))?;
-    tmpfs("/run", c"mode=0755,size=10%").map_err(Error::step("mounting /run"))?;
+    let tmpfs = |path: &str, limits: Tmpfs, mode: &str| {
+        let options = CString::new(limits.options(mode)).map_err(io::Error::other);
+        let flags = MountFlags::NOSUID | MountFlags::NODEV;
+        options
+            .and_then(|options| Ok(mount::mount(path, path, c"tmpfs", flags, options.as_c_str())?))
+            .map_err(Error::step(format!("mounting {path}")))
+    };
+    tmpfs("/dev/shm", systems.shared, "1777")?;
+    tmpfs("/run", systems.run, "0755")?;
     fs::create_dir("/run/lock")
         .and_then(|()| Ok(rustix::fs::chmod(c"/run/lock", Mode::from_raw_mode(0o1777))?))
         .map_err(Error::step("making /run/lock"))
 }
 
-/// Free bytes and total bytes of a writable layer.
-pub(crate) fn space(layer: &OwnedFd) -> io::Result<(u64, u64)> {
+/// How full a writable layer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Space {
+    /// Bytes that are free, and all that there are.
+    pub(crate) bytes: (u64, u64),
+    /// Files that can still be made, and all that can be. Some file systems have no limit: (0, 0).
+    pub(crate) files: (u64, u64),
+}
+
+/// How full a writable layer is.
+pub(crate) fn space(layer: &OwnedFd) -> io::Result<Space> {
     let space = rustix::fs::fstatfs(layer)?;
     let size = |blocks: u64| blocks.saturating_mul(space.f_bsize.cast_unsigned());
-    Ok((size(space.f_bavail), size(space.f_blocks)))
+    Ok(Space { bytes: (size(space.f_bavail), size(space.f_blocks)), files: (space.f_ffree, space.f_files) })
 }
 
 /// Opens one of this process's namespaces.

@@ -117,11 +117,6 @@ impl RunningTestbed {
         Access { namespaces: self.joins(identity), control_group }
     }
 
-    /// Limits that the testbed has reached, in words for a person.
-    pub(crate) fn reached(&self) -> Vec<String> {
-        self.control_group.iter().flat_map(Group::reached).collect()
-    }
-
     /// Kills every process in the testbed and waits until all are gone.
     pub(crate) fn end(self, signals: &Signals) -> Result<(), Error> {
         self.first.kill();

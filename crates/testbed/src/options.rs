@@ -17,7 +17,8 @@ A virtualisation server for autopkgtest(1): autopkgtest PACKAGE -- rocbed --root
 
   --root DIR            the configured root directory that testbeds begin as; it is never written to
   --layer DIR           files that go over the root directory's; may be given more than once, the last on top
-  --overlay-size SIZE   how much a testbed may write, in memory: bytes, K, M, G or T, or % of the memory [50%]
+  --overlay-size SIZE   how much a testbed may write, in memory: bytes, K, M, G or T, or % of the memory [50%]; two thirds
+                        of --memory at most
   --overlay-dir DIR     keep what a testbed writes in DIR instead; its file system is the limit
   --gpu NODE...         the GPUs inside, as render nodes: /dev/dri/renderD128; none without this
   --simulate GPUS       simulated GPUs inside: targets with commas between them, or the file of an inventory
@@ -53,7 +54,7 @@ pub struct TestbedOptions {
     pub control_group: Option<PathBuf>,
     /// Share of the processors (`cpu.weight`), when others want them too.
     pub cpu_weight: Option<u32>,
-    /// Most memory of a testbed.
+    /// Most memory of a testbed; a percentage is of what is available when it is made.
     pub memory: Option<Memory>,
     /// Whether tests may make user namespaces, mounts and networks of their own.
     pub containers: bool,
@@ -72,10 +73,11 @@ pub struct TestbedOptions {
 /// Storage for files that testbeds write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Storage {
-    /// Memory, up to a size in the format of tmpfs(5).
+    /// Memory, up to a size.
     Memory {
-        /// Bytes, or a percentage of the machine's memory.
-        size: String,
+        /// Bytes, or a percentage of the machine's memory. Of a testbed whose memory is limited, it is at most two thirds
+        /// of that.
+        size: Memory,
     },
     /// A directory, up to the free space of its file system.
     Directory(PathBuf),
@@ -120,7 +122,7 @@ impl TestbedOptions {
                 "--report" => report = Some(PathBuf::from(value()?)),
                 "--root" => root = Some(PathBuf::from(value()?)),
                 "--layer" => layers.push(PathBuf::from(value()?)),
-                "--overlay-size" => size = Some(parse_size(&value()?.to_string_lossy())?),
+                "--overlay-size" => size = Some(parse_memory(&value()?.to_string_lossy())?),
                 "--overlay-dir" => directory = Some(PathBuf::from(value()?)),
                 "--user" => user = Some(value()?.into_string().map_err(|_| usage("--user wants a name".into()))?),
                 "--network" => match value()?.to_str() {
@@ -140,7 +142,7 @@ impl TestbedOptions {
         let storage = match (size, directory) {
             (Some(_), Some(_)) => return Err(usage("--overlay-size and --overlay-dir exclude each other".into())),
             (None, Some(directory)) => Storage::Directory(directory),
-            (size, None) => Storage::Memory { size: size.unwrap_or_else(|| "50%".into()) },
+            (size, None) => Storage::Memory { size: size.unwrap_or(Memory::Percent(50)) },
         };
         let root = root.ok_or_else(|| usage("--root is missing".into()))?;
         let simulate = simulate.map(|gpus| SimulateOptions { gpus, kernels: Kernels::Refuse, report });
@@ -189,21 +191,12 @@ fn split_equals(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> 
     words
 }
 
-/// Parses a limit for memory: a number with K, M, G or T for powers of 1024, or with %.
+/// Parses an amount of memory: a number with K, M, G or T for powers of 1024, or with %.
 fn parse_memory(text: &str) -> Result<Memory, Error> {
     match text.strip_suffix('%').map(str::parse::<u8>) {
         Some(Ok(percent @ 1..=100)) => Ok(Memory::Percent(percent)),
         Some(_) => Err(wrong_size(text)),
         None => parse_bytes(text).map(Memory::Bytes),
-    }
-}
-
-/// Parses a size for tmpfs(5): a number with K, M, G or T for powers of 1024, or with %.
-fn parse_size(text: &str) -> Result<String, Error> {
-    match text.strip_suffix('%').map(str::parse::<u8>) {
-        Some(Ok(1..=100)) => Ok(text.to_owned()),
-        Some(_) => Err(wrong_size(text)),
-        None => parse_bytes(text).map(|bytes| bytes.to_string()),
     }
 }
 
@@ -256,7 +249,7 @@ mod tests {
         let expected = TestbedOptions {
             root: "/r".into(),
             layers: vec!["/a".into(), "/b".into()],
-            storage: Storage::Memory { size: (2_u64 << 30).to_string() },
+            storage: Storage::Memory { size: Memory::Bytes(2 << 30) },
             copy_limit: Some(3072),
             processes: Some(64),
             control_group: Some("/sys/fs/cgroup/x".into()),
@@ -284,7 +277,7 @@ mod tests {
     #[test]
     fn has_defaults() {
         let options = parse("--root /r").unwrap().unwrap();
-        assert_eq!(options.storage, Storage::Memory { size: "50%".into() });
+        assert_eq!(options.storage, Storage::Memory { size: Memory::Percent(50) });
         assert_eq!((options.network, options.gpus, options.user), (Network::Host, vec![], None));
         assert_eq!((options.copy_limit, options.processes, options.containers), (None, None, false));
         assert_eq!(parse("--help").unwrap(), None);
@@ -316,8 +309,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_size_is_a_number_or_an_error(text in "[0-9]{0,22}[a-zA-Z%]{0,3}") {
-            if let Ok(size) = parse_size(&text) {
-                prop_assert!(size.trim_end_matches('%').parse::<u64>().is_ok());
+            if let Ok(size) = parse_memory(&text) {
+                prop_assert!(size.of(1 << 50) > 0);
             }
         }
     }

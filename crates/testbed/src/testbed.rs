@@ -10,28 +10,26 @@ use std::time::Duration;
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 
-use crate::control_group::{Group, Limits, Parent};
+use crate::control_group::{Group, Parent};
 use crate::copy::{Copies, Records, Room};
 use crate::enter::Rules;
 use crate::gpu::Granted;
 use crate::identity::Identity;
 use crate::inside::TestbedPlan;
-use crate::memory::Memory;
+use crate::memory::{self, FileSystems};
 use crate::mounts::{self, Writable};
 use crate::namespaces::{self, RunningTestbed};
 use crate::options::{Network, Storage, TestbedOptions};
 use crate::process::Signals;
 use crate::protocol::{Copy, Direction, What};
-use crate::server::{NAME, Testbed};
+use crate::reached::{Counts, Layer, LimitNotes, Limits, Reached};
+use crate::server::Testbed;
 use crate::upper::{self, Upper};
 use crate::{Error, enter, simulate};
 
 /// Default time limit for a copy, in seconds; `AUTOPKGTEST_VIRT_COPY_TIMEOUT` overrides it, as for autopkgtest's other
 /// servers.
 const COPY_TIMEOUT: u64 = 300;
-/// Free bytes below which a writable layer counts as full.
-const FULL: u64 = 1 << 20;
-
 /// Upper limit for processes, more than any test needs.
 const MOST_PROCESSES: u64 = 16384;
 /// Environment variable with the path of a file that gets a line for each file that copies have left out.
@@ -57,7 +55,27 @@ pub struct Machine {
     processes: u64,
     /// Where the control groups of testbeds are made.
     control_groups: Option<Parent>,
-    running: Option<(RunningTestbed, Option<Upper>)>,
+    limit_notes: LimitNotes,
+    running: Option<Opened>,
+}
+
+/// The open testbed.
+#[derive(Debug)]
+struct Opened {
+    running: RunningTestbed,
+    upper: Option<Upper>,
+    layer: Layer,
+    limits: Limits,
+    reached: Reached,
+}
+
+impl Opened {
+    /// Limits that were reached since the last call, in words for a person.
+    fn news(&mut self) -> Vec<String> {
+        let counts = self.running.control_group.as_ref().map_or_else(Counts::default, Group::counts);
+        let space = mounts::space(&self.running.layer).ok();
+        self.reached.news(self.limits, counts, &self.layer, space)
+    }
 }
 
 impl Machine {
@@ -107,6 +125,7 @@ impl Machine {
             records,
             processes,
             control_groups,
+            limit_notes: LimitNotes::from_environment(),
             running: None,
         })
     }
@@ -118,23 +137,19 @@ impl Machine {
     }
 
     fn running(&self) -> Result<&RunningTestbed, Error> {
-        self.running.as_ref().map(|(running, _)| running).ok_or_else(not_open)
+        self.running.as_ref().map(|opened| &opened.running).ok_or_else(not_open)
     }
 
-    /// Makes the control group of the next testbed.
-    fn control_group(&mut self) -> Result<Option<Group>, Error> {
-        let memory = self.options.memory.map(Memory::bytes).transpose()?;
-        let limits = Limits { memory, processes: self.processes, cpu_weight: self.options.cpu_weight };
-        self.control_groups.as_mut().map(|parent| parent.make(limits)).transpose()
+    /// The limits of the next testbed.
+    fn limits(&self, available: u64) -> Limits {
+        let memory = self.options.memory.map(|memory| memory.of(available));
+        Limits { memory, processes: self.processes, cpu_weight: self.options.cpu_weight }
     }
 
-    /// Logs a full writable layer, which is a likely reason for failures inside.
-    fn say_if_full(&self) {
-        let Ok(running) = self.running() else { return };
-        if let Ok((free, size)) = mounts::space(&running.layer)
-            && free < FULL
-        {
-            eprintln!("{NAME}: {}", full_message(&self.options.storage, size));
+    /// Tells which limits the open testbed has reached, which is a likely reason for failures inside.
+    fn tell_limits(&mut self, test: Option<&str>) {
+        if let Some(opened) = &mut self.running {
+            self.limit_notes.tell(test, &opened.news());
         }
     }
 }
@@ -150,19 +165,6 @@ fn most_processes() -> u64 {
     most.map_or(MOST_PROCESSES, |most| (most / 4).clamp(1, MOST_PROCESSES))
 }
 
-fn full_message(storage: &Storage, size: u64) -> String {
-    let mebibytes = size >> 20;
-    match storage {
-        Storage::Memory { .. } => format!(
-            "the testbed is full: it has written {mebibytes} MiB, which is its limit; give it more with --overlay-size, or a disk with --overlay-dir"
-        ),
-        Storage::Directory(path) => format!(
-            "the testbed is full: the {mebibytes} MiB of the file system at {} are used up; give --overlay-dir a larger one",
-            path.display()
-        ),
-    }
-}
-
 impl Testbed for Machine {
     fn capabilities(&self) -> Vec<String> {
         let mut words = vec!["revert".to_owned(), "revert-full-system".into(), "root-on-testbed".into()];
@@ -175,15 +177,23 @@ impl Testbed for Machine {
     }
 
     fn open(&mut self, scratch: Option<&str>) -> Result<String, Error> {
-        let control_group = self.control_group()?;
+        let memory = memory::of_machine()?;
+        let limits = self.limits(memory.available);
+        let control_group = self.control_groups.as_mut().map(|parent| parent.make(limits)).transpose()?;
+        let overlay = if let Storage::Memory { size } = self.options.storage { size.of(memory.total) } else { 0 };
+        let file_systems = FileSystems::within(limits.memory, memory.total, overlay);
         let upper = match &self.options.storage {
             Storage::Memory { .. } => None,
             Storage::Directory(directory) => Some(Upper::make(directory)?),
         };
-        let writable = match (&self.options.storage, &upper) {
-            (Storage::Memory { size }, _) => Writable::Memory(size),
+        let (writable, layer) = match (&self.options.storage, &upper) {
+            (Storage::Memory { .. }, _) => {
+                let layer = if file_systems.is_cut { Layer::CutMemory } else { Layer::Memory };
+                (Writable::Memory(file_systems.overlay), layer)
+            }
             (Storage::Directory(directory), upper) => {
-                Writable::Directory(upper.as_ref().map_or(directory, Upper::path))
+                let writable = Writable::Directory(upper.as_ref().map_or(directory, Upper::path));
+                (writable, Layer::Directory(directory.clone()))
             }
         };
         let host_network = self.options.network == Network::Host;
@@ -191,6 +201,7 @@ impl Testbed for Machine {
             root: &self.options.root,
             layers: &self.options.layers,
             writable,
+            file_systems,
             devices: &self.granted.nodes,
             simulated: self.simulated.as_ref(),
             group: self.group,
@@ -202,7 +213,7 @@ impl Testbed for Machine {
         match namespaces::start(&plan, &self.identity, control_group, &self.signals) {
             Ok(running) => {
                 let scratch = running.scratch.clone();
-                self.running = Some((running, upper));
+                self.running = Some(Opened { running, upper, layer, limits, reached: Reached::default() });
                 Ok(scratch)
             }
             Err(error) => {
@@ -213,9 +224,8 @@ impl Testbed for Machine {
     }
 
     fn close(&mut self) -> Result<(), Error> {
-        self.say_if_full();
-        let Some((running, upper)) = self.running.take() else { return Ok(()) };
-        self.copies.note(&running.reached());
+        self.tell_limits(None);
+        let Some(Opened { running, upper, .. }) = self.running.take() else { return Ok(()) };
         // Stuck processes still use the directory: it stays, and the next server removes it.
         let signal = match running.end(&self.signals) {
             Err(error @ Error::Stuck(_)) => return Err(error),
@@ -242,17 +252,17 @@ impl Testbed for Machine {
     fn copy(&mut self, copy: &Copy) -> Result<(), Error> {
         let seconds = std::env::var("AUTOPKGTEST_VIRT_COPY_TIMEOUT").ok().and_then(|value| value.parse().ok());
         let timeout = Duration::from_secs(seconds.unwrap_or(COPY_TIMEOUT));
-        let (running, _) = self.running.as_ref().ok_or_else(not_open)?;
-        let access = running.access(&self.identity);
-        if copy.direction == Direction::Up
-            && copy.what == What::File
-            && let Some(records) = &mut self.records
-        {
-            records.note(Path::new(&copy.destination), &access, &self.signals)?;
+        let test = test_of(copy).map(str::to_owned);
+        if test.is_some() {
+            self.tell_limits(test.as_deref());
+        }
+        let access = self.running.as_ref().ok_or_else(not_open)?.running.access(&self.identity);
+        if let (Some(test), Some(records)) = (&test, &mut self.records) {
+            records.note(test, &access, &self.signals)?;
         }
         let result = self.copies.make(copy, &access, &self.signals, timeout);
         if matches!(result, Err(Error::Copy)) {
-            self.say_if_full();
+            self.tell_limits(None);
         }
         result
     }
@@ -269,6 +279,13 @@ impl Testbed for Machine {
         command.stdin(terminal()?).stdout(terminal()?).stderr(terminal()?);
         command.status().map(drop).map_err(Error::step("running a shell"))
     }
+}
+
+/// The test whose output a copy fetches: autopkgtest does so after each.
+fn test_of(copy: &Copy) -> Option<&str> {
+    let is_up = copy.direction == Direction::Up && copy.what == What::File;
+    let name = Path::new(&copy.destination).file_name().filter(|_| is_up)?.to_str()?;
+    name.strip_suffix("-stdout").filter(|test| !test.is_empty())
 }
 
 /// Resolves the root directory, and checks that it has the directories to mount on.
@@ -373,8 +390,17 @@ mod tests {
     }
 
     #[test]
-    fn says_what_to_do_when_full() {
-        let message = full_message(&Storage::Memory { size: "50%".into() }, 64 << 20);
-        assert!(message.contains("64 MiB") && message.contains("--overlay-size"), "{message}");
+    fn a_tests_output_names_the_test() {
+        let copy = |direction, destination: &str| Copy {
+            direction,
+            what: What::File,
+            source: "/tmp/x".into(),
+            destination: destination.into(),
+        };
+        assert_eq!(test_of(&copy(Direction::Up, "/out/gpu-stdout")), Some("gpu"));
+        for destination in ["/out/gpu-stderr", "/out/-stdout", "/out/gpu"] {
+            assert_eq!(test_of(&copy(Direction::Up, destination)), None, "{destination}");
+        }
+        assert_eq!(test_of(&copy(Direction::Down, "/out/gpu-stdout")), None);
     }
 }

@@ -56,15 +56,12 @@ impl Records {
         Self { directory, made: 0, last: None }
     }
 
-    /// Records the packages for a test whose output is copied to `destination`; does nothing for any other file. A
-    /// failure is only logged: the test's own outcome matters more.
+    /// Records the packages for a test that has ended. A failure is only logged: the test's own outcome matters more.
     ///
     /// # Errors
     ///
     /// If the server is to end.
-    pub(crate) fn note(&mut self, destination: &Path, access: &Access<'_>, signals: &Signals) -> Result<(), Error> {
-        let name = destination.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let Some(test) = name.strip_suffix("-stdout").filter(|test| !test.is_empty()) else { return Ok(()) };
+    pub(crate) fn note(&mut self, test: &str, access: &Access<'_>, signals: &Signals) -> Result<(), Error> {
         match self.make(test, access, signals) {
             Err(error @ Error::Signal(_)) => Err(error),
             Err(error) => {

@@ -116,7 +116,7 @@ fn inside(wanted: &Wanted, root: &Path, signals: Signals) -> Result<(u8, Summary
     let options = TestbedOptions {
         root: root.to_owned(),
         layers: Vec::new(),
-        storage: Storage::Memory { size: "50%".into() },
+        storage: Storage::Memory { size: crate::Memory::Percent(50) },
         copy_limit: None,
         processes: None,
         control_group: None,
