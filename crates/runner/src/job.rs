@@ -10,9 +10,10 @@ use protocol::{InstalledLists, Job, JobResult, LocalPackage, Run, RunAs, TestOut
 
 use crate::bounded::BoundedLog;
 use crate::bounds::{Bounds, Stopped};
-use crate::kernel_log::Watch;
+use crate::kernel_log::{OutOfMemory, Watch};
 use crate::log::Reader;
 use crate::output::{self, TestReport};
+use crate::reached;
 use crate::run::{self, EndReason, RunContext, RunEnd};
 use crate::{
     Cancel, Error, GpuFaults, KernelLog, Observer, RunEvent, Setup, apt, apt_files, clean, command, installed, junit,
@@ -226,6 +227,7 @@ impl State<'_, '_> {
         self.warnings.extend(removed);
         let begun = if end.status.is_some() { 0 } else { end.begun };
         let mut read = output::read(&output, &reader, begun);
+        self.warnings.extend(reached::explain(&end.limits, &mut read.tests, run_as));
         let tested = read.package.as_ref().map_or_else(|| self.job.source.name(), |package| &package.name).to_owned();
         let records = installed::read(&self.temporary.join(run::RECORDS));
         let seen = records.note(&mut self.installed, &mut read.tests, &tested);
@@ -326,8 +328,16 @@ impl State<'_, '_> {
         if !granted.is_empty() && self.runs.iter().any(all_skipped) {
             self.warnings.push(format!("all tests were skipped, although the testbed has a GPU ({})", ids()));
         }
-        if self.kernel.out_of_memory {
-            self.warnings.push("the machine's memory was used up, and the kernel killed processes".into());
+        match self.kernel.out_of_memory {
+            Some(OutOfMemory::Machine) => {
+                self.warnings.push("the machine's memory was used up, and the kernel killed processes".into());
+            }
+            // The testbed itself has told, and it may have been another job's.
+            Some(OutOfMemory::Group) if self.setup.limits_memory() => {}
+            Some(OutOfMemory::Group) => self.warnings.push(
+                "the memory that a control group may have was used up, and the kernel killed processes in it".into(),
+            ),
+            None => {}
         }
         if let Some(error) = self.kernel.failure.take().filter(|_| !granted.is_empty()) {
             self.warnings.push(format!("the kernel's log could not be read, so GPU faults are not known: {error}"));

@@ -46,6 +46,28 @@ impl KernelLog for () {
     }
 }
 
+/// Whose memory ran out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum OutOfMemory {
+    /// That of a control group: the limit of one job, or of something else on the machine.
+    Group,
+    /// The machine's.
+    Machine,
+}
+
+impl OutOfMemory {
+    /// What the kernel's line about an ended process tells (`mm/oom_kill.c`); `None` for one that comes before it.
+    fn of_line(line: &str) -> Option<Self> {
+        if line.contains("Memory cgroup out of memory") {
+            Some(Self::Group)
+        } else if line.contains("Out of memory") {
+            Some(Self::Machine)
+        } else {
+            None
+        }
+    }
+}
+
 /// Faults of a job's GPUs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GpuFaults {
@@ -72,8 +94,8 @@ pub(crate) struct Watch<'a> {
     /// The first serious fault of a GPU of the job.
     pub(crate) fatal: Option<Fault>,
     serious: BTreeMap<String, BTreeSet<FaultKind>>,
-    /// Whether memory ran out.
-    pub(crate) out_of_memory: bool,
+    /// Whose memory ran out, if any did. The machine's comes first.
+    pub(crate) out_of_memory: Option<OutOfMemory>,
     /// The error that ended the log, if any.
     pub(crate) failure: Option<io::Error>,
 }
@@ -98,7 +120,7 @@ impl<'a> Watch<'a> {
             gpu_fault: false,
             fatal: None,
             serious: BTreeMap::new(),
-            out_of_memory: false,
+            out_of_memory: None,
             failure: None,
         }
     }
@@ -150,7 +172,9 @@ impl<'a> Watch<'a> {
             *kept += 1;
             self.lines.push(fault.line.clone());
         }
-        self.out_of_memory |= fault.kind == FaultKind::OutOfMemory;
+        if fault.kind == FaultKind::OutOfMemory {
+            self.out_of_memory = self.out_of_memory.max(OutOfMemory::of_line(&fault.line));
+        }
         if !fault.kind.is_of_gpu() || self.granted.is_empty() {
             return;
         }
@@ -208,7 +232,7 @@ mod tests {
     }
 
     fn watched(gpus: &[&str], lines: &[&str]) -> (bool, bool, usize) {
-        watch(gpus, lines, |watch| (watch.gpu_fault, watch.out_of_memory, watch.lines.len()))
+        watch(gpus, lines, |watch| (watch.gpu_fault, watch.out_of_memory.is_some(), watch.lines.len()))
     }
 
     const RESET: &str = "3,1,2,-;amdgpu 0000:03:00.0: amdgpu: GPU reset begin!";
@@ -223,6 +247,19 @@ mod tests {
         assert_eq!(watched(&["0000:43:00.0"], &[RESET]), (false, false, 0), "another job's");
         assert_eq!(watched(&["simulated-0"], &[RESET]), (true, false, 1));
         assert_eq!(watched(&[], &[RESET, KILLED]), (false, true, 2), "the job had none");
+    }
+
+    #[test]
+    fn the_machines_memory_and_that_of_a_group_are_told_apart() {
+        const OF_A_GROUP: &str = "Memory cgroup out of memory: Killed process 812 (test) total-vm:1kB";
+        const BEFORE: &str = "tail invoked oom-killer: gfp_mask=0x0(), order=0, oom_score_adj=500";
+        for (lines, whose) in [
+            (&[BEFORE][..], None),
+            (&[BEFORE, OF_A_GROUP], Some(OutOfMemory::Group)),
+            (&[BEFORE, KILLED, BEFORE, OF_A_GROUP], Some(OutOfMemory::Machine)),
+        ] {
+            assert_eq!(watch(&[], lines, |watch| watch.out_of_memory), whose, "{lines:?}");
+        }
     }
 
     #[test]

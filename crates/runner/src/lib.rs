@@ -36,6 +36,7 @@ pub mod log;
 mod observer;
 mod output;
 mod process;
+mod reached;
 mod run;
 mod setup;
 mod source;

@@ -14,6 +14,7 @@ use crate::bounded::BoundedLog;
 use crate::kernel_log::Watch;
 use crate::log::{Line, Reader};
 use crate::process::Process;
+use crate::reached::{self, LimitNote};
 use crate::summary::Summary;
 use crate::{Cancel, Error, Limits, Observer, RunEvent, apt};
 
@@ -60,6 +61,8 @@ pub(crate) struct RunEnd {
     pub(crate) begun: usize,
     /// Notes about files that the virtualisation server did not copy out of testbeds.
     pub(crate) left_out: Vec<String>,
+    /// Limits that testbeds reached.
+    pub(crate) limits: Vec<LimitNote>,
     /// How far tests came on simulated GPUs: the test's name and what the virtualisation server said.
     pub(crate) simulated: Vec<(String, String)>,
 }
@@ -144,6 +147,8 @@ pub(crate) fn run(
     command.args(first).args(arguments).env("LC_ALL", "C.UTF-8").env("TMPDIR", context.temporary);
     let notes = context.temporary.join("copy-notes");
     command.env(COPY_NOTES, &notes);
+    let limit_notes = context.temporary.join("limit-notes");
+    command.env(reached::NOTES, &limit_notes);
     let records = context.temporary.join(RECORDS);
     // Those of the run as another user.
     let _ = std::fs::remove_dir_all(&records);
@@ -234,7 +239,8 @@ pub(crate) fn run(
     };
     let status = if reason == EndReason::Completed { status } else { None };
     let begun = begun.unwrap_or(reader.order.len());
-    Ok(RunEnd { reason, status, stuck, status_lost, begun, left_out: read_notes(&notes), simulated })
+    let limits = read_notes(&limit_notes).iter().filter_map(|line| LimitNote::parse(line)).collect();
+    Ok(RunEnd { reason, status, stuck, status_lost, begun, left_out: read_notes(&notes), limits, simulated })
 }
 
 /// Passes output on; returns the events of its lines.

@@ -115,6 +115,11 @@ impl Setup {
         }
     }
 
+    /// Whether testbeds have a limit for their memory, and so tell themselves that they reached it.
+    pub(crate) fn limits_memory(&self) -> bool {
+        self.virt_server.iter().any(|word| word == "--memory")
+    }
+
     /// File in which testbeds say how far programs came on simulated GPUs, one line for each command.
     pub(crate) fn simulation(&self) -> PathBuf {
         self.work.join("simulation")

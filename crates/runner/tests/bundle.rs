@@ -300,6 +300,36 @@ fn a_result_says_how_far_each_test_came_on_a_simulated_gpu() {
 }
 
 #[test]
+fn a_test_that_reached_a_limit_says_so_and_what_other_jobs_reach_is_not_told() {
+    struct Ended;
+    impl KernelLog for Ended {
+        fn read(&mut self, record: &mut dyn FnMut(&str)) -> io::Result<()> {
+            record("Memory cgroup out of memory: Killed process 812 (other)");
+            Ok(())
+        }
+    }
+    let memory = "the memory of the testbed was used up";
+    let script = format!(
+        "printf 'a\\t{memory}\\n' >> \"$ROCBED_LIMIT_NOTES\"; echo 'a FAIL non-zero exit status 137' > $out/summary; exit 4"
+    );
+    let mut place = Place::new(&script);
+    place.setup.virt_server = ["server", "--memory", "90%"].map(Into::into).to_vec();
+    let result = runner::run(&place.job, &place.setup, &mut Ended, &mut (), &Cancel::default()).unwrap().result;
+    assert_eq!(result.verdict, Verdict::Fail);
+    assert_eq!(result.runs[0].tests[0].reason, format!("non-zero exit status 137; {memory}"));
+    assert_eq!(result.warnings, [format!("test a as user: {memory}")]);
+    // Without a limit of the testbed's, the kernel's word is all there is.
+    place.setup.virt_server.truncate(1);
+    place.setup.name += "-again";
+    let result = runner::run(&place.job, &place.setup, &mut Ended, &mut (), &Cancel::default()).unwrap().result;
+    assert!(
+        result.warnings.iter().any(|warning| warning.contains("a control group may have")),
+        "{:?}",
+        result.warnings
+    );
+}
+
+#[test]
 fn a_missing_autopkgtest_says_what_to_install() {
     let mut place = Place::new("");
     place.setup.autopkgtest = vec!["/nonexistent/autopkgtest".into()];
