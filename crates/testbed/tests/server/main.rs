@@ -2,6 +2,7 @@
 //!
 //! The tests make a small root directory from the host's shell and a few other programs.
 
+mod accidents;
 mod attacks;
 mod copying;
 mod root;
