@@ -34,6 +34,10 @@ pub struct Test {
     /// How much a testbed may write, in memory: 4G, 25% [default: half of the memory]
     #[arg(long, value_name = "SIZE", conflicts_with = "overlay_dir", value_parser = overlay_size)]
     pub overlay_size: Option<String>,
+    /// How much memory a testbed may use, files in memory included: 8G, 50%; by a control group of systemd's [default: 90%
+    /// of what is available, where there is systemd]
+    #[arg(long, value_name = "SIZE", value_parser = memory)]
+    pub memory: Option<String>,
     /// Keep what testbeds write in this directory instead of memory; its file system is the limit
     #[arg(long, value_name = "DIR")]
     pub overlay_dir: Option<PathBuf>,
@@ -87,7 +91,17 @@ pub struct Simulate {
 
 /// A size as testbeds take it.
 fn overlay_size(text: &str) -> Result<String, String> {
-    let words = ["--root", "/", "--overlay-size", text].map(std::ffi::OsString::from);
+    checked(text, &["--overlay-size", text])
+}
+
+/// A limit for memory as testbeds take it.
+fn memory(text: &str) -> Result<String, String> {
+    checked(text, &["--cgroup", "/", "--memory", text])
+}
+
+/// A value that the server takes in these options.
+fn checked(text: &str, options: &[&str]) -> Result<String, String> {
+    let words = ["--root", "/"].iter().chain(options).map(std::ffi::OsString::from);
     testbed::TestbedOptions::parse(words).map(|_| text.to_owned()).map_err(|error| match error {
         testbed::Error::Usage(message) => message,
         other => other.to_string(),

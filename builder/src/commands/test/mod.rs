@@ -1,6 +1,7 @@
 //! `rocbed test`: runs a package's tests in testbeds over a recipe's root directory, without a virtual machine.
 
 mod driver;
+mod group;
 mod layer;
 mod machine;
 mod proxy;
@@ -27,6 +28,9 @@ use crate::own_packages::{self, OwnPackages};
 use crate::recipe::{self, Recipe};
 use crate::report::Reporter;
 
+/// How much memory testbeds may have without `--memory`: as on a worker.
+const MEMORY: &str = "90%";
+
 /// Runs the tests; returns autopkgtest's exit status, or 20 if something failed before them.
 pub fn run(context: &Context, options: &Test) -> u8 {
     test(context, options).unwrap_or_else(|error| own_error(context, &error))
@@ -34,8 +38,10 @@ pub fn run(context: &Context, options: &Test) -> u8 {
 
 fn test(context: &Context, options: &Test) -> Result<u8> {
     let (job, packages) = job(options)?;
+    let asked = group::ask();
     // Before any thread starts: for an unprivileged caller this process is run again as root of a user namespace.
     rootfs::sandbox::become_root()?;
+    let limits = limits(context, options, asked)?;
     let recipe = recipe::load(&options.recipe)?;
     let (mut root, epoch) = built(context, &recipe, &options.source)?;
     // autopkgtest sees shared directories under their real paths.
@@ -49,7 +55,7 @@ fn test(context: &Context, options: &Test) -> Result<u8> {
 
     let output = options.output.clone().unwrap_or_else(|| scratch.path().join("results"));
     std::fs::create_dir_all(&output).with_context(|| format!("making {}", output.display()))?;
-    let server = server(&root.path, &layer, options)?;
+    let server = server(&root.path, &layer, options, &limits)?;
     let mut setup = Setup::new(server, scratch.path().to_owned(), output.clone(), &job.id);
     setup.autopkgtest = driver::command(&driver::DriverParameters {
         recipe: &options.recipe,
@@ -193,7 +199,7 @@ fn adapted(mut recipe: Recipe, options: &Test) -> Recipe {
 }
 
 /// Command line of this program as the virtualisation server (`rocbed virt`).
-fn server(root: &Path, layer: &Path, options: &Test) -> Result<Vec<OsString>> {
+fn server(root: &Path, layer: &Path, options: &Test, limits: &[OsString]) -> Result<Vec<OsString>> {
     let program = std::env::current_exe().context("finding this program")?;
     let mut words: Vec<OsString> =
         vec![program.into(), "virt".into(), "--root".into(), root.into(), "--layer".into(), layer.into()];
@@ -204,7 +210,30 @@ fn server(root: &Path, layer: &Path, options: &Test) -> Result<Vec<OsString>> {
         let found = directory.canonicalize().with_context(|| format!("finding {}", directory.display()))?;
         words.extend(["--overlay-dir".into(), found.into()]);
     }
+    words.extend_from_slice(limits);
     Ok(words)
+}
+
+/// Limits of testbeds that need a control group, as options of the virtualisation server; none where there is no group,
+/// which only matters to somebody who asks for one.
+fn limits(context: &Context, options: &Test, asked: Result<(), group::NoGroup>) -> Result<Vec<OsString>> {
+    let reason = match asked.and_then(|()| group::divide()) {
+        Ok(Some(group)) => {
+            context.reporter.detail(&format!("testbeds have control groups in {}", group.display()));
+            let memory = options.memory.as_deref().unwrap_or(MEMORY);
+            return Ok(vec!["--cgroup".into(), group.into(), "--memory".into(), memory.into()]);
+        }
+        Ok(None) => return Ok(Vec::new()),
+        Err(reason) => reason,
+    };
+    if let Some(memory) = &options.memory {
+        bail!(Advice::new(
+            format!("--memory={memory}: {reason}"),
+            "without --memory, tests run with the limits that need no control group"
+        ));
+    }
+    context.reporter.detail(&format!("the memory of testbeds is not limited: {reason}"));
+    Ok(Vec::new())
 }
 
 /// The simulated GPUs that `--gpu` asks for by their targets; `None` if it names no targets.
