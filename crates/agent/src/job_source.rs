@@ -1,6 +1,5 @@
 //! [`JobSource`]: where jobs come from and their results go to.
 
-use std::collections::VecDeque;
 use std::path::PathBuf;
 
 use advice::Advice;
@@ -103,11 +102,9 @@ impl<'a> Room<'a> {
         self.allocation.offer()
     }
 
-    /// Takes the first job out of a list that need not wait for others: it can begin, or cannot run here at all.
-    pub fn take_first(&self, jobs: &mut VecDeque<Job>) -> Option<Job> {
-        let suits = |job: &Job| self.allocation.fit(job, (self.alone)(job)) != Fit::Later;
-        let place = jobs.iter().position(suits)?;
-        jobs.remove(place)
+    /// Whether a job need not wait for others: it can begin, or cannot run here at all.
+    pub fn suits(&self, job: &Job) -> bool {
+        self.allocation.fit(job, (self.alone)(job)) != Fit::Later
     }
 }
 

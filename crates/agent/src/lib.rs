@@ -6,6 +6,7 @@
 mod agent_loop;
 mod allocation;
 mod apt;
+mod backlog;
 mod bundle_place;
 mod choose;
 pub mod debci;

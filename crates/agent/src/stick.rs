@@ -1,7 +1,6 @@
 //! Takes jobs from `jobs.toml` on the stick that the machine was started from, and puts results on its data
 //! partition. Needs no network.
 
-use std::collections::VecDeque;
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -15,6 +14,7 @@ use protocol::api::GiveBackReason;
 use protocol::{Job, JobList, Machine, SignedBy, Source};
 use sha256::Digest;
 
+use super::backlog::Backlog;
 use super::job_source::{Assignment, Claim, Delivery, End, JobSource, Progress, Room};
 use super::results::Results;
 use super::running::InterruptedJob;
@@ -40,7 +40,7 @@ pub struct StickPaths<'a> {
 pub struct Stick {
     esp: PathBuf,
     results: Results,
-    jobs: VecDeque<Job>,
+    jobs: Backlog,
     count: usize,
     lasting: bool,
     when_done: WhenDone,
@@ -137,7 +137,7 @@ impl JobSource for Stick {
     }
 
     fn claim(&mut self, room: &Room<'_>) -> Result<Claim, Advice> {
-        let Some(job) = room.take_first(&mut self.jobs) else {
+        let Some(job) = self.jobs.take_first(room) else {
             // What is left waits for what runs, or that may come back.
             return Ok(if room.is_idle() { self.rest() } else { self.pause(&|| room.is_over()) });
         };

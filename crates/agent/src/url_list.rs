@@ -14,6 +14,7 @@ use protocol::{Job, JobList, Machine, Source};
 use serde::{Deserialize, Serialize};
 use sha256::Digest;
 
+use super::backlog::Backlog;
 use super::job_source::{Assignment, Claim, Delivery, End, JobSource, Progress, Room};
 use super::outbox::{Outbox, PendingResult};
 use super::running::InterruptedJob;
@@ -59,7 +60,7 @@ pub struct UrlList {
     machine: String,
     web: Web,
     done: Done,
-    queue: VecDeque<Job>,
+    queue: Backlog,
     /// Jobs that were given out and have no result yet.
     given_out: Vec<Digest>,
     /// Jobs that this machine cannot run, until it is restarted.
@@ -147,7 +148,7 @@ impl UrlList {
             machine: String::new(),
             web,
             done,
-            queue: VecDeque::new(),
+            queue: Backlog::default(),
             given_out: Vec::new(),
             passed_over: Vec::new(),
             known: Validators::default(),
@@ -199,7 +200,7 @@ impl UrlList {
                 queue.push_back(job);
             }
         }
-        self.queue = queue;
+        self.queue.replace(queue);
         for what in problems {
             (self.tell)(&Report::problem(what, "use `url` and `apt-sources`, or a job list on the stick"));
         }
@@ -264,7 +265,7 @@ impl JobSource for UrlList {
         if self.asked.is_none_or(|asked| asked.elapsed() >= self.interval()) {
             self.ask();
         }
-        let Some(job) = room.take_first(&mut self.queue) else {
+        let Some(job) = self.queue.take_first(room) else {
             // What is left waits for what runs, or that may come back.
             return Ok(if room.is_idle() { self.rest() } else { self.pause(&|| room.is_over()) });
         };

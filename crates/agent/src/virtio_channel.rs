@@ -1,6 +1,6 @@
 //! Takes jobs from the program that runs this virtual machine, by [`protocol`]'s handover on a virtio-serial port.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use advice::Advice;
 use protocol::api::GiveBackReason;
-use protocol::{Decoder, Frame, FromAppliance, Job, Machine, PORT_NAME, Source, SourceTree, ToAppliance, VERSION};
+use protocol::{Decoder, Frame, FromAppliance, Machine, PORT_NAME, Source, SourceTree, ToAppliance, VERSION};
 
+use super::backlog::Backlog;
 use super::job_source::{Assignment, Claim, Delivery, End, JobSource, Progress, Room};
 use super::running::InterruptedJob;
 use appliance::settings::{Origin, Settings};
@@ -30,7 +31,7 @@ pub(crate) const TREES: &str = "/var/tmp/rocbed/trees";
 #[derive(Debug)]
 pub struct Port<T = File> {
     frames: Arc<Mutex<FrameStream<T>>>,
-    jobs: VecDeque<Job>,
+    jobs: Backlog,
     trees: BTreeMap<String, PathBuf>,
     count: usize,
 }
@@ -99,7 +100,7 @@ impl<T: Read + Write> Port<T> {
             found.insert(source.job, path);
         }
         let frames = Arc::new(Mutex::new(frames));
-        Ok(Self { frames, count: list.job.len(), jobs: list.job.into(), trees: found })
+        Ok(Self { frames, count: list.job.len(), jobs: list.job.into_iter().collect(), trees: found })
     }
 }
 
@@ -118,7 +119,7 @@ impl<T: Read + Write + Send + 'static> JobSource for Port<T> {
     }
 
     fn claim(&mut self, room: &Room<'_>) -> Result<Claim, Advice> {
-        let Some(job) = room.take_first(&mut self.jobs) else {
+        let Some(job) = self.jobs.take_first(room) else {
             let is_done = self.jobs.is_empty();
             if !is_done {
                 // What is left waits for what runs.

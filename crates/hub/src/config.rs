@@ -51,6 +51,8 @@ pub struct Config {
     pub longest_wait: Duration,
     /// How often a lost job is given out again. 2.
     pub retries: u32,
+    /// How long a job waits for several GPUs of a machine before it is kept free for it. 30 minutes.
+    pub reserve_after: Duration,
     /// Time without contact after which a worker counts as offline. 5 minutes.
     pub offline_after: Duration,
     /// Largest bundle, in bytes. 4 GiB.
@@ -109,6 +111,7 @@ impl Default for Config {
             lease: Duration::from_secs(60),
             longest_wait: Duration::from_secs(60),
             retries: 2,
+            reserve_after: Duration::from_secs(1800),
             offline_after: Duration::from_secs(300),
             max_upload: 4 * GIB,
             max_unpacked: ::bundle::UNPACKED,
@@ -142,6 +145,7 @@ impl fmt::Debug for Config {
             .field("lease", &self.lease)
             .field("longest_wait", &self.longest_wait)
             .field("retries", &self.retries)
+            .field("reserve_after", &self.reserve_after)
             .field("offline_after", &self.offline_after)
             .field("max_upload", &self.max_upload)
             .field("max_unpacked", &self.max_unpacked)

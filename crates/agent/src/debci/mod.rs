@@ -193,7 +193,7 @@ impl Debci {
     fn with_room(&self, room: &Room<'_>) -> Vec<usize> {
         let suits = |queue: &ArchitectureQueue| {
             let job = Job { gpu: queue.gpu.clone(), ..Job::of_package("any") };
-            room.take_first(&mut [job].into()).is_some()
+            room.suits(&job)
         };
         self.queues.iter().enumerate().filter(|(_, queue)| suits(queue)).map(|(number, _)| number).collect()
     }

@@ -5,9 +5,11 @@ use protocol::api::{AttemptState, Claim, Claimed, JobState, Problem, ProblemCode
 use rusqlite::{OptionalExtension, params};
 use tokio::sync::oneshot;
 
+use crate::clock::millis;
 use crate::core::need::Offer;
 use crate::core::queue::Queued;
-use crate::core::state::Live;
+use crate::core::reservations::Since;
+use crate::core::state::{Live, State};
 use crate::core::waiters::Waiter;
 use crate::core::{Failure, HubEvent, Notice, Tx};
 use crate::store::columns::{Json, Named};
@@ -56,13 +58,23 @@ impl Tx<'_> {
             return Err(problem.into());
         }
         let offer = Offer::of(&known.machine, claim);
-        if let Some(number) = self.state.queue.best(&offer, worker) {
+        self.reserve(worker, &offer);
+        let State { queue, reservations, .. } = &self.state;
+        if let Some(number) = queue.best(&offer, worker, |job| !reservations.bars(worker, job, queue)) {
             return Ok(ClaimAnswer::Given(Box::new(self.grant(number, worker, &claim.request)?)));
         }
         let (sender, answer) = oneshot::channel();
         let waiter = Waiter { worker: worker.to_owned(), request: claim.request.clone(), answer: sender };
         let number = self.state.waiters.insert(offer, waiter);
         Ok(ClaimAnswer::Waiting(Waiting { number, answer }))
+    }
+
+    /// Keeps this worker's machine for a job that has waited long, if there is one.
+    fn reserve(&mut self, worker: &str, offer: &Offer) {
+        let ago = |time| self.now.saturating_sub(millis(time));
+        let since = Since { patience: ago(self.config.reserve_after), online: ago(self.config.offline_after) };
+        let State { queue, workers, reservations, .. } = &mut *self.state;
+        reservations.claimed(worker, offer, queue, workers, since);
     }
 
     /// The lease that the same claim got earlier, if it was sent twice.
@@ -137,7 +149,10 @@ impl Tx<'_> {
 
     /// Queues a job, or gives it to a claim that is waiting for one like it.
     pub(crate) fn enqueue(&mut self, job: Queued) -> Result<(), Failure> {
-        let waiter = self.state.waiters.take(&job.need, &job.excluded);
+        let State { waiters, reservations, queue, .. } = &mut *self.state;
+        let waiter = waiters.take(&job.need, |worker| {
+            !job.excluded.iter().any(|name| name == worker) && !reservations.bars(worker, &job, queue)
+        });
         let number = job.number;
         self.state.queue.insert(job);
         if let Some(waiter) = waiter {

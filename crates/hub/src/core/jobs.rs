@@ -73,7 +73,7 @@ impl Tx<'_> {
             not_on.first()
         ])?;
         let (need, priority) = (Need::of(&job), job.priority);
-        self.enqueue(Queued { number, need, priority, excluded: not_on.to_vec() })?;
+        self.enqueue(Queued { number, need, priority, excluded: not_on.to_vec(), added: self.now })?;
         Ok(job.id)
     }
 
@@ -101,7 +101,8 @@ impl Tx<'_> {
 
     /// Gives a job that was recorded to a worker that waits for one like it, or queues it.
     pub(crate) fn offer(&mut self, number: i64, job: &Job) -> Result<(), Failure> {
-        self.enqueue(Queued { number, need: Need::of(job), priority: job.priority, excluded: Vec::new() })
+        let need = Need::of(job);
+        self.enqueue(Queued { number, need, priority: job.priority, excluded: Vec::new(), added: self.now })
     }
 
     fn free_id(&self, id: &str) -> Result<String, Failure> {

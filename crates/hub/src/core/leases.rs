@@ -179,10 +179,10 @@ impl Tx<'_> {
 
     /// Queues a job again, or gives it up if it came back too often.
     fn put_back(&mut self, number: i64, reason: &str) -> Result<(), Failure> {
-        let (Json(job), attempts): (Json<Job>, u32) = self
+        let (Json(job), attempts, added): (Json<Job>, u32, i64) = self
             .db
-            .prepare_cached("SELECT job, attempts FROM jobs WHERE number = ?1")?
-            .query_row([number], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            .prepare_cached("SELECT job, attempts, added FROM jobs WHERE number = ?1")?
+            .query_row([number], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         // A lease without any heartbeat was perhaps never received, so it does not count against the job.
         let losses: u32 = self
             .db
@@ -201,7 +201,7 @@ impl Tx<'_> {
             .prepare_cached("UPDATE jobs SET state = ?2 WHERE number = ?1")?
             .execute(params![number, JobState::Queued.name()])?;
         let excluded = excluded(self.db, number)?;
-        self.enqueue(Queued { number, need: Need::of(&job), priority: job.priority, excluded })
+        self.enqueue(Queued { number, need: Need::of(&job), priority: job.priority, excluded, added })
     }
 }
 

@@ -22,13 +22,14 @@ impl State {
     pub(crate) fn load(db: &Connection, config: &Config) -> rusqlite::Result<Self> {
         let mut state = Self::default();
         let deadline = config.clock.monotonic().saturating_add(millis(config.lease));
-        let mut statement = db.prepare("SELECT number, job FROM jobs WHERE state = ?1")?;
+        let mut statement = db.prepare("SELECT number, job, added FROM jobs WHERE state = ?1")?;
         let mut rows = statement.query([JobState::Queued.name()])?;
         while let Some(row) = rows.next()? {
             let number: i64 = row.get(0)?;
             let Json(job): Json<Job> = row.get(1)?;
             let excluded = excluded(db, number)?;
-            state.queue.insert(Queued { number, need: Need::of(&job), priority: job.priority, excluded });
+            let (need, priority, added) = (Need::of(&job), job.priority, row.get(2)?);
+            state.queue.insert(Queued { number, need, priority, excluded, added });
         }
         let mut statement = db.prepare(
             "SELECT l.id, l.job, j.id, l.attempt, l.worker, l.confirmed, o.until, o.queue

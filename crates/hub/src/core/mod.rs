@@ -18,6 +18,7 @@ pub(crate) mod need;
 pub(crate) mod offers;
 mod package_files;
 pub(crate) mod queue;
+pub(crate) mod reservations;
 pub(crate) mod state;
 mod uploads;
 pub(crate) mod waiters;

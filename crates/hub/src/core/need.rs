@@ -64,6 +64,14 @@ impl Need {
         protocol::usable_gpus(&self.gpu, self.gpu_memory, gpus).len()
     }
 
+    /// Whether a job needs more of the machine than one job that ends there may free: several GPUs, or more memory than
+    /// comes with one.
+    pub(crate) fn is_of_several(&self, machine: &Machine) -> bool {
+        let gpus = machine.gpus.gpus.len().max(1);
+        let wanted = if self.gpu == GpuNeed::None { 0 } else { (self.gpus as usize).min(gpus) };
+        wanted > 1 || self.memory > machine.memory / gpus as u64
+    }
+
     /// The requirements in words; empty if there are none.
     pub(crate) fn words(&self) -> String {
         let gpu = match (&self.gpu, self.gpus) {
@@ -161,6 +169,22 @@ mod tests {
             let need = Need::of(&job);
             assert_eq!((need.fits(&one), need.fits(&none)), (on_one, on_none), "{job:?}");
             assert!(need.fits_machine(&machine));
+        }
+    }
+
+    #[test]
+    fn several_gpus_or_much_memory_are_not_freed_by_one_job() {
+        let gpus = gpu::simulate("gfx906,gfx1030").expect("targets");
+        let machine = Machine { gpus, memory: 4096, ..Machine::default() };
+        for (job, several) in [
+            (r#"{"package": "rccl", "gpu": "any", "gpus": 2}"#, true),
+            (r#"{"package": "rocrand", "gpu": "any"}"#, false),
+            (r#"{"package": "gzip", "gpu": "none", "gpus": 2}"#, false),
+            (r#"{"package": "gzip", "gpu": "none", "memory": 2048}"#, false),
+            (r#"{"package": "gzip", "gpu": "none", "memory": 2049}"#, true),
+        ] {
+            let job: Job = serde_json::from_str(job).expect("a job");
+            assert_eq!(Need::of(&job).is_of_several(&machine), several, "{job:?}");
         }
     }
 

@@ -7,7 +7,7 @@ use crate::core::need::{Need, Offer};
 
 /// Position of a job: higher priorities first, then older jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Rank {
+pub(crate) struct Rank {
     priority: Reverse<i32>,
     number: i64,
 }
@@ -23,6 +23,15 @@ pub(crate) struct Queued {
     pub(crate) priority: i32,
     /// Workers that do not get the job, because they lost it or cannot run it.
     pub(crate) excluded: Vec<String>,
+    /// When it was added, in milliseconds since 1970.
+    pub(crate) added: i64,
+}
+
+impl Queued {
+    /// Its position.
+    pub(crate) fn rank(&self) -> Rank {
+        Rank { priority: Reverse(self.priority), number: self.number }
+    }
 }
 
 /// The queued jobs.
@@ -44,7 +53,7 @@ impl Queue {
 
     pub(crate) fn insert(&mut self, job: Queued) {
         self.remove(job.number);
-        let rank = Rank { priority: Reverse(job.priority), number: job.number };
+        let rank = job.rank();
         self.places.insert(job.number, (job.need.clone(), rank));
         self.lines.entry(job.need.clone()).or_default().insert(rank, job);
     }
@@ -74,14 +83,23 @@ impl Queue {
         self.lines.values().filter_map(|line| line.keys().next()).map(|rank| rank.number).collect()
     }
 
-    /// The next job for a worker. The cost grows with the number of different needs, not of jobs.
-    pub(crate) fn best(&self, offer: &Offer, worker: &str) -> Option<i64> {
-        let fitting = self.lines.iter().filter(|(need, _)| need.fits(offer));
-        let first = |line: &BTreeMap<Rank, Queued>| {
-            line.iter().find(|(_, job)| !job.excluded.iter().any(|name| name == worker)).map(|(rank, _)| *rank)
-        };
-        fitting.filter_map(|(_, line)| first(line)).min().map(|rank| rank.number)
+    /// The first job of each need that this worker may have.
+    pub(crate) fn firsts_for(&self, worker: &str) -> impl Iterator<Item = &Queued> {
+        self.lines.values().filter_map(move |line| first_for(line, worker))
     }
+
+    /// The next job for a worker, of those that `may` begin. The cost grows with the number of different needs, not of
+    /// jobs.
+    pub(crate) fn best(&self, offer: &Offer, worker: &str, may: impl Fn(&Queued) -> bool) -> Option<i64> {
+        let fitting = self.lines.iter().filter(|(need, _)| need.fits(offer));
+        let firsts = fitting.filter_map(|(_, line)| first_for(line, worker)).filter(|job| may(job));
+        firsts.map(Queued::rank).min().map(|rank| rank.number)
+    }
+}
+
+/// The first job that is not excluded from this worker.
+fn first_for<'a>(line: &'a BTreeMap<Rank, Queued>, worker: &str) -> Option<&'a Queued> {
+    line.values().find(|job| !job.excluded.iter().any(|name| name == worker))
 }
 
 #[cfg(test)]
@@ -93,7 +111,7 @@ mod tests {
     fn queued(number: i64, gpu: &str, priority: i32, excluded: &[&str]) -> Queued {
         let job: Job = serde_json::from_str(&format!(r#"{{"package": "gzip", "gpu": "{gpu}"}}"#)).expect("a job");
         let excluded = excluded.iter().map(|&name| name.to_owned()).collect();
-        Queued { number, need: Need::of(&job), priority, excluded }
+        Queued { number, need: Need::of(&job), priority, excluded, added: 0 }
     }
 
     fn offer(targets: &str) -> Offer {
@@ -111,11 +129,11 @@ mod tests {
         ] {
             queue.insert(job);
         }
-        assert_eq!(queue.best(&offer("gfx1030"), "w"), Some(4));
-        assert_eq!(queue.best(&offer("gfx1030"), "v"), Some(3));
-        assert_eq!(queue.best(&offer("gfx906"), "w"), Some(2));
+        assert_eq!(queue.best(&offer("gfx1030"), "w", |_| true), Some(4));
+        assert_eq!(queue.best(&offer("gfx1030"), "v", |_| true), Some(3));
+        assert_eq!(queue.best(&offer("gfx906"), "w", |_| true), Some(2));
         queue.remove(4);
-        assert_eq!(queue.best(&offer("gfx1030"), "w"), Some(1));
+        assert_eq!(queue.best(&offer("gfx1030"), "w", |_| true), Some(1));
         assert_eq!(queue.len(), 3);
     }
 
@@ -128,7 +146,7 @@ mod tests {
                 queue.insert(queued(number, ["any", "none", "gfx1030"][*gpu], *priority, &[]));
             }
             let mut seen = Vec::new();
-            while let Some(job) = queue.best(&offer("gfx1030"), "w").and_then(|number| queue.remove(number)) {
+            while let Some(job) = queue.best(&offer("gfx1030"), "w", |_| true).and_then(|number| queue.remove(number)) {
                 seen.push((Reverse(job.priority), job.number));
             }
             prop_assert_eq!(seen.len(), jobs.len());

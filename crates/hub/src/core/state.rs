@@ -10,6 +10,7 @@ use protocol::api::{Health, is_clock_off};
 use sha256::Digest;
 
 use crate::core::queue::Queue;
+use crate::core::reservations::Reservations;
 use crate::core::waiters::Waiters;
 use crate::token::Who;
 
@@ -18,6 +19,7 @@ use crate::token::Who;
 pub(crate) struct State {
     pub(crate) queue: Queue,
     pub(crate) waiters: Waiters,
+    pub(crate) reservations: Reservations,
     /// Active leases by id.
     pub(crate) leases: HashMap<String, Live>,
     pub(crate) workers: HashMap<String, Worker>,

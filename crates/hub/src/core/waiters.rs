@@ -73,11 +73,11 @@ impl Waiters {
         }
     }
 
-    /// Removes and returns the claim that gets a job with this need: the oldest one that still waits and is not
-    /// excluded.
-    pub(crate) fn take(&mut self, need: &Need, excluded: &[String]) -> Option<Waiter> {
+    /// Removes and returns the claim that gets a job with this need: the oldest one that still waits, of a worker that
+    /// `may` have it.
+    pub(crate) fn take(&mut self, need: &Need, may: impl Fn(&str) -> bool) -> Option<Waiter> {
         let first = |line: &Line| {
-            let able = |waiter: &Waiter| !waiter.answer.is_closed() && !excluded.contains(&waiter.worker);
+            let able = |waiter: &Waiter| !waiter.answer.is_closed() && may(&waiter.worker);
             line.waiting.iter().find(|(_, waiter)| able(waiter)).map(|(number, _)| *number)
         };
         let number = self.lines.values().filter(|line| need.fits(&line.offer)).filter_map(first).min()?;
@@ -124,7 +124,7 @@ mod tests {
         waiters.remove_all_of("somebody else");
         drop(receivers.remove(0));
         let job: Job = serde_json::from_str(r#"{"package": "rocrand", "gpu": ["gfx10-3-generic"]}"#).expect("a job");
-        let mut take = || waiters.take(&Need::of(&job), &["killed".to_owned()]).map(|waiter| waiter.worker);
+        let mut take = || waiters.take(&Need::of(&job), |worker| worker != "killed").map(|waiter| waiter.worker);
         assert_eq!(take().as_deref(), Some("good"));
         assert_eq!(take(), None);
         waiters.forget_closed();

@@ -17,7 +17,7 @@ pub(crate) struct Reasons<'a> {
     state: &'a State,
     /// Workers heard from since this time are online.
     online_since: i64,
-    known: HashMap<(Need, Vec<String>), String>,
+    known: HashMap<(Need, Vec<String>, bool), String>,
 }
 
 impl<'a> Reasons<'a> {
@@ -28,7 +28,8 @@ impl<'a> Reasons<'a> {
     /// The reason why a job is queued; `None` if it is not.
     pub(crate) fn why(&mut self, number: i64) -> Option<String> {
         let job = self.state.queue.get(number)?;
-        let key = (job.need.clone(), job.excluded.clone());
+        let is_kept = self.state.reservations.worker_of(number).is_some();
+        let key = (job.need.clone(), job.excluded.clone(), is_kept);
         if let Some(known) = self.known.get(&key) {
             return Some(known.clone());
         }
@@ -66,6 +67,9 @@ impl<'a> Reasons<'a> {
         let ready = |worker: &&super::state::Worker| {
             worker.paused.is_none() && worker.seen_since(self.online_since) && worker.health == Health::Ready
         };
+        if let Some(worker) = self.state.reservations.worker_of(job.number) {
+            return format!("is next on {}, once what runs there has ended", self.state.name_of(worker));
+        }
         let count = able.iter().filter(|(_, worker)| ready(worker)).count();
         if count == 0 {
             let state = |worker: &super::state::Worker| {

@@ -1,23 +1,22 @@
 //! Several jobs at once: which runs when, and what becomes of the others when one of them hurts the machine.
 
-use std::collections::VecDeque;
-
 use gpu::FaultKind;
 use protocol::JobList;
 
 use super::*;
 use crate::allocation::Offer;
+use crate::backlog::Backlog;
 
 /// Gives out the jobs of a list that fit, and remembers what it is told.
 struct Lister {
-    jobs: VecDeque<Job>,
+    jobs: Backlog,
     notes: Notes,
     offers: Vec<Offer>,
 }
 
 impl Lister {
     fn of(toml: &str) -> Self {
-        let jobs = JobList::parse(toml.as_bytes()).expect("a list").job.into();
+        let jobs = JobList::parse(toml.as_bytes()).expect("a list").job.into_iter().collect();
         Self { jobs, notes: Notes::default(), offers: Vec::new() }
     }
 
@@ -47,7 +46,7 @@ impl JobSource for Lister {
 
     fn claim(&mut self, room: &Room<'_>) -> Result<Claim, Advice> {
         self.offers.extend(room.offer());
-        match room.take_first(&mut self.jobs) {
+        match self.jobs.take_first(room) {
             Some(job) => Ok(Claim::Job(Box::new(Assignment::new(job)))),
             None if self.jobs.is_empty() => Ok(Claim::End("all done".into())),
             None => {
