@@ -36,7 +36,7 @@ pub use disks::{boot_entry, ext4, fat, gpt, superblock, uki};
 pub use exchange::{api, frames, jobs, result};
 pub use gpus::{config_space, gpu_target, kernel_faults, kernel_log, pci_ids, sysfs, topology};
 pub use kernel::{cmdline, modinfo, modules, uevent};
-pub use machines::{hub_log, netboot_log, netroot, range, settings, virt_request};
+pub use machines::{hub_log, netboot_log, netroot, proxy_request, range, settings, virt_request};
 pub use packages::{control, deb822, index, lint, relation, release, version};
 pub use recipes::{lock, recipe};
 pub use runs::{bundle, dsc, report, summary, test_log, tests_control};
@@ -96,6 +96,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("netboot_log", netboot_log),
     ("netroot", netroot),
     ("pci_ids", pci_ids),
+    ("proxy_request", proxy_request),
     ("range", range),
     ("recipe", recipe),
     ("relation", relation),

@@ -130,6 +130,17 @@ impl Target for Kept {
     }
 }
 
+/// The head of a request to a testbed's proxy: what goes on to the host is one head, for one host.
+pub fn proxy_request(data: &[u8]) {
+    let Some(head) = testbed::proxy::forwarded(data) else { return };
+    let text = String::from_utf8(head).expect("text");
+    assert_eq!(text.find("\r\n\r\n").map(|at| at + 4), Some(text.len()), "{text}");
+    assert!(text.ends_with("\r\nConnection: close\r\n\r\n"), "{text}");
+    let hosts = text.split("\r\n").filter(|line| line.to_ascii_lowercase().starts_with("host:")).count();
+    assert_eq!(hosts, 1, "{text}");
+    assert_eq!(testbed::proxy::forwarded(text.as_bytes()), None, "it is not for a proxy again");
+}
+
 /// A line of autopkgtest's to its virtualisation server. Its end may be there or not; what is asked reads back when it
 /// is written anew.
 pub fn virt_request(data: &[u8]) {

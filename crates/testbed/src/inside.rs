@@ -20,10 +20,12 @@ use crate::identity::{Identity, become_its_root};
 use crate::memory::FileSystems;
 use crate::mounts::{self, Writable};
 use crate::options::Network;
-use crate::{devices, network, process};
+use crate::{devices, network, process, proxy};
 
 /// Host name inside the testbed.
 const HOSTNAME: &str = "testbed";
+/// apt's configuration with the proxy. It comes after the image's and the agent's.
+const APT_PROXY: &str = "95rocbed-proxy";
 /// The namespaces to join, in this order. A network namespace comes after them, and then the user namespace. A user may
 /// not join the machine's network, but is already in it.
 const NAMESPACES: [&str; 5] = ["pid", "mnt", "uts", "ipc", "cgroup"];
@@ -51,8 +53,8 @@ pub(crate) struct TestbedPlan<'a> {
 
 /// Makes the testbed and waits; this runs in the first process of a new pid namespace.
 ///
-/// It sends one message over the line: `k` and the scratch directory, with the namespaces and the writable layer as
-/// descriptors; or `e` and an error. When the other end is closed, this process ends, and with it all others in its
+/// It sends one message over the line: `k` and the scratch directory, with the namespaces, the writable layer and what its
+/// proxy listens with as descriptors; or `e` and an error. When the other end is closed, this process ends, and with it all others in its
 /// namespace.
 pub(crate) fn run(plan: &TestbedPlan<'_>, identity: &Identity, group: Option<&Group>, line: OwnedFd) -> u8 {
     match make(plan, identity, group) {
@@ -84,7 +86,7 @@ fn make(plan: &TestbedPlan<'_>, identity: &Identity, group: Option<&Group>) -> R
         // Before there is a control group namespace, whose root it then is.
         control_group::enter(group.members()).map_err(Error::step("moving into the testbed's control group"))?;
     }
-    let own_network = plan.network == Network::None;
+    let own_network = plan.network != Network::Host;
     // Processes inside may not mount the control groups of this namespace, which is the server's.
     let mut flags = UnshareFlags::NEWNS | UnshareFlags::NEWCGROUP;
     if own_network {
@@ -114,13 +116,18 @@ fn make(plan: &TestbedPlan<'_>, identity: &Identity, group: Option<&Group>) -> R
     if own_network {
         network::raise_loopback().map_err(Error::step("raising the loopback interface"))?;
     }
+    let listener = (plan.network == Network::Proxy).then(proxy::listen).transpose()?;
     mounts::private(&plan.file_systems)?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     configure(plan.resolver.as_deref())?;
+    if listener.is_some() {
+        configure_apt()?;
+    }
     let scratch = make_scratch(plan)?;
     let names = NAMESPACES.into_iter().chain(own_network.then_some("net"));
     let mut descriptors = names.map(mounts::namespace).collect::<Result<Vec<_>, _>>()?;
     descriptors.push(layer);
+    descriptors.extend(listener);
     Ok((scratch, descriptors))
 }
 
@@ -155,6 +162,17 @@ fn configure(resolver: Option<&[u8]>) -> Result<(), Error> {
         write("/etc/hosts", hosts.as_bytes())?;
     }
     resolver.map_or(Ok(()), |text| write("/etc/resolv.conf", text))
+}
+
+/// Has apt use the proxy, where there is apt.
+fn configure_apt() -> Result<(), Error> {
+    let directory = Path::new("/etc/apt/apt.conf.d");
+    if !directory.is_dir() {
+        return Ok(());
+    }
+    let path = directory.join(APT_PROXY);
+    let text = format!("Acquire::http::Proxy \"{0}\";\nAcquire::https::Proxy \"{0}\";\n", proxy::ADDRESS);
+    fs::write(&path, text).map_err(Error::step(format!("writing {}", path.display())))
 }
 
 fn make_scratch(plan: &TestbedPlan<'_>) -> Result<String, Error> {

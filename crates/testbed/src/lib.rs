@@ -24,6 +24,7 @@ mod network;
 mod options;
 mod process;
 pub mod protocol;
+pub mod proxy;
 mod reached;
 mod relay;
 mod seccomp;

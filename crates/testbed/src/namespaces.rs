@@ -16,7 +16,9 @@ use crate::Error;
 use crate::control_group::Group;
 use crate::identity::Identity;
 use crate::inside::{self, TestbedPlan};
+use crate::options::Network;
 use crate::process::{Child, Event, Signals, fork_first};
+use crate::proxy::{self, AllowedHosts};
 
 /// Longest time for a testbed to start; a slow disk is not a failure.
 const START: Duration = Duration::from_secs(60);
@@ -36,6 +38,8 @@ pub(crate) struct RunningTestbed {
     pub(crate) layer: OwnedFd,
     /// Path of the scratch directory inside.
     pub(crate) scratch: String,
+    /// Its proxy, if it has one.
+    proxy: Option<Child>,
 }
 
 /// What a process needs to get into a testbed.
@@ -47,9 +51,10 @@ pub(crate) struct Access<'a> {
     pub(crate) control_group: Option<BorrowedFd<'a>>,
 }
 
-/// Starts a testbed in its control group, if it has one.
+/// Starts a testbed in its control group, if it has one, and its proxy, which reaches `hosts`.
 pub(crate) fn start(
     plan: &TestbedPlan<'_>,
+    hosts: &AllowedHosts,
     identity: &Identity,
     control_group: Option<Group>,
     signals: &Signals,
@@ -74,8 +79,10 @@ pub(crate) fn start(
     });
     match started {
         Ok((line, (scratch, mut namespaces))) => {
+            let listener = if plan.network == Network::Proxy { namespaces.pop() } else { None };
             let layer = namespaces.pop().ok_or_else(|| Error::Inside("it did not say where it is".into()))?;
-            Ok(RunningTestbed { first, _line: line, namespaces, control_group, layer, scratch })
+            let proxy = listener.map(|listener| proxy::start(listener, hosts, identity)).transpose()?;
+            Ok(RunningTestbed { first, _line: line, namespaces, control_group, layer, scratch, proxy })
         }
         Err(error) => {
             first.kill();
@@ -120,6 +127,10 @@ impl RunningTestbed {
     /// Kills every process in the testbed and waits until all are gone.
     pub(crate) fn end(self, signals: &Signals) -> Result<(), Error> {
         self.first.kill();
+        if let Some(proxy) = &self.proxy {
+            proxy.kill();
+            proxy.wait().map_err(Error::step("closing the testbed"))?;
+        }
         // A signal to the server must not leave the testbed half closed, so the wait is repeated.
         let mut signal = None;
         loop {

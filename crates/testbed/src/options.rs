@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use gpusim::Kernels;
 
+use crate::proxy::AllowedHosts;
 use crate::simulate::SimulateOptions;
 use crate::{Error, Memory};
 
@@ -32,6 +33,9 @@ A virtualisation server for autopkgtest(1): autopkgtest PACKAGE -- rocbed --root
   --containers          let tests make containers: user namespaces, mounts, networks of their own
   --network host        use the machine's network [this is the default]
   --network none        an own network with a loopback only
+  --network proxy       an own network, with a proxy that reaches only the --allow hosts; apt and the variables
+                        http_proxy and https_proxy name it
+  --allow HOST          a host that the proxy reaches: deb.debian.org, mirror.lab:8080; may be given more than once
   --user NAME           the user to suggest for tests [the first with an id from 1000 to 59999]
   --debug               print what is asked and answered on standard error
   --help                print this
@@ -64,6 +68,8 @@ pub struct TestbedOptions {
     pub simulate: Option<SimulateOptions>,
     /// Network inside.
     pub network: Network,
+    /// Hosts that the proxy reaches.
+    pub hosts: AllowedHosts,
     /// User to suggest for tests.
     pub user: Option<String>,
     /// Whether to log requests and answers.
@@ -90,6 +96,8 @@ pub enum Network {
     Host,
     /// Only a loopback interface.
     None,
+    /// A loopback interface, and a proxy.
+    Proxy,
 }
 
 impl TestbedOptions {
@@ -99,6 +107,7 @@ impl TestbedOptions {
         let (mut root, mut size, mut directory, mut user) = (None, None, None, None);
         let (mut layers, mut gpus, mut network, mut debug) = (Vec::new(), Vec::new(), Network::Host, false);
         let (mut copy_limit, mut processes, mut containers) = (None, None, false);
+        let mut hosts = AllowedHosts::default();
         let (mut simulate, mut report, mut control_group, mut memory, mut cpu_weight) = (None, None, None, None, None);
         let mut arguments = split_equals(arguments).into_iter().peekable();
         while let Some(argument) = arguments.next() {
@@ -128,8 +137,10 @@ impl TestbedOptions {
                 "--network" => match value()?.to_str() {
                     Some("host") => network = Network::Host,
                     Some("none") => network = Network::None,
-                    _ => return Err(usage("--network wants host or none".into())),
+                    Some("proxy") => network = Network::Proxy,
+                    _ => return Err(usage("--network wants host, none or proxy".into())),
                 },
+                "--allow" => hosts.add(&value()?.to_string_lossy())?,
                 "--gpu" => {
                     gpus.push(PathBuf::from(value()?));
                     while let Some(more) = arguments.next_if(|next| !next.to_string_lossy().starts_with('-')) {
@@ -152,6 +163,9 @@ impl TestbedOptions {
         if memory.is_some() && control_group.is_none() {
             return Err(usage("--memory wants --cgroup: only a control group limits memory".into()));
         }
+        if hosts.is_empty() != (network != Network::Proxy) {
+            return Err(usage("--network proxy and --allow want each other".into()));
+        }
         if cpu_weight.is_some() && control_group.is_none() {
             return Err(usage("--cpu-weight wants --cgroup: only a control group has one".into()));
         }
@@ -168,6 +182,7 @@ impl TestbedOptions {
             gpus,
             simulate,
             network,
+            hosts,
             user,
             debug,
         }))
@@ -259,6 +274,7 @@ mod tests {
             gpus: vec!["/dev/dri/renderD128".into(), "/dev/dri/renderD129".into()],
             simulate: None,
             network: Network::None,
+            hosts: AllowedHosts::default(),
             user: Some("u".into()),
             debug: true,
         };
@@ -289,7 +305,13 @@ mod tests {
             ("", "--root is missing"),
             ("--root", "--root wants a value"),
             ("--root / --x", "unknown argument --x"),
-            ("--root / --network nat", "--network wants host or none"),
+            ("--root / --network nat", "--network wants host, none or proxy"),
+            ("--root / --network proxy", "--network proxy and --allow want each other"),
+            ("--root / --allow a", "--network proxy and --allow want each other"),
+            (
+                "--root / --network proxy --allow a/b",
+                "a/b is not a host; write one as deb.debian.org or mirror.lab:8080",
+            ),
             ("--root / --overlay-size 0", "0 is not a size; write 512M, 4G or 25%"),
             ("--root / --overlay-size 5X", "5X is not a size; write 512M, 4G or 25%"),
             ("--root / --copy-limit 5%", "5% is not a size; write 512M, 4G or 25%"),

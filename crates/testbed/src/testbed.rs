@@ -25,11 +25,14 @@ use crate::protocol::{Copy, Direction, What};
 use crate::reached::{Counts, Layer, LimitNotes, Limits, Reached};
 use crate::server::Testbed;
 use crate::upper::{self, Upper};
-use crate::{Error, enter, simulate};
+use crate::{Error, enter, proxy, simulate};
 
 /// Default time limit for a copy, in seconds; `AUTOPKGTEST_VIRT_COPY_TIMEOUT` overrides it, as for autopkgtest's other
 /// servers.
 const COPY_TIMEOUT: u64 = 300;
+/// Environment variables that name the proxy of a testbed that has one.
+const PROXIED: [(&str, &str); 3] =
+    [("http_proxy", proxy::ADDRESS), ("https_proxy", proxy::ADDRESS), ("no_proxy", "localhost,127.0.0.1,::1")];
 /// Upper limit for processes, more than any test needs.
 const MOST_PROCESSES: u64 = 16384;
 /// Environment variable with the path of a file that gets a line for each file that copies have left out.
@@ -168,7 +171,7 @@ fn most_processes() -> u64 {
 impl Testbed for Machine {
     fn capabilities(&self) -> Vec<String> {
         let mut words = vec!["revert".to_owned(), "revert-full-system".into(), "root-on-testbed".into()];
-        if self.options.network == Network::None {
+        if self.options.network != Network::Host {
             // With its own network, everything that services can conflict over is the testbed's own, including ports.
             words.push("isolation-container".into());
         }
@@ -210,7 +213,7 @@ impl Testbed for Machine {
             // The machine may have no name servers.
             resolver: if host_network { fs::read("/etc/resolv.conf").ok() } else { None },
         };
-        match namespaces::start(&plan, &self.identity, control_group, &self.signals) {
+        match namespaces::start(&plan, &self.options.hosts, &self.identity, control_group, &self.signals) {
             Ok(running) => {
                 let scratch = running.scratch.clone();
                 self.running = Some(Opened { running, upper, layer, limits, reached: Reached::default() });
@@ -239,7 +242,10 @@ impl Testbed for Machine {
         let visible = self.granted.visible.iter().map(|value| ("ROCR_VISIBLE_DEVICES".to_owned(), value.clone()));
         let simulated = self.simulated.iter().flat_map(|_| simulate::ENVIRONMENT);
         let simulated = simulated.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let environment: Vec<_> = visible.chain(simulated).collect();
+        let is_proxied = self.options.network == Network::Proxy;
+        let proxied =
+            PROXIED.iter().filter(|_| is_proxied).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let environment: Vec<_> = visible.chain(simulated).chain(proxied).collect();
         let rules = Rules {
             keep_groups: self.keep_groups(),
             containers: self.options.containers,

@@ -126,6 +126,7 @@ fn inside(wanted: &Wanted, root: &Path, signals: Signals) -> Result<(u8, Summary
         gpus: Vec::new(),
         simulate: Some(SimulateOptions { gpus: wanted.gpus.clone(), kernels: wanted.kernels, report: Some(report) }),
         network: Network::Host,
+        hosts: crate::proxy::AllowedHosts::default(),
         user: None,
         debug: false,
     };

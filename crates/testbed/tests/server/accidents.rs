@@ -7,7 +7,7 @@
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::server::Server;
@@ -172,17 +172,29 @@ fn clock() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64() - up
 }
 
+/// A process of the machine's, which ends with the test.
+struct Victim(Child);
+
+impl Drop for Victim {
+    fn drop(&mut self) {
+        // It is gone if an attempt has ended it.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Makes the attempts in testbeds of a server, with another one beside them.
 fn attempt(server: &mut Server, attempts: &[(&str, &str, Outcome)]) {
     let mut beside = Server::start(&["--network", "none"]);
     beside.open();
     beside.shell("echo it is well > /tmp/canary; sleep 5000 > /dev/null 2>&1 &");
     let file = tempfile::NamedTempFile::new().unwrap();
-    let mut victim = Command::new("sleep").arg("5000").spawn().expect("sleep");
-    let before = format!("export PID={} FILE={}; ", victim.id(), file.path().display());
+    let mut victim = Victim(Command::new("sleep").arg("5000").stdout(Stdio::null()).spawn().expect("sleep"));
+    let before = format!("export PID={} FILE={}; ", victim.0.id(), file.path().display());
     let (outside, time) = (Outside::now(), clock());
     server.open();
     for (name, script, outcome) in attempts {
+        eprintln!("{name}");
         let tried = server.shell(&format!("{before}{script}"));
         let said = format!("{name}: status {}\n{}{}{}", tried.status, tried.stdout, tried.stderr, server.errors());
         let broken = ["not found", "syntax error", "Modification of", "Illegal option"]
@@ -196,7 +208,7 @@ fn attempt(server: &mut Server, attempts: &[(&str, &str, Outcome)]) {
         }
         assert_eq!(Outside::now(), outside, "{name}");
         assert!((clock() - time).abs() < 30.0, "{name}: the clock");
-        assert!(victim.try_wait().unwrap().is_none(), "{name}: the machine's process");
+        assert!(victim.0.try_wait().unwrap().is_none(), "{name}: the machine's process");
         let canary = beside.shell("cat /tmp/canary; kill -0 %1; set -- /proc/[0-9]*; echo $#");
         assert_eq!(canary.stdout, "it is well\n3\n", "{name}: the testbed beside it: {}", canary.stderr);
         // autopkgtest still gets what there is, and the next test a fresh testbed.
@@ -205,8 +217,6 @@ fn attempt(server: &mut Server, attempts: &[(&str, &str, Outcome)]) {
         server.find_command();
         assert_ne!(server.shell("ls /tmp/full /tmp/f1 /dev/shm/1 /tmp/x.ko /tmp/id").status, 0);
     }
-    victim.kill().unwrap();
-    victim.wait().unwrap();
     assert_eq!(server.ask("close"), "ok");
     assert_eq!((server.quit(), beside.quit()), (0, 0));
 }
@@ -296,13 +306,12 @@ fn a_process_that_cannot_be_killed_is_named_and_harms_nobody() {
     let process = std::iter::repeat_with(find).flatten().next().unwrap();
     let pid = process.file_name().unwrap().to_str().unwrap().to_owned();
     let script = "$| = 1; syscall(101, 0x4206, $ARGV[0] + 0, 0, 0) == 0 or die $!; print q(x); sleep 1000";
-    let mut tracer = Command::new("perl").args(["-e", script, &pid]).stdout(Stdio::piped()).spawn().expect("perl");
-    assert_eq!(tracer.stdout.take().unwrap().read(&mut [0]).unwrap(), 1);
+    let tracer = Command::new("perl").args(["-e", script, &pid]).stdout(Stdio::piped()).spawn();
+    let mut tracer = Victim(tracer.expect("perl"));
+    assert_eq!(tracer.0.stdout.take().unwrap().read(&mut [0]).unwrap(), 1);
     assert_eq!(server.ask("close"), "");
     let said = server.errors();
     assert!(said.contains("SIGKILL did not end process ") && said.contains(&format!("process {pid} (sleep")), "{said}");
     assert!(said.contains("restart the machine"), "{said}");
     assert_eq!(beside.run(&["cat", "/etc/hostname"]).stdout, "testbed\n");
-    tracer.kill().unwrap();
-    tracer.wait().unwrap();
 }

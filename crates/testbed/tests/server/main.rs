@@ -256,7 +256,11 @@ fn a_full_testbed_says_what_to_do() {
 #[test]
 fn two_hundred_testbeds_leave_nothing_behind() {
     let directory = tempfile::tempdir().unwrap();
-    for (times, options) in [(200, vec![]), (20, vec!["--overlay-dir", directory.path().to_str().unwrap()])] {
+    for (times, options) in [
+        (200, vec![]),
+        (20, vec!["--overlay-dir", directory.path().to_str().unwrap()]),
+        (20, vec!["--network", "proxy", "--allow", "deb.debian.org"]),
+    ] {
         let mut server = Server::start(&options);
         let count = |server: &Server| {
             let of = |what: &str| fs::read_dir(format!("/proc/{}/{what}", server.pid())).unwrap().count();
@@ -313,4 +317,64 @@ fn a_client_that_is_gone_is_one() {
     server.open();
     assert_eq!(server.hang_up(), 12);
     assert!(server.errors().contains("caller quit?"));
+}
+
+/// What a service of the machine says, behind `proxy`; the service says `it is there` to whoever asks.
+fn through_the_proxy(server: &Server, what: &str) -> String {
+    let script = "use IO::Socket::INET; my $s = IO::Socket::INET->new($ENV{http_proxy} =~ s,http://,,r) or die $!; \
+                  print $s $ARGV[0] =~ s/\\n/\\r\\n/gr; $s->flush; print while <$s>";
+    let ended = server.run(&["perl", "-e", script, what]);
+    format!("{}{}", ended.stdout, ended.stderr)
+}
+
+#[test]
+fn a_proxy_reaches_what_is_allowed_and_nothing_else() {
+    use std::io::{Read, Write};
+    let (allowed, other) =
+        (std::net::TcpListener::bind("127.0.0.1:0").unwrap(), std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let port = |listener: &std::net::TcpListener| listener.local_addr().unwrap().port();
+    let (here, there) = (port(&allowed), port(&other));
+    let service = std::thread::spawn(move || {
+        let mut asked = Vec::new();
+        for _ in 0..2 {
+            let (mut client, _) = allowed.accept().unwrap();
+            let (mut text, mut buffer) = (String::new(), [0; 1024]);
+            while !text.ends_with("\r\n\r\n") {
+                let length = client.read(&mut buffer).unwrap();
+                text.push_str(std::str::from_utf8(&buffer[..length]).unwrap());
+            }
+            client.write_all(b"HTTP/1.1 200 OK\r\n\r\nit is there\n").unwrap();
+            asked.push(text);
+        }
+        asked
+    });
+    let mut server = Server::start(&["--network", "proxy", "--allow", &format!("127.0.0.1:{here}")]);
+    assert!(server.ask("capabilities").contains(" isolation-container"));
+    server.open();
+    let said = through_the_proxy(&server, &format!("GET http://127.0.0.1:{here}/x HTTP/1.1\nHost: other\nA: b\n\n"));
+    assert!(said.ends_with("it is there\n"), "{said} {}", server.errors());
+    let said = through_the_proxy(&server, &format!("CONNECT 127.0.0.1:{here} HTTP/1.1\n\nGET /y HTTP/1.1\n\n"));
+    assert!(said.starts_with("HTTP/1.1 200") && said.ends_with("it is there\n"), "{said}");
+    let asked = service.join().unwrap();
+    let first = format!("GET /x HTTP/1.1\r\nHost: 127.0.0.1:{here}\r\nA: b\r\nConnection: close\r\n\r\n");
+    assert_eq!(asked, [first, "GET /y HTTP/1.1\r\n\r\n".into()]);
+    for (what, status) in [
+        (format!("GET http://127.0.0.1:{there}/ HTTP/1.1\n\n"), "403 Forbidden"),
+        (format!("CONNECT 127.0.0.1:{there} HTTP/1.1\n\n"), "403 Forbidden"),
+        (format!("CONNECT localhost:{here} HTTP/1.1\n\n"), "403 Forbidden"),
+        (format!("GET http://x@127.0.0.1:{here}/ HTTP/1.1\n\n"), "400 Bad Request"),
+        ("GET / HTTP/1.1\n\n".into(), "400 Bad Request"),
+        (format!("GET http://a/{} HTTP/1.1\n", "x".repeat(20000)), "431 Request Header"),
+    ] {
+        let said = through_the_proxy(&server, &what);
+        assert!(said.starts_with(&format!("HTTP/1.1 {status}")), "{what:.60}: {said}");
+    }
+    other.set_nonblocking(true).unwrap();
+    assert!(other.accept().is_err(), "nobody has come");
+    // And around it there is no way.
+    let around = format!("socket S, 2, 1, 0; exit !connect S, pack q(S n a4 x8), 2, {here}, qq(\\x7f\\0\\0\\1)");
+    assert_eq!(server.run(&["perl", "-e", &around]).status, 1);
+    let proxies = server.descendants();
+    assert_eq!(server.ask("close"), "ok");
+    assert_eq!((proxies - server.descendants(), server.quit()), (2, 0), "the first process and the proxy have ended");
 }
