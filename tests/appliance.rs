@@ -181,18 +181,32 @@ fn a_full_overlay_used_up_memory_and_no_network_are_the_tests_problem_alone() {
         let tree = command_tree(directory.path(), name, command);
         format!("[[job]]\nid = {name:?}\npath = {:?}\n", tree.display().to_string())
     };
-    let fills = own_tree("fills", "head -c 200M /dev/zero > /var/tmp/big");
+    // What is in memory has limits below that of the memory, so that the kernel need not end anything.
+    let fills = own_tree("fills", "head -c 400M /dev/zero > /dev/shm/big; head -c 200M /dev/zero > /var/tmp/big");
     // tail(1) keeps what has no line break in memory.
     let hogs = own_tree("hogs", "head -c 400M /dev/zero | tail -n 1 > /dev/null");
-    let append = "rocbed.overlay-size=64M rocbed.testbed-memory=256M rocbed.jobs-at-once=2";
+    let append = "rocbed.overlay-size=64M rocbed.testbed-memory=256M rocbed.jobs-at-once=2 rocbed.test-network=archive";
     let words = ["--network", "none", "--gpu", "gfx1030", "--gpu", "gfx90a", "--append", append];
     let ran = run_jobs(&smoke_image(), &format!("{fills}{hogs}{}", job("passes", "")), &words);
     two_at_once(&ran, ["fills", "hogs"]);
     assert_eq!(ran.output.code, Some(4), "{}", ran.output.stderr);
     let log = ran.bundled("fills", "log");
     assert!(log.contains("the testbed is full") && log.contains("--overlay-size"), "{log}");
-    let warnings = ran.job("hogs")["result"]["warnings"].to_string();
-    assert!(warnings.contains("ended 1 process at its limit of 256 MiB"), "{warnings}\n{}", ran.bundled("hogs", "log"));
+    let said = |id: &str, of: &str| {
+        let result = &ran.job(id)["result"];
+        if of == "warnings" { result[of].to_string() } else { result["runs"][0]["tests"][0][of].to_string() }
+    };
+    for (id, of, what) in [
+        ("hogs", "warnings", "ended 1 process at its limit of 256 MiB"),
+        ("hogs", "reason", "the memory of the testbed was used up"),
+        ("fills", "warnings", "the testbed is full: it has written 64 MiB"),
+        ("fills", "reason", "; the testbed is full"),
+    ] {
+        assert!(said(id, of).contains(what), "{id}: {}\n{}", said(id, of), ran.bundled(id, "log"));
+    }
+    // Nobody has a part in what the other used up.
+    assert!(!said("fills", "warnings").contains("memory"), "{}", said("fills", "warnings"));
+    assert!(!said("passes", "warnings").contains("memory"), "{}", said("passes", "warnings"));
     assert_eq!(["fills", "hogs", "passes"].map(|id| ran.verdict(id)), ["fail", "fail", "pass"]);
 }
 

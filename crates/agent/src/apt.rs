@@ -8,7 +8,7 @@ use std::path::Path;
 use appliance::settings::Settings;
 
 /// The image's package sources, relative to its root.
-const SOURCES: &str = "etc/apt/sources.list.d/rocbed.sources";
+pub(crate) const SOURCES: &str = "etc/apt/sources.list.d/rocbed.sources";
 
 /// The file with our settings; its name sorts after the image's own.
 const CONFIGURATION: &str = "etc/apt/apt.conf.d/91rocbed";

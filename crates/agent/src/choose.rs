@@ -16,7 +16,7 @@ use super::url_list::{self, UrlList};
 use super::virtio_channel::Port;
 use super::{DATA, discover, tell};
 use appliance::paths::{HUB_CA, STORAGE_CA};
-use appliance::settings::{Secret, Settings};
+use appliance::settings::{Secret, Settings, TestNetwork};
 
 /// The chosen job source.
 pub struct ChosenSource {
@@ -43,6 +43,12 @@ pub struct ChosenSource {
 ///
 /// With storage in the settings, bundles of a worker are put there besides.
 pub fn choose(settings: &mut Settings, stop: &Arc<AtomicBool>) -> Result<Option<ChosenSource>, Advice> {
+    if settings.test_network == TestNetwork::Archive && settings.proxy.is_some() {
+        return Err(Advice::new(
+            "test-network=archive and proxy are both set, and the proxy would let tests reach everything",
+            "leave one of them out",
+        ));
+    }
     // All that may be wrong with it is said before there is a job.
     let storage = storage_of(settings)?;
     let (chosen, bucket) = match (choose_source(settings, stop)?, storage) {

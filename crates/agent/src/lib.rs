@@ -22,6 +22,7 @@ mod lists;
 mod machine;
 mod outbox;
 mod results;
+mod rules;
 mod run;
 mod running;
 mod stick;

@@ -19,6 +19,7 @@ use super::job_source::{Assignment, Delivery, TestbedOptions};
 use super::kernel::{LiveLog, SIMULATE_FAULT, simulate_fault};
 use super::limits::TestbedLimits;
 use super::lists::{Layer, Lists};
+use super::rules::OwnerRules;
 use appliance::paths::{self, APT, IMAGE, ONLINE};
 use appliance::settings::Settings;
 
@@ -129,6 +130,7 @@ impl<'a> Autopkgtest<'a> {
         setup.gpus = share.gpus.iter().map(Into::into).collect();
         setup.source.clone_from(&assignment.tree);
         setup.packages.clone_from(&assignment.packages);
+        setup.longest = OwnerRules::new(self.settings).longest();
         add_options(&mut setup, &assignment.testbed);
         Ok(setup)
     }
@@ -146,6 +148,9 @@ impl<'a> Autopkgtest<'a> {
             words
                 .extend(limits.cpu_weight.iter().flat_map(|weight| ["--cpu-weight".into(), weight.to_string().into()]));
         }
+        // Without a file there are no sources to allow.
+        let sources = fs::read_to_string(Path::new(IMAGE).join(apt::SOURCES)).unwrap_or_default();
+        words.extend(OwnerRules::new(self.settings).network(&sources).into_iter().map(OsString::from));
         words.extend(limits.processes.iter().flat_map(|most| ["--processes".into(), most.to_string().into()]));
         words
     }
@@ -209,6 +214,9 @@ impl RunJob for Autopkgtest<'_> {
         phase: &mut dyn FnMut(&str),
     ) -> Result<Outcome, RunError> {
         let job = &assignment.job;
+        if let Some(why) = OwnerRules::new(self.settings).refusal(job) {
+            return Ok(Outcome::Declined(why));
+        }
         self.wait_for_network(job, phase);
         let cancel = Cancel::from(Arc::clone(&self.stop)).or(assignment.interrupt.flag());
         let lists = self.prepare_apt(job, share, &cancel, log, phase)?;

@@ -183,6 +183,10 @@ impl CommandLine {
                 | Key::StorageKey
                 | Key::StorageCa
                 | Key::WhenDone
+                | Key::Packages
+                | Key::LongestJob
+                | Key::TestNetwork
+                | Key::TestHosts
                 | Key::Ip
                 | Key::Dns
                 | Key::Ntp

@@ -16,6 +16,16 @@ pub use safetext::Secret;
 use crate::cmdline::CommandLine;
 use crate::paths;
 
+/// The network that tests have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TestNetwork {
+    /// The machine's.
+    #[default]
+    Machine,
+    /// One of their own, from which archives and listed hosts can be reached.
+    Archive,
+}
+
 /// What the appliance does when it has no more jobs, or no job source.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum WhenDone {
@@ -121,6 +131,14 @@ pub struct Settings {
     pub overlay_size: String,
     /// The most memory of a testbed, as the `--memory` of testbeds accepts it: `4G`, or `90%` of what is available.
     pub testbed_memory: String,
+    /// Source packages that the machine tests; all if there are none. One may end with `*`.
+    pub packages: Vec<String>,
+    /// The most time that a job has.
+    pub longest_job: Option<Span>,
+    /// The network of tests.
+    pub test_network: TestNetwork,
+    /// Hosts that tests may reach besides archives, if they have a network of their own.
+    pub test_hosts: Vec<String>,
     /// How many jobs run at once at most; `None` for one for each GPU.
     pub jobs_at_once: Option<u32>,
     /// What to do without jobs.
@@ -157,6 +175,10 @@ impl Default for Settings {
             watchdog: Some(Span::seconds(120)),
             overlay_size: "50%".to_owned(),
             testbed_memory: "90%".to_owned(),
+            packages: Vec::new(),
+            longest_job: None,
+            test_network: TestNetwork::default(),
+            test_hosts: Vec::new(),
             jobs_at_once: None,
             when_done: WhenDone::default(),
             debug_shell: false,
@@ -286,6 +308,12 @@ impl Settings {
             Key::LeaveOut => self.leave_out = words().collect(),
             Key::SimulateFaults => self.simulate_faults = is_on,
             Key::OverlaySize => value.clone_into(&mut self.overlay_size),
+            Key::Packages => self.packages = words().collect(),
+            Key::LongestJob => self.longest_job = value.parse().ok(),
+            Key::TestNetwork => {
+                self.test_network = if value == "archive" { TestNetwork::Archive } else { TestNetwork::Machine };
+            }
+            Key::TestHosts => self.test_hosts = words().collect(),
             Key::JobsAtOnce => self.jobs_at_once = value.parse().ok(),
             Key::TestbedMemory => value.clone_into(&mut self.testbed_memory),
             Key::WhenDone => self.when_done = if value == "wait" { WhenDone::Wait } else { WhenDone::PowerOff },

@@ -75,7 +75,7 @@ pub(crate) fn arguments(
         // Without this option, autopkgtest uses the user that the testbed suggests.
         words.push("--user=root".into());
     }
-    words.extend(timeouts::options(left, job.timeout.0).into_iter().map(OsString::from));
+    words.extend(timeouts::options(left, setup.time_of(job).0).into_iter().map(OsString::from));
     words.extend(job.tests.iter().map(|name| joined("--test-name=", name)));
     words.extend(releases(job, setup).into_iter().map(|release| joined("--add-apt-release=", release)));
     if let Some(JobArchive::Suite(suite)) = &job.archive {

@@ -83,9 +83,10 @@ pub fn run(
     let local = installed::local_packages(job, setup)?;
     let files = apt_files::write(job, &setup.extra_sources, &scratch.path().join("apt"))?;
     state.observer.event(RunEvent::Source(job.source.name()));
-    let hard = began + job.timeout.0;
+    let time = setup.time_of(job);
+    let hard = began + time.0;
     let source = state.source(&scratch.path().join("source"), hard)?;
-    let soft = hard.checked_sub(timeouts::reserve(job.timeout.0)).unwrap_or(hard);
+    let soft = hard.checked_sub(timeouts::reserve(time.0)).unwrap_or(hard);
     for run_as in &job.run_as {
         let Some(source) = &source else { break };
         state.run_as(*run_as, &Prepared { source, files: &files }, soft, hard)?;
@@ -172,7 +173,7 @@ struct State<'a, 'k> {
 impl State<'_, '_> {
     /// Prepares the source; `None` if the job ended meanwhile.
     fn source(&mut self, directory: &Path, hard: Instant) -> Result<Option<source::Ready>, Error> {
-        let bounds = Bounds::new(source::TIME.min(self.job.timeout.0), self.cancel);
+        let bounds = Bounds::new(source::TIME.min(self.setup.time_of(self.job).0), self.cancel);
         let error = match source::prepare(self.job, self.setup.source.as_deref(), directory, &bounds) {
             Ok(source) => return Ok(Some(source)),
             Err(error) => error,
@@ -184,7 +185,7 @@ impl State<'_, '_> {
             }
             Err(Stopped::Late(_)) if Instant::now() >= hard => {
                 self.ended_early = Some(EndReason::Deadline);
-                self.problems.push(format!("the job's time of {} was over: {error}", self.job.timeout));
+                self.problems.push(format!("the job's time of {} was over: {error}", self.setup.time_of(self.job)));
             }
             _ => return Err(error),
         }
@@ -278,7 +279,7 @@ impl State<'_, '_> {
         }
         let verdict = Verdict::of_exit_status(end.status);
         // A test with less time than the default limit ran into the job's deadline.
-        let cut_short = left.as_secs() < 10_000 || self.job.timeout > Job::TIMEOUT;
+        let cut_short = left.as_secs() < 10_000 || self.setup.time_of(self.job) > Job::TIMEOUT;
         let timed_out = tests.iter().any(|test| test.outcome == TestOutcome::Fail && test.reason == "timed out");
         if verdict == Verdict::Fail && cut_short && timed_out { Verdict::Timeout } else { verdict }
     }
@@ -290,7 +291,7 @@ impl State<'_, '_> {
         match end.reason {
             EndReason::Deadline => self.problems.push(format!(
                 "the job's time of {} was over while the tests ran as {run_as}{during}; what there was is kept",
-                self.job.timeout
+                self.setup.time_of(self.job)
             )),
             EndReason::GpuFault => {
                 self.problems.push(format!(

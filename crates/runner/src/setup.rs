@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use protocol::Machine;
+use protocol::{Job, Machine, Span};
 
 use crate::apt_files::ExtraSources;
 
@@ -44,6 +44,8 @@ pub struct Setup {
     pub options: Vec<OsString>,
     /// Limits for the tests' output and for ending processes.
     pub limits: Limits,
+    /// The most time that the machine gives a job, whatever it asks for.
+    pub longest: Option<Span>,
 }
 
 /// A GPU that the tests may use.
@@ -112,7 +114,13 @@ impl Setup {
             environment: BTreeMap::new(),
             options: Vec::new(),
             limits: Limits::default(),
+            longest: None,
         }
+    }
+
+    /// How much time a job has.
+    pub(crate) fn time_of(&self, job: &Job) -> Span {
+        self.longest.filter(|longest| longest.0 < job.timeout.0).unwrap_or(job.timeout)
     }
 
     /// Whether testbeds have a limit for their memory, and so tell themselves that they reached it.

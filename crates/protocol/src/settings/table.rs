@@ -119,6 +119,18 @@ settings! {
     JobsAtOnce "jobs-at-once" ValueKind::Count, Scope::Everybody,
         "one for each GPU",
         "How many jobs run at the same time at most; the machine's memory is divided by it. Without it there are also jobs without GPUs beside the others, where the machine has 4 processors and 8 GiB of memory for each job.";
+    Packages "packages" ValueKind::Words, Scope::Everybody,
+        "all",
+        "Source packages that the machine tests, as the owner allows it: `rocrand`, or `hip*` for all that begin so. Jobs for others are given back.";
+    LongestJob "longest-job" ValueKind::SpanOrOff, Scope::Everybody,
+        "`off`",
+        "The most time that a job has, whatever it asks for. Then what there is of its results is delivered, as `timeout`.";
+    TestNetwork "test-network" ValueKind::OneOf(&["machine", "archive"]), Scope::Everybody,
+        "`machine`",
+        "The network of tests: the machine's, or one of their own, from which only the package archives (of the image, and `mirror`) and `test-hosts` can be reached, by HTTP and HTTPS. It excludes `proxy`.";
+    TestHosts "test-hosts" ValueKind::Words, Scope::Everybody,
+        "none",
+        "Hosts that tests may reach besides, with `test-network = \"archive\"`: `snapshot.debian.org`, `data.lab:8080`.";
     Watchdog "watchdog" ValueKind::SpanOrOff, Scope::Everybody,
         "`2m`",
         "After how long without a sign of life the machine is reset.";
