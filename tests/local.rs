@@ -210,6 +210,8 @@ fn mistakes_cost_nothing() {
         (&["test", "smoke", "gzip", "--gpu=0000:ff:00.0"], "no GPU"),
         (&["test", "smoke", "gzip", "--overlay-dir", "/nonexistent"], "/nonexistent"),
         (&["test", "nosuch", "gzip"], "nosuch"),
+        // Without systemd there is no control group; with it there is one, and still no such recipe.
+        (&["test", "nosuch", "gzip", "--memory", "1G"], "help: "),
     ] {
         let output = rocbed(words).run();
         assert_eq!(output.code, Some(20), "{}", output.stderr);

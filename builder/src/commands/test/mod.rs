@@ -38,10 +38,10 @@ pub fn run(context: &Context, options: &Test) -> u8 {
 
 fn test(context: &Context, options: &Test) -> Result<u8> {
     let (job, packages) = job(options)?;
-    let asked = group::ask();
+    let is_asked = ask_for_group(context, options)?;
     // Before any thread starts: for an unprivileged caller this process is run again as root of a user namespace.
     rootfs::sandbox::become_root()?;
-    let limits = limits(context, options, asked)?;
+    let limits = limits(context, options, is_asked)?;
     let recipe = recipe::load(&options.recipe)?;
     let (mut root, epoch) = built(context, &recipe, &options.source)?;
     // autopkgtest sees shared directories under their real paths.
@@ -214,26 +214,28 @@ fn server(root: &Path, layer: &Path, options: &Test, limits: &[OsString]) -> Res
     Ok(words)
 }
 
-/// Limits of testbeds that need a control group, as options of the virtualisation server; none where there is no group,
-/// which only matters to somebody who asks for one.
-fn limits(context: &Context, options: &Test, asked: Result<(), group::NoGroup>) -> Result<Vec<OsString>> {
-    let reason = match asked.and_then(|()| group::divide()) {
-        Ok(Some(group)) => {
-            context.reporter.detail(&format!("testbeds have control groups in {}", group.display()));
-            let memory = options.memory.as_deref().unwrap_or(MEMORY);
-            return Ok(vec!["--cgroup".into(), group.into(), "--memory".into(), memory.into()]);
-        }
-        Ok(None) => return Ok(Vec::new()),
-        Err(reason) => reason,
-    };
-    if let Some(memory) = &options.memory {
-        bail!(Advice::new(
+/// Asks for a control group, whose lack only matters to somebody who asks for a limit. Returns whether there is one.
+fn ask_for_group(context: &Context, options: &Test) -> Result<bool> {
+    let reason = match (group::ask(), &options.memory) {
+        (Ok(()), _) => return Ok(true),
+        // This program runs again as the root of a user namespace, and the first time has told.
+        (Err(group::NoGroup::Namespace), None) => return Ok(false),
+        (Err(reason), None) => reason,
+        (Err(reason), Some(memory)) => bail!(Advice::new(
             format!("--memory={memory}: {reason}"),
             "without --memory, tests run with the limits that need no control group"
-        ));
-    }
+        )),
+    };
     context.reporter.detail(&format!("the memory of testbeds is not limited: {reason}"));
-    Ok(Vec::new())
+    Ok(false)
+}
+
+/// Limits of testbeds that need a control group, as options of the virtualisation server.
+fn limits(context: &Context, options: &Test, is_asked: bool) -> Result<Vec<OsString>> {
+    let Some(group) = is_asked.then(group::divide).transpose()?.flatten() else { return Ok(Vec::new()) };
+    context.reporter.detail(&format!("testbeds have control groups in {}", group.display()));
+    let memory = options.memory.as_deref().unwrap_or(MEMORY);
+    Ok(vec!["--cgroup".into(), group.into(), "--memory".into(), memory.into()])
 }
 
 /// The simulated GPUs that `--gpu` asks for by their targets; `None` if it names no targets.
