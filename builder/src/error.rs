@@ -6,8 +6,10 @@ use advice::{Help, Report, help_of};
 
 /// The libraries' and this program's error types that have help.
 const WITH_HELP: &[fn(&(dyn Error + 'static)) -> Option<Help>] = &[
+    help_of::<archive::policy::PolicyError>,
     help_of::<archive::release::ReleaseError>,
     help_of::<archive::release::VerifyError>,
+    help_of::<archive::solve::SolveError>,
     help_of::<client::ClientError>,
     help_of::<crate::lock::LockError>,
     help_of::<crate::recipe::RecipeError>,

@@ -151,7 +151,7 @@ mod tests {
     use archive::index::IndexText;
 
     fn archive(index: &str) -> Archive {
-        let text = IndexText { suite: "sid".into(), component: "main".into(), text: index.as_bytes().to_vec() };
+        let text = IndexText { archive: "sid".into(), component: "main".into(), text: index.as_bytes().to_vec() };
         let universe = Universe::new(vec![text], ARCHITECTURE).unwrap();
         Archive { date: 0, release: Digest::of(b""), universe }
     }

@@ -129,7 +129,7 @@ mod tests {
                      Package: libc6\nVersion: 3\nArchitecture: amd64\n\n\
                      Package: python3\nVersion: 3\nArchitecture: amd64\nMulti-Arch: allowed\nDepends: libc6\n\n\
                      Package: dpkg\nVersion: 1\nArchitecture: amd64\nEssential: yes\n\n";
-        let text = IndexText { suite: "sid".into(), component: "main".into(), text: index.as_bytes().to_vec() };
+        let text = IndexText { archive: "sid".into(), component: "main".into(), text: index.as_bytes().to_vec() };
         let universe = Universe::new(vec![text], "amd64").unwrap();
         let request = Request { base: Base::Essential, ..Request::new(["rocminfo"]) };
         let solution = solve(&universe, &request).unwrap();

@@ -37,8 +37,8 @@ pub struct Index {
 
 impl Index {
     /// The same, ready to be searched.
-    pub fn into_text(self, suite: &str) -> IndexText {
-        IndexText { suite: suite.to_owned(), component: self.component, text: self.text }
+    pub fn into_text(self, archive: &str) -> IndexText {
+        IndexText { archive: archive.to_owned(), component: self.component, text: self.text }
     }
 }
 

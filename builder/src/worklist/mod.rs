@@ -117,7 +117,7 @@ pub(crate) mod tests {
         let sources = [SourceIndex::new(SOURCES.as_bytes().to_vec()).unwrap()];
         assert!(change.0.is_empty() || PACKAGES.contains(change.0));
         let text = PACKAGES.replace(change.0, if change.0.is_empty() { "" } else { change.1 }).into_bytes();
-        let text = IndexText { suite: "sid".into(), component: "main".into(), text };
+        let text = IndexText { archive: "sid".into(), component: "main".into(), text };
         let universe = Universe::new(vec![text], "amd64").unwrap();
         check(&Indexes::new(&sources, &universe))
     }

@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (exclude, install): (Vec<_>, Vec<_>) = after.iter().skip(1).cloned().partition(|a| a.starts_with('-'));
     let mut texts = Vec::new();
     for file in files {
-        texts.push(IndexText { suite: "sid".into(), component: file.clone(), text: std::fs::read(file)? });
+        texts.push(IndexText { archive: "sid".into(), component: file.clone(), text: std::fs::read(file)? });
     }
     let start = Instant::now();
     let universe = Universe::new(texts, "amd64")?;

@@ -6,8 +6,10 @@
 //! 1. [`release::verify_inrelease`] checks the signature on an `InRelease` file against a [`release::Keyring`] and
 //!    returns the signed text; [`release::Release::parse`] reads it and gives the digest of every index;
 //! 2. [`index::Universe`] takes the text of the indexes and finds packages in them;
-//! 3. [`solve::solve`] chooses a consistent set of packages, with the reason for each.
+//! 3. [`policy::Policy`] says what may come from which of several archives;
+//! 4. [`solve::solve`] chooses a consistent set of packages, with the reason for each.
 
 pub mod index;
+pub mod policy;
 pub mod release;
 pub mod solve;

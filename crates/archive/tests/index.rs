@@ -6,7 +6,7 @@ use proptest::prelude::*;
 const DIGEST: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 fn text(component: &str, text: &str) -> IndexText {
-    IndexText { suite: "sid".into(), component: component.into(), text: text.as_bytes().to_vec() }
+    IndexText { archive: "sid".into(), component: component.into(), text: text.as_bytes().to_vec() }
 }
 
 fn universe(main: &str) -> Result<Universe, IndexError> {
@@ -27,7 +27,7 @@ fn fields_of_a_package() {
     let universe = universe(&text).unwrap();
     let package = universe.get(universe.candidates("rocminfo")[0]).unwrap();
     assert_eq!((package.name(), package.version(), package.architecture()), ("rocminfo", "7.2.4-1", "amd64"));
-    assert_eq!((package.suite(), package.component()), ("sid", "main"));
+    assert_eq!((package.archive(), package.component()), ("sid", "main"));
     assert_eq!(package.source(), ("rocm-info", "7.2-1"));
     assert_eq!(package.multi_arch(), MultiArch::Foreign);
     assert_eq!((package.priority(), package.section(), package.is_essential()), ("optional", "video", false));

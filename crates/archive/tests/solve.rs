@@ -18,7 +18,7 @@ fn universe(lines: &[&str]) -> Universe {
         }
         text.push('\n');
     }
-    let texts = vec![IndexText { suite: "sid".into(), component: "main".into(), text: text.into_bytes() }];
+    let texts = vec![IndexText { archive: "sid".into(), component: "main".into(), text: text.into_bytes() }];
     Universe::new(texts, "amd64").unwrap()
 }
 

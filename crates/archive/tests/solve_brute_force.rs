@@ -51,7 +51,7 @@ fn archive() -> impl Strategy<Value = Vec<String>> {
 
 fn universe(stanzas: &[String]) -> Universe {
     let text = stanzas.concat().into_bytes();
-    Universe::new(vec![IndexText { suite: "s".into(), component: "c".into(), text }], "amd64").unwrap()
+    Universe::new(vec![IndexText { archive: "s".into(), component: "c".into(), text }], "amd64").unwrap()
 }
 
 /// Whether any of the 64 sets installs `wanted` without a violation. `wanted` becomes a package of its own, so that the

@@ -5,11 +5,13 @@
 //! demand.
 
 mod package;
+mod preference;
 mod scan;
 mod sources;
 mod universe;
 
 pub use package::{FieldError, MultiArch, Package};
+pub use preference::Preference;
 pub use scan::IndexError;
 pub use sources::{SourceFile, SourceIndex, SourcePackage};
 pub use universe::{IndexText, PackageId, Universe};

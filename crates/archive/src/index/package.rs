@@ -57,7 +57,7 @@ pub struct Package<'a> {
     pub(super) version: &'a str,
     pub(super) architecture: &'a str,
     pub(super) essential: bool,
-    pub(super) suite: &'a str,
+    pub(super) archive: &'a str,
     pub(super) component: &'a str,
 }
 
@@ -77,9 +77,9 @@ impl<'a> Package<'a> {
         self.architecture
     }
 
-    /// Suite of the index, as given to the [`Universe`](super::Universe).
-    pub fn suite(&self) -> &'a str {
-        self.suite
+    /// Name of its archive, as given to the [`Universe`](super::Universe).
+    pub fn archive(&self) -> &'a str {
+        self.archive
     }
 
     /// Component of the index, as given to the [`Universe`](super::Universe).

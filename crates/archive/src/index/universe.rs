@@ -1,5 +1,5 @@
 use super::{
-    Package,
+    Package, Preference,
     scan::{IndexError, Spans, scan, slice},
 };
 use debian::{relation::parse, version::compare};
@@ -9,8 +9,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 /// One `Packages` file to add to a [`Universe`].
 #[derive(Debug, Clone)]
 pub struct IndexText {
-    /// Suite it belongs to, for example `sid`.
-    pub suite: String,
+    /// Name of the archive it belongs to, for example `sid`.
+    pub archive: String,
     /// Component it belongs to, for example `main`.
     pub component: String,
     /// The decompressed file, whose digest the caller has checked.
@@ -31,11 +31,13 @@ pub struct Universe {
     names: Vec<(u64, u32)>,
     /// Hash of a provided name and its providers, sorted by hash.
     provided: Vec<(u64, u32)>,
+    /// How readily each package is taken.
+    preferences: Vec<Preference>,
 }
 
 #[derive(Debug)]
 struct Index {
-    suite: String,
+    archive: String,
     component: String,
     text: String,
     stanzas: Vec<Spans>,
@@ -46,14 +48,14 @@ impl Universe {
     /// of a package is in several indexes, the one added first counts.
     pub fn new(texts: Vec<IndexText>, architecture: &str) -> Result<Self, IndexError> {
         let mut universe = Self::default();
-        for IndexText { suite, component, text } in texts {
-            let label = format!("Packages of {suite}/{component}");
+        for IndexText { archive, component, text } in texts {
+            let label = format!("Packages of {archive}/{component}");
             let text = String::from_utf8(text).map_err(|error| IndexError::NotUtf8 {
                 index: label.clone(),
                 offset: error.utf8_error().valid_up_to(),
             })?;
             let stanzas = scan(&label, &text)?;
-            universe.indexes.push(Index { suite, component, text, stanzas });
+            universe.indexes.push(Index { archive, component, text, stanzas });
         }
         for (number, index) in universe.indexes.iter().enumerate() {
             for (stanza, spans) in index.stanzas.iter().enumerate() {
@@ -79,6 +81,7 @@ impl Universe {
         universe.names.sort_unstable();
         universe.provided.sort_unstable();
         universe.provided.dedup();
+        universe.preferences = vec![Preference::default(); universe.packages.len()];
         Ok(universe)
     }
 
@@ -106,7 +109,7 @@ impl Universe {
             version: slice(&index.text, &spans.version),
             architecture: slice(&index.text, &spans.architecture),
             essential: spans.essential,
-            suite: &index.suite,
+            archive: &index.archive,
             component: &index.component,
         })
     }
@@ -117,22 +120,51 @@ impl Universe {
         Some((index, index.stanzas.get(stanza as usize)?))
     }
 
-    /// Packages called `name`, highest version first, each version once.
+    /// How readily a package is taken.
+    pub fn preference(&self, id: PackageId) -> Preference {
+        self.preferences.get(id.0 as usize).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn set_preference(&mut self, id: PackageId, preference: Preference) {
+        if let Some(kept) = self.preferences.get_mut(id.0 as usize) {
+            *kept = preference;
+        }
+    }
+
+    /// Whether the packages are of one archive.
+    pub fn is_of_one_archive(&self) -> bool {
+        self.indexes.windows(2).all(|pair| matches!(pair, [one, other] if one.archive == other.archive))
+    }
+
+    /// All packages called `name`, also those that are not taken.
+    pub fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = PackageId> + 'a {
+        bucket(&self.names, name).filter(move |id| self.get(*id).is_some_and(|package| package.name == name))
+    }
+
+    /// All packages that may provide `name`, also those that are not taken.
+    pub(crate) fn perhaps_providing(&self, name: &str) -> impl Iterator<Item = PackageId> + use<'_> {
+        bucket(&self.provided, name)
+    }
+
+    /// Packages called `name`, most preferred and highest version first, each version once.
     pub fn candidates(&self, name: &str) -> Vec<PackageId> {
-        let mut found: Vec<_> = bucket(&self.names, name)
+        let mut found: Vec<_> = self
+            .named(name)
+            .filter(|id| self.preference(*id).is_taken())
             .filter_map(|id| Some((id, self.get(id)?)))
-            .filter(|(_, package)| package.name == name)
             .collect();
         // Ids grow with the index, so a stable sort puts the index added first in front. Within one index the digest
         // decides, so that the order of stanzas does not matter.
         found.sort_by(|(a_id, a), (b_id, b)| {
             let index = |id: &PackageId| self.packages.get(id.0 as usize).map(|(index, _)| *index);
             compare(b.version, a.version)
+                .then_with(|| self.preference(*a_id).cmp(&self.preference(*b_id)))
                 .then_with(|| index(a_id).cmp(&index(b_id)))
                 .then_with(|| a.field("SHA256").cmp(&b.field("SHA256")))
                 .then_with(|| a.stanza.cmp(b.stanza))
         });
         found.dedup_by(|(_, a), (_, b)| compare(a.version, b.version).is_eq());
+        found.sort_by_key(|(id, _)| self.preference(*id));
         found.into_iter().map(|(id, _)| id).collect()
     }
 
@@ -140,7 +172,7 @@ impl Universe {
     /// name, then highest version first. A package called `name` is included only if it provides its own name.
     pub fn providers(&self, name: &str) -> Vec<(PackageId, Option<&str>)> {
         let mut found = Vec::new();
-        for id in bucket(&self.provided, name) {
+        for id in bucket(&self.provided, name).filter(|id| self.preference(*id).is_taken()) {
             let Some((index, spans)) = self.spans(id) else { continue };
             let Ok(provides) = parse(slice(&index.text, &spans.provides)) else { continue };
             for relation in provides.0.iter().flat_map(|item| &item.0).filter(|relation| relation.name == name) {
@@ -182,6 +214,15 @@ impl Universe {
         names.sort_unstable();
         names.dedup();
         names.into_iter().filter_map(|name| self.candidates(name).first().copied()).filter(of_kind).collect()
+    }
+
+    /// A package for messages: `bash (5.3-1)`, and where there are several archives `bash (5.3-1, of sid)`.
+    pub fn describe(&self, id: PackageId) -> String {
+        match self.get(id) {
+            None => String::new(),
+            Some(package) if self.is_of_one_archive() => package.to_string(),
+            Some(package) => format!("{} ({}, of {})", package.name(), package.version(), package.archive()),
+        }
     }
 
     /// At most five names similar to `name`, best first.

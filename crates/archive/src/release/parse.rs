@@ -29,6 +29,8 @@ pub struct Release {
     pub valid_until: Option<Timestamp>,
     /// `Acquire-By-Hash`: indexes can be fetched by digest, see [`IndexEntry::by_hash`].
     pub acquire_by_hash: bool,
+    /// `NotAutomatic`: apt takes nothing from it unless it is asked to.
+    pub not_automatic: bool,
     /// `Components`.
     pub components: Vec<String>,
     /// `Architectures`.
@@ -185,6 +187,7 @@ impl Release {
             date: date(paragraph, "Date")?.ok_or(ReleaseError::Missing { field: "Date" })?,
             valid_until: date(paragraph, "Valid-Until")?,
             acquire_by_hash: paragraph.get("Acquire-By-Hash").is_some_and(|value| value.eq_ignore_ascii_case("yes")),
+            not_automatic: paragraph.get("NotAutomatic").is_some_and(|value| value.eq_ignore_ascii_case("yes")),
             components: words("Components"),
             architectures: words("Architectures"),
             without_architecture_all: words("No-Support-for-Architecture-all"),
@@ -244,11 +247,20 @@ impl Release {
 
 fn date(paragraph: &Paragraph<'_>, field: &'static str) -> Result<Option<Timestamp>, ReleaseError> {
     let Some(value) = paragraph.get(field) else { return Ok(None) };
-    DATES.parse_timestamp(value).map(Some).map_err(|error| ReleaseError::Date {
+    DATES.parse_timestamp(&with_two_digits(value)).map(Some).map_err(|error| ReleaseError::Date {
         field,
         value: value.chars().take(60).collect(),
         reason: error.to_string(),
     })
+}
+
+/// Ubuntu's archive writes a blank for the first digit of an hour before ten: `Sat, 28 Nov 2026  2:51:42 UTC`.
+fn with_two_digits(date: &str) -> String {
+    let word = |word: &str| match word.split_once(':') {
+        Some((hour, rest)) if hour.len() == 1 => format!("0{hour}:{rest}"),
+        _ => word.to_owned(),
+    };
+    date.split_whitespace().map(word).collect::<Vec<_>>().join(" ")
 }
 
 fn entries(paragraph: &Paragraph<'_>) -> Result<BTreeMap<String, IndexEntry>, ReleaseError> {
@@ -330,6 +342,8 @@ mod tests {
         {
             assert!(matches!(Release::parse(text(line).as_bytes()), Err(ReleaseError::Entry { .. })), "{line}");
         }
+        let ubuntu = Release::parse(b"Date: Sat, 28 Nov 2026  2:51:42 UTC\nNotAutomatic: yes\nSHA256:\n").unwrap();
+        assert_eq!((ubuntu.date.to_string().as_str(), ubuntu.not_automatic), ("2026-11-28T02:51:42Z", true));
         assert!(matches!(Release::parse(b"Date: yesterday\nSHA256:\n"), Err(ReleaseError::Date { .. })));
         assert_eq!(Release::parse(b"Suite: x\nSHA256:\n"), Err(ReleaseError::Missing { field: "Date" }));
     }

@@ -1,7 +1,8 @@
 //! Explains in words why there is no solution.
 
 use super::provider::Provider;
-use crate::index::Universe;
+use super::refused::{RefusedPackage, refused};
+use super::request::SolveError;
 use debian::relation::{Relation, parse};
 use resolvo::{
     Interner, Requirement, SolvableId, Solver,
@@ -15,18 +16,19 @@ const MOST_LINES: usize = 40;
 /// Maximum depth, far below what the stack holds.
 const DEEPEST: usize = 200;
 
-/// Lines that lead from the request to what cannot be satisfied.
-pub(super) fn explain(conflict: &Conflict, solver: &Solver<Provider<'_>>) -> Vec<String> {
+/// The error: lines that lead from the request to what cannot be satisfied, and what is not taken that would do.
+pub(super) fn explain(conflict: &Conflict, solver: &Solver<Provider<'_>>) -> SolveError {
     let graph = conflict.graph(solver);
     let root = graph.root_node.index();
-    let mut teller = Teller { graph, provider: solver.provider(), told: HashSet::new(), lines: Vec::new() };
+    let mut teller =
+        Teller { graph, provider: solver.provider(), told: HashSet::new(), lines: Vec::new(), refused: Vec::new() };
     teller.node(root, 0);
     if teller.lines.len() > MOST_LINES {
         let more = teller.lines.len() - MOST_LINES;
         teller.lines.truncate(MOST_LINES);
         teller.lines.push(format!("... and {more} more"));
     }
-    teller.lines
+    SolveError::Unsolvable { chain: teller.lines, refused: teller.refused }
 }
 
 struct Teller<'a> {
@@ -34,6 +36,7 @@ struct Teller<'a> {
     provider: &'a Provider<'a>,
     told: HashSet<usize>,
     lines: Vec<String>,
+    refused: Vec<RefusedPackage>,
 }
 
 impl Teller<'_> {
@@ -60,7 +63,7 @@ impl Teller<'_> {
                     if !repeated {
                         let text = self.provider.requirement_text(requirement);
                         let unmet = matches!(self.weight(target), Some(ConflictNode::UnresolvedDependency));
-                        let end = if unmet { availability(self.provider.universe, &text) } else { String::new() };
+                        let end = if unmet { self.availability(&text) } else { String::new() };
                         self.line(depth, &format!("{name} needs {text}{end}"));
                     }
                     self.node(target, depth + 1);
@@ -99,28 +102,32 @@ impl Teller<'_> {
             Some(ConflictNode::Root) | None => "the request".to_owned(),
         }
     }
-}
 
-/// Packages that the archive has for `relations`.
-fn availability(universe: &Universe, relations: &str) -> String {
-    let Ok(relations) = parse(relations) else { return ", which cannot be read".to_owned() };
-    let names: Vec<&Relation<'_>> = relations.0.iter().flat_map(|item| &item.0).collect();
-    let mut has: Vec<String> = Vec::new();
-    for relation in &names {
-        has.extend(
-            universe.candidates(relation.name).into_iter().filter_map(|id| universe.get(id)).map(|p| p.to_string()),
-        );
-        for (id, version) in universe.providers(relation.name) {
-            let Some(package) = universe.get(id) else { continue };
-            let version = version.map_or(String::new(), |version| format!(" (= {version})"));
-            has.push(format!("{package} providing {}{version}", relation.name));
+    /// Packages that the archive has for `relations`.
+    fn availability(&mut self, relations: &str) -> String {
+        let universe = self.provider.universe;
+        let Ok(relations) = parse(relations) else { return ", which cannot be read".to_owned() };
+        let names: Vec<&Relation<'_>> = relations.0.iter().flat_map(|item| &item.0).collect();
+        let mut has: Vec<String> = Vec::new();
+        for relation in &names {
+            has.extend(universe.candidates(relation.name).into_iter().map(|id| universe.describe(id)));
+            for (id, version) in universe.providers(relation.name) {
+                let package = universe.describe(id);
+                let version = version.map_or(String::new(), |version| format!(" (= {version})"));
+                has.push(format!("{package} providing {}{version}", relation.name));
+            }
         }
-    }
-    has.dedup();
-    has.truncate(5);
-    match has.as_slice() {
-        [] if names.len() == 1 => ", which is not in the archive".to_owned(),
-        [] => ", none of which is in the archive".to_owned(),
-        has => format!(", but the archive has {}", has.join(", ")),
+        has.dedup();
+        has.truncate(5);
+        let not_taken: Vec<RefusedPackage> = names.iter().flat_map(|relation| refused(universe, relation)).collect();
+        let told: Vec<String> = not_taken.iter().map(ToString::to_string).collect();
+        self.refused.extend(not_taken);
+        let end = if told.is_empty() { String::new() } else { format!("; not taken: {}", told.join(", ")) };
+        match has.as_slice() {
+            [] if !told.is_empty() => end,
+            [] if names.len() == 1 => ", which is not in the archive".to_owned(),
+            [] => ", none of which is in the archive".to_owned(),
+            has => format!(", but the archive has {}{end}", has.join(", ")),
+        }
     }
 }

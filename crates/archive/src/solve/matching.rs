@@ -1,6 +1,6 @@
 //! Finds the packages that a relation matches.
 
-use crate::index::{MultiArch, Package, PackageId, Universe};
+use crate::index::{MultiArch, Package, PackageId, Preference, Universe};
 use debian::relation::Relation;
 
 /// Packages that satisfy `relation` on `architecture`, in the order in which to try them: those of that name, highest
@@ -32,6 +32,8 @@ pub(super) fn matching(universe: &Universe, relation: &Relation<'_>) -> Vec<Pack
     providers
         .sort_by_key(|id| universe.get(*id).map(|package| (!package.is_essential(), importance(package.priority()))));
     found.extend(providers);
+    // What is taken only where nothing else will do comes last, also by its own name. The order stays otherwise.
+    found.sort_by_key(|id| universe.preference(*id) == Preference::Needed);
     found
 }
 

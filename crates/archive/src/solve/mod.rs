@@ -10,9 +10,11 @@ mod matching;
 mod pool;
 mod provider;
 mod reason;
+mod refused;
 mod request;
 
 pub use reason::Reason;
+pub use refused::RefusedPackage;
 pub use request::{Base, Request, SolveError};
 
 use crate::index::{PackageId, Universe};
@@ -57,11 +59,11 @@ fn attempt(
     let mut solver = Solver::new(provider);
     match solver.solve(Problem::<SolvableId>::new().requirements(requirements)) {
         Ok(found) => Ok(found.into_iter().filter_map(|id| solver.provider().package_id(id)).collect()),
-        Err(UnsolvableOrCancelled::Unsolvable(conflict)) => {
-            Err(SolveError::Unsolvable { chain: explain::explain(&conflict, &solver) })
-        }
+        Err(UnsolvableOrCancelled::Unsolvable(conflict)) => Err(explain::explain(&conflict, &solver)),
         // Not reached: the provider never cancels.
-        Err(UnsolvableOrCancelled::Cancelled(_)) => Err(SolveError::Unsolvable { chain: Vec::new() }),
+        Err(UnsolvableOrCancelled::Cancelled(_)) => {
+            Err(SolveError::Unsolvable { chain: Vec::new(), refused: Vec::new() })
+        }
     }
 }
 

@@ -129,7 +129,7 @@ impl Interner for Provider<'_> {
     type SolvableId = SolvableId;
 
     fn display_solvable(&self, solvable: SolvableId) -> impl Display + '_ {
-        self.package(solvable).map(|package| package.to_string()).unwrap_or_default()
+        self.package_id(solvable).map(|id| self.universe.describe(id)).unwrap_or_default()
     }
 
     fn display_name(&self, name: NameId) -> impl Display + '_ {
@@ -193,9 +193,12 @@ impl DependencyProvider for Provider<'_> {
     }
 
     async fn sort_candidates(&self, _solver: &SolverCache<Self>, solvables: &mut [SolvableId]) {
-        // Version orders one name; the solver sorts each name by itself.
-        let key = |id: &SolvableId| self.package(*id).map(|package| package.version()).unwrap_or_default();
-        solvables.sort_by(|a, b| debian::version::compare(key(b), key(a)));
+        // Of one name; the solver sorts each name by itself.
+        let version = |id: &SolvableId| self.package(*id).map(|package| package.version()).unwrap_or_default();
+        let preference = |id: &SolvableId| self.package_id(*id).map(|id| self.universe.preference(id));
+        solvables.sort_by(|a, b| {
+            preference(a).cmp(&preference(b)).then_with(|| debian::version::compare(version(b), version(a)))
+        });
     }
 
     async fn get_dependencies(&self, solvable: SolvableId) -> Dependencies {

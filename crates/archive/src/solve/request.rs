@@ -1,5 +1,7 @@
+use super::refused::{RefusedPackage, help, refused};
 use crate::index::{FieldError, Universe};
-use debian::relation::{Alternatives, RelationError, parse_request};
+use advice::{Advise, Help};
+use debian::relation::{Alternatives, RelationError, parse_one, parse_request};
 
 /// Packages that are always installed, as in mmdebstrap's variants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -58,8 +60,13 @@ impl Request {
             add(universe.required(), GoalKind::Required);
         }
         for text in &self.install {
-            for name in alternatives(text)?.0.iter().map(|relation| relation.name) {
+            for relation in &alternatives(text)?.0 {
+                let name = relation.name;
                 if !universe.knows(name) {
+                    let refused = refused(universe, &parse_one(name).map_err(SolveError::Request)?);
+                    if !refused.is_empty() {
+                        return Err(SolveError::NotTaken { name: name.to_owned(), refused });
+                    }
                     let suggestions = universe.suggestions(name).into_iter().map(ToOwned::to_owned).collect();
                     return Err(SolveError::UnknownPackage { name: name.to_owned(), suggestions });
                 }
@@ -108,6 +115,14 @@ pub enum SolveError {
         /// Similar names, best first.
         suggestions: Vec<String>,
     },
+    /// Only packages that are not taken have a requested name.
+    #[error("{name} is not taken from any archive: {}", texts(refused))]
+    NotTaken {
+        /// Requested name.
+        name: String,
+        /// Who has it.
+        refused: Vec<RefusedPackage>,
+    },
     /// A field of a chosen package is broken.
     #[error(transparent)]
     Field(#[from] FieldError),
@@ -116,7 +131,22 @@ pub enum SolveError {
     Unsolvable {
         /// Chain of requirements that leads to the conflict, one per line, indented by depth.
         chain: Vec<String>,
+        /// Packages that would do and are not taken.
+        refused: Vec<RefusedPackage>,
     },
+}
+
+impl Advise for SolveError {
+    fn help(&self) -> Help {
+        match self {
+            Self::Unsolvable { refused, .. } | Self::NotTaken { refused, .. } => help(refused),
+            _ => Help::none(),
+        }
+    }
+}
+
+fn texts(refused: &[RefusedPackage]) -> String {
+    refused.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn did_you_mean(suggestions: &[String]) -> String {
