@@ -1,5 +1,7 @@
 //! The lock of a recipe: finding it, and making a new one when it no longer fits.
 
+mod elsewhere;
+
 use std::path::PathBuf;
 
 use advice::Advice;
@@ -7,9 +9,10 @@ use anyhow::{Result, bail};
 use store::Fetcher;
 
 use crate::cmdline::Source;
-use crate::context::{Context, mirror};
+use crate::context::Context;
 use crate::lock::{self, Change, Lock};
 use crate::mirror::Mirror;
+use crate::package_sources::PackageSources;
 use crate::recipe::{self, Recipe};
 use crate::{archive, resolve};
 
@@ -73,12 +76,12 @@ pub struct Outcome {
 pub fn current(
     context: &Context,
     recipe: &Recipe,
-    source: &Source,
+    sources: &PackageSources,
     found: &Found,
     fetcher: &Fetcher,
     relock: Relock,
 ) -> Result<Outcome> {
-    let request = resolve::request_digest(recipe);
+    let request = resolve::request_digest(recipe, sources);
     match &found.lock {
         Some((lock, _)) if lock.request == request && relock != Relock::Always => {
             return Ok(Outcome { lock: lock.clone(), changes: None });
@@ -98,12 +101,14 @@ pub fn current(
         Some((lock, _)) if lock.request != request => context.reporter.say("the recipe has changed: locking it anew"),
         _ => {}
     }
-    let mirror = mirror(recipe, source);
-    let archive = archive_of(context, recipe, source, fetcher)?;
-    let lock = resolve::lock(recipe, &archive)?;
+    let archive = archive_of(context, recipe, sources, fetcher)?;
+    let lock = resolve::lock(recipe, sources, &archive)?;
     if let Some((old, _)) = &found.lock
-        && let Some(warning) = goes_back(old, &lock, &mirror)
+        && let Some(warning) = goes_back(old, &lock, &sources.mirror)
     {
+        context.reporter.warn_of(&warning.into());
+    }
+    for warning in elsewhere::warnings(recipe, sources, &archive.universe, &lock) {
         context.reporter.warn_of(&warning.into());
     }
     let before = found.lock.as_ref().map(|(lock, _)| lock::versions(lock)).unwrap_or_default();
@@ -111,13 +116,17 @@ pub fn current(
     Ok(Outcome { lock, changes: Some(changes) })
 }
 
-/// A recipe's archive as it is now.
-pub fn archive_of(context: &Context, recipe: &Recipe, source: &Source, fetcher: &Fetcher) -> Result<archive::Archive> {
-    let mut wish = recipe.archive.clone();
-    wish.check_valid_until &= !source.ignore_valid_until;
-    let mirror = mirror(recipe, source);
-    context.reporter.detail(&format!("mirror: {mirror}"));
-    archive::open(&wish, &mirror, fetcher, &context.reporter)
+/// A recipe's archives as they are now, with what may come from each.
+pub fn archive_of(
+    context: &Context,
+    recipe: &Recipe,
+    sources: &PackageSources,
+    fetcher: &Fetcher,
+) -> Result<archive::Archive> {
+    context.reporter.detail(&sources.told());
+    let mut archive = archive::open_all(sources.wanted(), sources.local_index(), fetcher, &context.reporter)?;
+    resolve::apply_policy(recipe, &mut archive)?;
+    Ok(archive)
 }
 
 /// A warning if the mirror is older than the archive that the old lock was made from: a signature proves who made an

@@ -1,8 +1,8 @@
 //! Explains why a package is in an image: the chain of dependencies from the recipe to it.
 
 use advice::Advice;
-use anyhow::{Result, bail};
-use archive::index::{PackageId, Universe};
+use anyhow::{Context as _, Result, bail};
+use archive::index::{PackageId, Preference, Universe};
 use archive::solve::{Reason, Solution};
 use serde::Serialize;
 
@@ -14,6 +14,11 @@ pub struct Why {
     pub package: String,
     /// Package version.
     pub version: String,
+    /// Name of the archive that it is from.
+    pub archive: String,
+    /// Why it is from there, if that is not the recipe's main archive; the versions that others have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub archive_reason: Option<String>,
     /// Chain from the recipe to the package; each link is required by the one before.
     pub chain: Vec<Link>,
     /// All packages of the set that depend on it, or on what it provides.
@@ -32,8 +37,8 @@ pub struct Link {
     pub relation: String,
 }
 
-/// Follows the reasons of a solution back to the recipe. Fails if the package is not included.
-pub fn why(universe: &Universe, solution: &Solution, name: &str) -> Result<Why> {
+/// Follows the reasons of a solution back to the recipe. Fails if the package is not included. `main` is the name of the main archive.
+pub fn why(universe: &Universe, solution: &Solution, name: &str, main: &str) -> Result<Why> {
     let named = |id: PackageId| universe.get(id).map(|package| package.name()).unwrap_or_default();
     let found = solution.packages.iter().map(|(id, reason)| (*id, reason)).find(|(id, _)| named(*id) == name);
     let Some((mut id, mut reason)) = found else {
@@ -44,7 +49,9 @@ pub fn why(universe: &Universe, solution: &Solution, name: &str) -> Result<Why> 
         };
         bail!(Advice::new(format!("{name} is not a package of this recipe"), help));
     };
-    let version = universe.get(id).map(|package| package.version()).unwrap_or_default().to_owned();
+    let package = universe.get(id).context("the solver chose a package of another archive")?;
+    let (version, archive) = (package.version().to_owned(), package.archive().to_owned());
+    let archive_reason = archive_reason(universe, id, main);
     let wanted_by = dependents(universe, solution, id)?;
     let mut chain = Vec::new();
     loop {
@@ -68,8 +75,28 @@ pub fn why(universe: &Universe, solution: &Solution, name: &str) -> Result<Why> 
             }
         }
         chain.reverse();
-        return Ok(Why { package: name.to_owned(), version, chain, wanted_by });
+        return Ok(Why { package: name.to_owned(), version, archive, archive_reason, chain, wanted_by });
     }
+}
+
+/// Why a package is from its archive, if that is not the main one.
+fn archive_reason(universe: &Universe, id: PackageId, main: &str) -> Option<String> {
+    let package = universe.get(id).filter(|package| package.archive() != main)?;
+    let why = match universe.preference(id) {
+        Preference::First => "the recipe's own packages come first",
+        Preference::Named => "the recipe names it for that archive",
+        Preference::Needed => {
+            "what the recipe names for that archive needs it, and no other archive has one that will do"
+        }
+        _ => "its version is the highest",
+    };
+    let others = universe.named(package.name()).filter_map(|id| universe.get(id));
+    let others = others.filter(|other| other.archive() != package.archive());
+    let mut others: Vec<_> = others.map(|other| format!("{} has {}", other.archive(), other.version())).collect();
+    others.sort();
+    others.dedup();
+    let others = if others.is_empty() { "no other archive has it".to_owned() } else { others.join(", ") };
+    Some(format!("{why}; {others}"))
 }
 
 /// Names of the packages in the set whose Pre-Depends, Depends or Recommends this one satisfies.
@@ -97,7 +124,10 @@ fn dependents(universe: &Universe, solution: &Solution, id: PackageId) -> Result
 impl Why {
     /// Formats the explanation for people.
     pub fn text(&self) -> String {
-        let mut lines = vec![format!("{} {} is in:", self.package, self.version)];
+        let mut lines = vec![match &self.archive_reason {
+            None => format!("{} {} is in:", self.package, self.version),
+            Some(_) => format!("{} {} of {} is in:", self.package, self.version, self.archive),
+        }];
         let mut before = "";
         for link in &self.chain {
             lines.push(match (link.by.as_str(), link.relation.as_str()) {
@@ -108,6 +138,7 @@ impl Why {
             });
             before = &link.package;
         }
+        lines.extend(self.archive_reason.iter().map(|reason| format!("  from {}: {reason}", self.archive)));
         let last = self.chain.iter().rev().nth(1).map(|link| link.package.as_str());
         let others: Vec<&str> = self.wanted_by.iter().map(String::as_str).filter(|name| Some(*name) != last).collect();
         if !others.is_empty() {
@@ -139,20 +170,20 @@ mod tests {
     #[test]
     fn the_chain_leads_from_the_recipe_to_the_package() {
         let (universe, solution) = solved();
-        let text = why(&universe, &solution, "libc6").unwrap().text();
+        let text = why(&universe, &solution, "libc6", "sid").unwrap().text();
         assert_eq!(
             text,
             "libc6 3 is in:\n  the recipe asks for rocminfo\n  rocminfo Depends: libhsa (>= 7), which libhsa satisfies\n  \
              libhsa Depends: libc6 | libc-dev, which libc6 satisfies\nalso wanted by: python3\n"
         );
-        let text = why(&universe, &solution, "dpkg").unwrap().text();
+        let text = why(&universe, &solution, "dpkg", "sid").unwrap().text();
         assert_eq!(text, "dpkg 1 is in:\n  dpkg is in every system (Essential)\n");
     }
 
     #[test]
     fn a_package_that_is_not_in_gets_suggestions() {
         let (universe, solution) = solved();
-        let error = crate::error::report(&why(&universe, &solution, "rocmifno").unwrap_err()).to_string();
+        let error = crate::error::report(&why(&universe, &solution, "rocmifno", "sid").unwrap_err()).to_string();
         assert!(error.contains("not a package of this recipe") && error.contains("rocminfo"), "{error}");
     }
 }

@@ -6,7 +6,7 @@ mod release;
 
 use advice::WithHelp as _;
 use anyhow::{Context, Result};
-use archive::index::{SourceIndex, Universe};
+use archive::index::{IndexText, SourceIndex, Universe};
 use progress::Progress;
 use sha256::Digest;
 use store::Fetcher;
@@ -14,7 +14,8 @@ use store::Fetcher;
 pub use address::quote;
 
 use crate::architecture::ARCHITECTURE;
-use crate::mirror::{Mirror, NAME_ANOTHER};
+use crate::lock::ReleaseNames;
+use crate::mirror::{Mirror, NAME_ANOTHER, Origin};
 use crate::recipe;
 use indexes::{IndexKind, indexes};
 use release::Verified;
@@ -27,12 +28,97 @@ pub struct Archive {
     pub release: Digest,
     /// All packages of the recipe's components.
     pub universe: Universe,
+    /// The states of further archives that it was opened with, by name.
+    pub extra: Vec<ExtraState>,
+}
+
+/// The state of a further archive.
+pub struct ExtraState {
+    /// Its name.
+    pub name: String,
+    /// `Date` of the Release file, in seconds since 1970.
+    pub date: i64,
+    /// Digest of the signed text.
+    pub release: Digest,
+    /// What the Release file calls it.
+    pub names: ReleaseNames,
+    /// Whether apt takes nothing from it unless it is asked to (`NotAutomatic`).
+    pub not_automatic: bool,
+}
+
+/// An archive to open.
+#[derive(Clone, Copy)]
+pub struct Wanted<'a> {
+    /// Name that its packages get.
+    pub name: &'a str,
+    /// What it has to be.
+    pub archive: &'a recipe::Archive,
+    /// Where it is fetched from.
+    pub mirror: &'a Mirror,
+}
+
+impl Wanted<'_> {
+    /// Fetches and verifies it.
+    fn read(&self, fetcher: &Fetcher, progress: &dyn Progress) -> Result<(Verified, Vec<IndexText>)> {
+        let Self { name, archive, mirror } = self;
+        let read = || -> Result<_> {
+            let verified = Verified::fetch(archive, mirror, fetcher, progress)?;
+            let texts = indexes(IndexKind::Packages, archive, &verified, fetcher, progress)?;
+            Ok((verified, texts.into_iter().map(|index| index.into_text(name)).collect()))
+        };
+        let elsewhere = matches!(mirror.origin, Origin::ExtraArchive(_));
+        let help = if elsewhere {
+            "its mirror, suite and keyrings are in [[extra-archive]] of the recipe"
+        } else {
+            NAME_ANOTHER
+        };
+        read().with_context(|| format!("the mirror is {mirror}")).help(help)
+    }
+}
+
+/// Fetches and verifies archives, the main one first. `more` is an index that needs no verification.
+pub fn open_all<'a>(
+    wanted: impl Iterator<Item = Wanted<'a>>,
+    more: Option<IndexText>,
+    fetcher: &Fetcher,
+    progress: &dyn Progress,
+) -> Result<Archive> {
+    let (mut texts, mut states) = (Vec::new(), Vec::new());
+    for one in wanted {
+        let (verified, more) = one.read(fetcher, progress)?;
+        texts.extend(more);
+        states.push(ExtraState::of(one.name, verified));
+    }
+    texts.extend(more);
+    let task = progress.task("reading package indexes", None, progress::Unit::Items);
+    let universe = Universe::new(texts, ARCHITECTURE).context("reading the package indexes")?;
+    drop(task);
+    let mut states = states.into_iter();
+    let main = states.next().context("there is no archive to open")?;
+    Ok(Archive { date: main.date, release: main.release, universe, extra: states.collect() })
+}
+
+impl ExtraState {
+    fn of(name: &str, Verified { release, digest, .. }: Verified) -> Self {
+        Self {
+            name: name.to_owned(),
+            date: release.date.as_second(),
+            release: digest,
+            not_automatic: release.not_automatic,
+            names: ReleaseNames {
+                origin: release.origin,
+                label: release.label,
+                suite: release.suite,
+                codename: release.codename,
+            },
+        }
+    }
 }
 
 /// Fetches and verifies the recipe's suite and components from `mirror`.
 pub fn open(wish: &recipe::Archive, mirror: &Mirror, fetcher: &Fetcher, progress: &dyn Progress) -> Result<Archive> {
-    let open = || Verified::fetch(wish, mirror, fetcher, progress)?.archive(wish, fetcher, progress);
-    open().with_context(|| format!("the mirror is {mirror}")).help(NAME_ANOTHER)
+    let wanted = Wanted { name: &wish.suite, archive: wish, mirror };
+    open_all(std::iter::once(wanted), None, fetcher, progress)
 }
 
 /// An archive, with the source packages of each component.
@@ -79,6 +165,6 @@ impl Verified {
         let texts = texts.into_iter().map(|index| index.into_text(&wish.suite)).collect();
         let universe = Universe::new(texts, ARCHITECTURE).context("reading the package indexes")?;
         drop(task);
-        Ok(Archive { date: self.release.date.as_second(), release: self.digest, universe })
+        Ok(Archive { date: self.release.date.as_second(), release: self.digest, universe, extra: Vec::new() })
     }
 }

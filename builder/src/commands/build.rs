@@ -4,8 +4,9 @@ use anyhow::{Context as _, Result};
 
 use super::{bytes, print_json};
 use crate::cmdline::Build;
-use crate::context::{Context, mirror};
+use crate::context::Context;
 use crate::locking::{self, Relock};
+use crate::package_sources::PackageSources;
 use crate::wording::counted;
 use crate::{image, lock, recipe};
 
@@ -25,9 +26,10 @@ pub fn run(context: &Context, options: &Build) -> Result<()> {
     }
     let found = locking::find(&recipe, &options.source)?;
     let fetcher = context.fetcher(&options.source)?;
+    let sources = PackageSources::of(&recipe, &options.source)?;
     context.reporter.stage("lock", "looking at the lock");
     let relock = if options.locked { Relock::Never } else { Relock::IfNeeded };
-    let outcome = locking::current(context, &recipe, &options.source, &found, &fetcher, relock)?;
+    let outcome = locking::current(context, &recipe, &sources, &found, &fetcher, relock)?;
     if let Some(changes) = &outcome.changes {
         outcome.lock.write(&found.path).context("keeping the new lock")?;
         let count = outcome.lock.packages.len();
@@ -36,7 +38,7 @@ pub fn run(context: &Context, options: &Build) -> Result<()> {
     }
     let how = image::BuildOptions {
         output: options.output.clone().unwrap_or_else(|| image::default_output(&recipe)),
-        mirror: mirror(&recipe, &options.source),
+        sources,
         compress: options.compress,
         sector_size,
         fresh: options.fresh,

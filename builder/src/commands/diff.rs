@@ -9,7 +9,7 @@ use super::{print, print_json};
 use crate::cmdline::Diff;
 use crate::context::Context;
 use crate::inspect::{self, Difference};
-use crate::lock::{self, Change, Lock, Versions};
+use crate::lock::{self, Change, Lock, PackageState, Versions};
 
 /// Number of paths of the root that are shown; with other packages there are thousands. JSON has all.
 const SHOWN: usize = 40;
@@ -92,7 +92,8 @@ fn versions(path: &Path, both_locks: bool) -> Result<Option<Versions>> {
         return Ok(Some(if both_locks { lock::versions(&lock) } else { lock::root_versions(&lock) }));
     }
     let packages = inspect::root_packages(path)?;
-    Ok(packages.map(|packages| packages.into_iter().map(|(name, version)| (name, (version, None))).collect()))
+    let state = |(name, version)| (name, PackageState::of_version(version));
+    Ok(packages.map(|packages| packages.into_iter().map(state).collect()))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::cmdline::LockArgs;
 use crate::context::Context;
 use crate::lock::{self, Change, LockError};
 use crate::locking::{self, Found, Origin, Relock};
+use crate::package_sources::PackageSources;
 use crate::recipe;
 use crate::times::date;
 use crate::wording::counted;
@@ -34,8 +35,9 @@ pub fn run(context: &Context, options: &LockArgs) -> Result<()> {
         found => found?,
     };
     let fetcher = context.fetcher(&options.source)?;
+    let sources = PackageSources::of(&recipe, &options.source)?;
     let relock = if options.update { Relock::Always } else { Relock::IfNeeded };
-    let outcome = locking::current(context, &recipe, &options.source, &found, &fetcher, relock)?;
+    let outcome = locking::current(context, &recipe, &sources, &found, &fetcher, relock)?;
     let on_disk = matches!(&found.lock, Some((_, Origin::File(_))));
     let changed = found.lock.as_ref().is_none_or(|(lock, _)| *lock != outcome.lock);
     let write = changed || !on_disk;

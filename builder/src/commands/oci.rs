@@ -10,10 +10,11 @@ use oci::{Compression, Image, Layer};
 
 use super::print;
 use crate::cmdline::Oci;
-use crate::context::{Context, mirror};
+use crate::context::Context;
 use crate::image::selected::Selected;
 use crate::image::{root, tree};
 use crate::locking::{self, Relock};
+use crate::package_sources::PackageSources;
 use crate::{image, recipe};
 
 pub fn run(context: &Context, options: &Oci) -> Result<()> {
@@ -24,11 +25,11 @@ pub fn run(context: &Context, options: &Oci) -> Result<()> {
     let config = serde_json::from_slice(&config).with_context(|| format!("reading {}", options.config.display()))?;
     let found = locking::find(&recipe, &options.source)?;
     let fetcher = context.fetcher(&options.source)?;
-    let lock = locking::current(context, &recipe, &options.source, &found, &fetcher, Relock::Never)?.lock;
+    let sources = PackageSources::of(&recipe, &options.source)?;
+    let lock = locking::current(context, &recipe, &sources, &found, &fetcher, Relock::Never)?.lock;
     let log = context.cache_directory()?.join(format!("{}.log", recipe.key()));
-    let mirror = mirror(&recipe, &options.source);
     let wanted =
-        root::RootRequest { recipe: &recipe, lock: &lock, mirror: &mirror, fresh: false, check: true, log: &log };
+        root::RootRequest { recipe: &recipe, lock: &lock, sources: &sources, fresh: false, check: true, log: &log };
     let (mut root, ()) = root::obtain(&wanted, &fetcher, &context.reporter, |_| Ok(()))?;
     if let Some(old) = root.old.take() {
         old.remove()?;
@@ -36,7 +37,7 @@ pub fn run(context: &Context, options: &Oci) -> Result<()> {
 
     context.reporter.stage("layers", "writing layers");
     let only = if options.only.is_empty() { Selected::All } else { Selected::These(options.only.clone()) };
-    let base = tree::of_container(&root, &recipe, &only, lock.archive.date)?;
+    let base = tree::of_container(&root, &recipe, &lock, &only, lock.archive.date)?;
     let created = image::source_date_epoch()?.unwrap_or(lock.archive.date);
     let compression = if options.quick { Compression::fast() } else { Compression::default() };
     let directory = options.output.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));

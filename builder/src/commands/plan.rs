@@ -8,12 +8,16 @@ use serde::Serialize;
 
 use super::{bytes, print, print_json};
 use crate::cmdline::PlanArgs;
-use crate::context::{Context, mirror};
+use crate::context::Context;
 use crate::image::root;
-use crate::lock::{self, Change, LockedPackage};
+use crate::lock::{self, Change, LockedExtraArchive, LockedPackage};
 use crate::locking::{self, Relock};
+use crate::package_sources::PackageSources;
 use crate::wording::counted;
 use crate::{recipe, resolve, times, why};
+
+/// Most packages of an extra archive that are shown.
+const SHOWN: usize = 8;
 
 #[derive(Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -25,6 +29,8 @@ struct Report<'a> {
     mirror_from: String,
     lock: &'a PathBuf,
     archive_date: i64,
+    /// Archives beside it.
+    extra_archives: &'a [LockedExtraArchive],
     /// Changes that would be made to the lock; empty if it stays.
     changes: Vec<Change>,
     packages: Vec<Entry<'a>>,
@@ -50,9 +56,11 @@ pub fn run(context: &Context, options: &PlanArgs) -> Result<()> {
     }
     let recipe = recipe::load(&options.recipe)?;
     let fetcher = context.fetcher(&options.source)?;
+    let sources = PackageSources::of(&recipe, &options.source)?;
     if let Some(package) = &options.why {
-        let archive = locking::archive_of(context, &recipe, &options.source, &fetcher)?;
-        let why = why::why(&archive.universe, &resolve::solution(&recipe, &archive.universe)?, package)?;
+        let archive = locking::archive_of(context, &recipe, &sources, &fetcher)?;
+        let solution = resolve::solution(&recipe, &archive.universe)?;
+        let why = why::why(&archive.universe, &solution, package, &recipe.archive.suite)?;
         return if options.json { print_json(&why) } else { print(&why.text()) };
     }
     let found = locking::find(&recipe, &options.source)?;
@@ -62,7 +70,7 @@ pub fn run(context: &Context, options: &PlanArgs) -> Result<()> {
         (false, true) => Relock::Never,
         (false, false) => Relock::IfNeeded,
     };
-    let outcome = locking::current(context, &recipe, &options.source, &found, &fetcher, relock)?;
+    let outcome = locking::current(context, &recipe, &sources, &found, &fetcher, relock)?;
     let store = fetcher.store();
     let mut packages = Vec::new();
     let mut download_bytes = 0;
@@ -73,13 +81,14 @@ pub fn run(context: &Context, options: &PlanArgs) -> Result<()> {
         }
         packages.push(Entry { package, cached });
     }
-    let mirror = mirror(&recipe, &options.source);
+    let mirror = &sources.mirror;
     let report = Report {
         recipe: &recipe.name,
         mirror: without_password(&mirror.url),
         mirror_from: mirror.origin.to_string(),
         lock: &found.path,
         archive_date: outcome.lock.archive.date,
+        extra_archives: &outcome.lock.extra_archives,
         changes: outcome.changes.unwrap_or_default(),
         download_bytes,
         installed_bytes: outcome.lock.root_packages().map(|package| package.installed_size).sum(),
@@ -92,6 +101,28 @@ pub fn run(context: &Context, options: &PlanArgs) -> Result<()> {
     print(&text(&report, found.lock.is_some()))
 }
 
+/// A line for each archive that packages come from besides the main one.
+fn elsewhere(report: &Report) -> Vec<String> {
+    let dates = report.extra_archives.iter().map(|extra| (extra.name.as_str(), Some(extra.date)));
+    let mut lines = Vec::new();
+    for (name, date) in dates.chain([(recipe::LOCAL, None)]) {
+        let packages = report.packages.iter().map(|entry| entry.package);
+        let from: Vec<_> = packages.filter(|package| package.archive.as_deref() == Some(name)).collect();
+        if from.is_empty() && date.is_none() {
+            continue;
+        }
+        let shown = from.iter().take(SHOWN).map(|package| format!("{} {}", package.name, package.version));
+        let mut shown = shown.collect::<Vec<_>>().join(", ");
+        if from.len() > SHOWN {
+            shown.push_str(&format!(" and {} more (--json lists them)", from.len() - SHOWN));
+        }
+        let date = date.map(|date| format!(" of {}", times::date(date))).unwrap_or_default();
+        let shown = if from.is_empty() { "nothing".to_owned() } else { shown };
+        lines.push(format!("from       {name}{date}: {shown}"));
+    }
+    lines
+}
+
 fn text(report: &Report, had_lock: bool) -> String {
     let missing = report.packages.iter().filter(|entry| entry.cached.is_none()).count();
     let mut lines = vec![
@@ -99,6 +130,7 @@ fn text(report: &Report, had_lock: bool) -> String {
         format!("mirror     {} ({})", report.mirror, report.mirror_from),
         format!("archive    of {}", times::date(report.archive_date)),
     ];
+    lines.extend(elsewhere(report));
     let lock = match (had_lock, report.changes.is_empty()) {
         (false, _) => format!("{} would be made", report.lock.display()),
         (true, true) => "fits, stays".to_owned(),

@@ -11,7 +11,7 @@ use store::Store;
 use super::modules::{Chooser, Kernel, Selection};
 use super::{initramfs, memo, modules, programs, root};
 use crate::lock::Lock;
-use crate::recipe::Recipe;
+use crate::recipe::{KernelChoice, Recipe};
 use crate::report::Reporter;
 
 /// Parts that depend on the kernel only, and not on what maintainer scripts do.
@@ -42,7 +42,8 @@ impl BootRequest<'_> {
     pub(super) fn parts(&self, root: &Path) -> Result<BootParts> {
         let kernel = Kernel::find(root, self.lock)?;
         let wanted = &self.recipe.kernel;
-        let chooser = Chooser::new(&kernel, self.store, self.fresh, self.reporter);
+        let is_own = matches!(wanted.choice, KernelChoice::Package(_));
+        let chooser = Chooser::new(&kernel, self.store, self.fresh, self.reporter).leaving_out_missing(is_own);
         let early = modules::initramfs_requests(&wanted.initramfs_modules);
         let early = chooser.choose(&early, "kernel.initramfs-modules")?;
         let network = modules::network_requests(&wanted.initramfs_modules);

@@ -4,6 +4,7 @@
 //! boots it, [`manifest`] the description, and [`publish`] gives everything its final name.
 
 mod alone;
+mod apt;
 mod boot_parts;
 mod compressed;
 mod content;
@@ -39,8 +40,8 @@ use serde::Serialize;
 use store::{Fetcher, Removal, Wait};
 
 use crate::lock::Lock;
-use crate::mirror::Mirror;
-use crate::recipe::Recipe;
+use crate::package_sources::PackageSources;
+use crate::recipe::{KernelChoice, Recipe};
 use crate::report::Reporter;
 use boot_parts::BootRequest;
 use compressed::{compress_disk, map_disk};
@@ -65,8 +66,8 @@ const MANIFEST: &str = "manifest.json";
 pub struct BuildOptions {
     /// Output directory.
     pub output: PathBuf,
-    /// Mirror to fetch packages from.
-    pub mirror: Mirror,
+    /// Where packages are fetched from.
+    pub sources: PackageSources,
     /// Also write the compressed disk and its block map.
     pub compress: bool,
     /// Logical sector size of the disk.
@@ -108,10 +109,10 @@ pub fn run(
     reporter: &Reporter,
 ) -> Result<Built> {
     ensure!(
-        recipe.kernel.flavour.is_some(),
+        recipe.kernel.choice != KernelChoice::None,
         Advice::new(
             format!("the recipe {} has no kernel, and an image needs one", recipe.name),
-            "name one by kernel.flavour; `rocbed test` runs tests without"
+            "name one by kernel.flavour or kernel.package; `rocbed test` runs tests without"
         )
     );
     let wait = if options.wait { Wait::Forever } else { Wait::No };
@@ -123,14 +124,14 @@ pub fn run(
 
     reporter.stage("fetch", "fetching packages");
     // All of them, even if the root directory is cached: parts of the image come from packages outside of it.
-    root::fetch(recipe, lock, fetcher, &options.mirror, reporter)?;
+    root::fetch(recipe, lock, fetcher, &options.sources, reporter)?;
     clock.lap("packages");
 
     let log = options.output.join(".dpkg.log");
     let wanted = root::RootRequest {
         recipe,
         lock,
-        mirror: &options.mirror,
+        sources: &options.sources,
         fresh: options.fresh,
         check: options.check,
         log: &log,
@@ -151,7 +152,7 @@ pub fn run(
         image
     } else {
         reporter.stage("finish", "finishing the file tree");
-        let tree = tree::finish(&root, recipe, &kernel, &parts.kept, epoch)?;
+        let tree = tree::finish(&root, recipe, lock, &kernel, &parts.kept, epoch)?;
         clock.lap("file tree");
         reporter.stage("write_root", "writing root.img");
         write_root(&tree, recipe, epoch, root_uuid, &mut staging, reporter)?
@@ -168,7 +169,7 @@ pub fn run(
     staging.write("cmdline", format!("root=UUID={root_uuid} {words}\n").as_bytes())?;
     clock.lap("initramfs");
 
-    let files = PackageFiles { recipe, lock, fetcher, mirror: &options.mirror, reporter };
+    let files = PackageFiles { lock, fetcher, sources: &options.sources, reporter };
     let stub = files.read(&recipe.image.stub_package, STUB, "uki-stub")?;
     let os_release = read(&root.path.join("usr/lib/os-release"))?;
     let cmdline = format!("root=PARTUUID={} {words}", root_image.partition());

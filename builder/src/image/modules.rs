@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, bail};
-use kmod::{DEFAULT_INITRAMFS, Group, ModuleIndex, NETWORK_INITRAMFS};
+use kmod::{Closure, ClosureError, DEFAULT_INITRAMFS, Group, ModuleIndex, NETWORK_INITRAMFS};
 use progress::Progress;
 use serde::{Deserialize, Serialize};
 use sha256::Digest;
@@ -95,13 +95,49 @@ pub struct Chooser<'a> {
     store: &'a Store,
     fresh: bool,
     progress: &'a dyn Progress,
+    /// Whether what the kernel does not have is left out.
+    lenient: bool,
     index: OnceLock<ModuleIndex>,
 }
 
 impl<'a> Chooser<'a> {
     /// For a kernel whose modules are unpacked. `fresh` ignores cached choices.
     pub fn new(kernel: &'a Kernel, store: &'a Store, fresh: bool, progress: &'a dyn Progress) -> Self {
-        Self { kernel, store, fresh, progress, index: OnceLock::new() }
+        Self { kernel, store, fresh, progress, lenient: false, index: OnceLock::new() }
+    }
+
+    /// Leaves out requested modules that the kernel does not have, with a warning: one of somebody's own has fewer than those that
+    /// the inherited lists were made for.
+    pub fn leaving_out_missing(self, lenient: bool) -> Self {
+        Self { lenient, ..self }
+    }
+
+    /// The modules that requests select, with the requests for which there are none.
+    fn closure(&self, requests: &[String], what: &str) -> Result<Closure> {
+        let (mut requests, mut missing) = (requests.to_vec(), Vec::new());
+        let index = self.index()?;
+        loop {
+            let error = match index.closure(&requests) {
+                Ok(closure) => {
+                    if !missing.is_empty() {
+                        let missing = missing.join(", ");
+                        self.progress.warn(&format!(
+                            "the kernel {} has none of these, left out of {what}: {missing}",
+                            self.kernel.version
+                        ));
+                    }
+                    return Ok(closure);
+                }
+                Err(error) => error,
+            };
+            let (ClosureError::Unknown { name, .. } | ClosureError::EmptyDirectory(name)) = &error;
+            let before = requests.len();
+            requests.retain(|request| request != name);
+            if !self.lenient || requests.len() == before {
+                return Err(error).with_context(|| format!("choosing kernel modules for {what}"));
+            }
+            missing.push(name.clone());
+        }
     }
 
     /// The modules that a recipe's list selects; `what` names the recipe key in errors.
@@ -117,7 +153,7 @@ impl<'a> Chooser<'a> {
         let (paths, firmware) = if requests.iter().any(|request| request == ALL) {
             (index.modules().map(|module| module.path.clone()).collect(), BTreeSet::new())
         } else {
-            let closure = index.closure(requests).with_context(|| format!("choosing kernel modules for {what}"))?;
+            let closure = self.closure(requests, what)?;
             (closure.paths, closure.firmware)
         };
         let files = index.subset(&paths).files();

@@ -5,17 +5,15 @@ use anyhow::{Context as _, Result};
 use store::Fetcher;
 
 use super::{memo, root};
-use crate::lock::Lock;
-use crate::mirror::Mirror;
-use crate::recipe::Recipe;
+use crate::lock::{Lock, LockedPackage};
+use crate::package_sources::PackageSources;
 use crate::report::Reporter;
 
 /// Reads single files of packages that are not installed in the root.
 pub(super) struct PackageFiles<'a> {
-    pub(super) recipe: &'a Recipe,
     pub(super) lock: &'a Lock,
     pub(super) fetcher: &'a Fetcher,
-    pub(super) mirror: &'a Mirror,
+    pub(super) sources: &'a PackageSources,
     pub(super) reporter: &'a Reporter,
 }
 
@@ -23,7 +21,7 @@ impl PackageFiles<'_> {
     /// The file at `path` of a locked package. It is kept in the cache under the name `kept`: finding a file in a
     /// package takes a tenth of a second.
     pub(super) fn read(&self, name: &str, path: &str, kept: &str) -> Result<Vec<u8>> {
-        let Self { recipe, lock, fetcher, mirror, reporter } = *self;
+        let Self { lock, fetcher, sources, reporter } = *self;
         let store = fetcher.store();
         let package = lock
             .package(name)
@@ -33,8 +31,8 @@ impl PackageFiles<'_> {
         if let Some(bytes) = memo::recall(store, kept, &question)? {
             return Ok(bytes);
         }
-        let wanted =
-            root::downloads(std::iter::once(package), &mirror.url, &recipe.archive.snapshot, lock.archive.date);
+        let stored = |package: &LockedPackage| root::is_stored(fetcher, package);
+        let wanted = sources.downloads(std::iter::once(package), lock, stored)?;
         fetcher.fetch_checked(&wanted, reporter).with_context(|| format!("fetching {name}"))?;
         let bytes = root::package_file(&store.path(&package.sha256), path)?;
         let bytes = bytes.with_context(|| format!("{name} {} has no /{path}", package.version))?;

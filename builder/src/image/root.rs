@@ -16,19 +16,23 @@ use progress::Progress as _;
 use rootfs::{Device, Package, Spec};
 use sha256::Digest;
 use store::fetch::Failure;
-use store::{Condition, Download, FetchError, Fetcher, PendingRemoval, Store, Tree};
+use store::{Condition, FetchError, Fetcher, PendingRemoval, Store, Tree};
 
 use super::memo;
 use super::modules::KERNEL_PACKAGES;
 use crate::architecture::ARCHITECTURE;
-use crate::archive::quote;
 use crate::lock::{Lock, LockedPackage};
-use crate::mirror::{Mirror, NAME_ANOTHER};
+use crate::mirror::NAME_ANOTHER;
+use crate::package_sources::PackageSources;
 use crate::recipe::Recipe;
 use crate::report::Reporter;
 
 /// Format version; raised whenever the same packages would become another directory.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
+
+/// Programs that packages' scripts do not run. The build writes the indexes for the modules that the image keeps; depmod would take
+/// seconds for all of them. Initramfs generators are there only because some kernels depend on one.
+const STUBBED_PROGRAMS: [&str; 5] = ["depmod", "update-initramfs", "dracut", "mktirfs", "update-tirfs"];
 
 /// What is said when a root directory cannot be made.
 const MAKING: &str = "making the root directory";
@@ -58,37 +62,6 @@ fn id_mapping() -> String {
     words.flat_map(|map| map.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect::<Vec<_>>().join(" ")
 }
 
-/// The downloads for a lock: from the mirror first, then from the snapshot service in case the mirror has moved on.
-pub fn downloads<'a>(
-    packages: impl Iterator<Item = &'a LockedPackage>,
-    mirror: &str,
-    snapshot: &str,
-    date: i64,
-) -> Vec<Download> {
-    // The service answers with the archive's state at a given time, and it imports a state some hours after it was
-    // made.
-    let hours = if snapshot.is_empty() { &[][..] } else { &[0, 6, 12, 24] };
-    let snapshot = snapshot.trim_end_matches('/');
-    let snapshots: Vec<String> = hours.iter().map(|hour| format!("{snapshot}/{}", stamp(date + hour * 3600))).collect();
-    let download = |package: &LockedPackage| {
-        let path = quote(&package.filename);
-        let urls = std::iter::once(mirror).chain(snapshots.iter().map(String::as_str));
-        Download {
-            urls: urls.map(|base| format!("{base}/{path}")).collect(),
-            size: Some(package.size),
-            digest: package.sha256,
-            label: format!("{} {}", package.name, package.version),
-        }
-    };
-    packages.map(download).collect()
-}
-
-/// A time as the snapshot service writes it: `20261030T080801Z`.
-fn stamp(date: i64) -> String {
-    let time = jiff::Timestamp::from_second(date).unwrap_or_default();
-    time.strftime("%Y%m%dT%H%M%SZ").to_string()
-}
-
 /// A configured root directory.
 pub struct Root {
     /// Path of the directory.
@@ -104,8 +77,14 @@ pub struct Root {
 }
 
 /// Makes sure that every locked package's .deb is in the store, fetching what is missing.
-pub fn fetch(recipe: &Recipe, lock: &Lock, fetcher: &Fetcher, mirror: &Mirror, reporter: &Reporter) -> Result<Debs> {
-    let wanted = downloads(lock.packages.iter(), &mirror.url, &recipe.archive.snapshot, lock.archive.date);
+pub fn fetch(
+    recipe: &Recipe,
+    lock: &Lock,
+    fetcher: &Fetcher,
+    sources: &PackageSources,
+    reporter: &Reporter,
+) -> Result<Debs> {
+    let wanted = sources.downloads(lock.packages.iter(), lock, |package| is_stored(fetcher, package))?;
     let paths = fetcher.fetch_all(&wanted, reporter).map_err(|error| {
         let gone = matches!(&error, FetchError::Failed { failures, .. } if failures.iter().any(Failure::is_not_found));
         let newer = gone.then(|| {
@@ -115,11 +94,16 @@ pub fn fetch(recipe: &Recipe, lock: &Lock, fetcher: &Fetcher, mirror: &Mirror, r
             )
         });
         anyhow::Error::new(error)
-            .context(format!("fetching the packages; the mirror is {mirror}"))
+            .context(format!("fetching the packages; {}", sources.told()))
             .help(newer)
             .help(NAME_ANOTHER)
     })?;
     Ok(lock.packages.iter().map(|package| package.name.clone()).zip(paths).collect())
+}
+
+/// Whether the store has a package's .deb.
+pub fn is_stored(fetcher: &Fetcher, package: &LockedPackage) -> Result<bool> {
+    Ok(fetcher.store().has(&package.sha256, Some(package.size))?)
 }
 
 /// Paths of .deb files, by package name.
@@ -131,8 +115,8 @@ pub struct RootRequest<'a> {
     pub recipe: &'a Recipe,
     /// The recipe's lock.
     pub lock: &'a Lock,
-    /// Mirror to fetch packages from.
-    pub mirror: &'a Mirror,
+    /// Where packages are fetched from.
+    pub sources: &'a PackageSources,
     /// Make it anew even if one is cached.
     pub fresh: bool,
     /// Read all of a cached one, and use it only if it matches its digest.
@@ -152,7 +136,7 @@ pub fn obtain<T: Send>(
     reporter: &Reporter,
     beside: impl Fn(&Path) -> Result<T> + Send + Sync,
 ) -> Result<(Root, T)> {
-    let RootRequest { recipe, lock, mirror, fresh, check, .. } = *wanted;
+    let RootRequest { recipe, lock, sources, fresh, check, .. } = *wanted;
     let store = fetcher.store();
     let key = key(recipe, lock);
     reporter.stage("unpack", "unpacking packages into a root directory");
@@ -164,7 +148,7 @@ pub fn obtain<T: Send>(
     }
     let mut fetched_anew = false;
     loop {
-        let debs = fetch(recipe, lock, fetcher, mirror, reporter)?;
+        let debs = fetch(recipe, lock, fetcher, sources, reporter)?;
         let error = match make(wanted, &debs, &key, store, reporter, &beside) {
             Err(error) if !fetched_anew => error,
             done => return done,
@@ -223,9 +207,7 @@ fn make<T: Send>(
         preseeds,
         epoch: lock.archive.date,
         threads: None,
-        // The build writes the indexes for the modules that the image keeps; depmod would take seconds for all of
-        // them.
-        stubbed_programs: vec!["depmod".to_owned()],
+        stubbed_programs: STUBBED_PROGRAMS.map(ToOwned::to_owned).to_vec(),
         log: log.to_owned(),
     };
     let began = Instant::now();
@@ -335,25 +317,6 @@ pub fn package_file(deb: &Path, wanted: &str) -> Result<Option<Vec<u8>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lock::tests::{lock, package};
-
-    #[test]
-    fn a_file_the_mirror_dropped_is_looked_for_at_the_snapshot_service() {
-        let lock = lock(vec![package("mawk", "1.3")]);
-        let downloads = downloads(
-            lock.packages.iter(),
-            "http://mirror.example/debian",
-            "https://snap.example/archive/debian",
-            lock.archive.date,
-        );
-        assert_eq!(
-            downloads[0].urls[..2],
-            [
-                "http://mirror.example/debian/pool/main/mawk_1.3.deb",
-                "https://snap.example/archive/debian/20261030T080801Z/pool/main/mawk_1.3.deb"
-            ]
-        );
-    }
 
     #[test]
     fn device_nodes_that_are_damaged_are_not_there() -> Result<()> {

@@ -10,44 +10,49 @@ use rootfs::finish::{self, Group, NewFile, User};
 use serde_json::json;
 use sha256::Digest;
 
+use super::apt;
 use super::content::read_file;
 use super::modules::{Kernel, Selection};
 use super::root::{self, Root};
 use super::selected::Selected;
 use crate::lock::Lock;
-use crate::recipe::{AptSourceEntry, ExtraFile, ExtraKind, Recipe};
+use crate::recipe::{ExtraFile, ExtraKind, Recipe};
 
 /// Format version; raised whenever the same root directory and recipe would become another file system.
 const FORMAT: u32 = 1;
 
-/// Path of apt's sources in the appliance.
-const APT_SOURCES: &str = "etc/apt/sources.list.d/rocbed.sources";
-
 /// Makes the root file system's tree. `epoch` is the latest timestamp that anything in it may have, in seconds since
 /// 1970.
-pub fn finish(root: &Root, recipe: &Recipe, kernel: &Kernel, kept: &Selection, epoch: i64) -> Result<FileTree> {
+pub fn finish(
+    root: &Root,
+    recipe: &Recipe,
+    lock: &Lock,
+    kernel: &Kernel,
+    kept: &Selection,
+    epoch: i64,
+) -> Result<FileTree> {
     let mut tree = fsimage::scan(&root.path).context("reading the root directory")?;
     drop_host_attributes(&mut tree);
     rootfs::add_devices(&mut tree, &root.devices)?;
     let time = Timestamp::from_seconds(epoch);
     prune(&mut tree, kernel, kept, time)?;
-    add_recipe(&mut tree, recipe, epoch)?;
+    add_recipe(&mut tree, recipe, lock, epoch)?;
     finish::normalise(&mut tree, epoch).context("normalising the file tree")?;
     Ok(tree)
 }
 
 /// The tree of a container, which has no kernel: all of the root directory, or what `only` selects, with what the recipe adds.
-pub fn of_container(root: &Root, recipe: &Recipe, only: &Selected, epoch: i64) -> Result<FileTree> {
+pub fn of_container(root: &Root, recipe: &Recipe, lock: &Lock, only: &Selected, epoch: i64) -> Result<FileTree> {
     let mut tree = fsimage::scan(&root.path).context("reading the root directory")?;
     drop_host_attributes(&mut tree);
     only.apply(&mut tree)?;
-    add_recipe(&mut tree, recipe, epoch)?;
+    add_recipe(&mut tree, recipe, lock, epoch)?;
     finish::normalise(&mut tree, epoch).context("normalising the file tree")?;
     Ok(tree)
 }
 
 /// Adds what a recipe has besides packages: groups, users, files, apt's sources.
-fn add_recipe(tree: &mut FileTree, recipe: &Recipe, epoch: i64) -> Result<()> {
+fn add_recipe(tree: &mut FileTree, recipe: &Recipe, lock: &Lock, epoch: i64) -> Result<()> {
     let time = Timestamp::from_seconds(epoch);
     for group in &recipe.groups {
         finish::add_group(tree, &Group { name: group.name.clone(), gid: group.gid })
@@ -59,19 +64,23 @@ fn add_recipe(tree: &mut FileTree, recipe: &Recipe, epoch: i64) -> Result<()> {
     for file in &recipe.files {
         add_file(tree, file, time).with_context(|| format!("adding /{}", file.path))?;
     }
-    if !recipe.apt_sources.is_empty() {
-        let content = Content::from(apt_sources(&recipe.apt_sources).as_str());
-        finish::add_file(tree, APT_SOURCES, NewFile { content, metadata: Metadata::root(0o644, time) })?;
+    for (path, text) in
+        [(apt::SOURCES, apt::sources(&recipe.apt_sources)), (apt::PREFERENCES, apt::preferences(recipe, lock))]
+    {
+        if !text.is_empty() {
+            let content = Content::from(text.as_str());
+            finish::add_file(tree, path, NewFile { content, metadata: Metadata::root(0o644, time) })?;
+        }
     }
     Ok(())
 }
 
 /// What a recipe adds besides packages, as paths that differ from the root directory, with their parent directories:
 /// for testbeds, which lay them over it.
-pub fn additions(root: &Root, recipe: &Recipe, epoch: i64) -> Result<Vec<(Vec<u8>, Node)>> {
+pub fn additions(root: &Root, recipe: &Recipe, lock: &Lock) -> Result<Vec<(Vec<u8>, Node)>> {
     let before = fsimage::scan(&root.path).context("reading the root directory")?;
     let mut after = before.clone();
-    add_recipe(&mut after, recipe, epoch)?;
+    add_recipe(&mut after, recipe, lock, lock.archive.date)?;
     let mut changed = BTreeSet::new();
     for (path, id) in after.iter() {
         if before.get(path) == Some(after.node(id)) {
@@ -111,17 +120,21 @@ pub fn identity(recipe: &Recipe, lock: &Lock, epoch: i64) -> Digest {
     };
     let groups: Vec<_> = recipe.groups.iter().map(|group| json!([group.name, group.gid])).collect();
     let user = |user: &crate::recipe::User| json!([user.name, user.uid, user.gid, user.groups, user.home, user.shell]);
-    let inputs = json!({
+    let mut inputs = json!({
         "format": FORMAT,
         "root": root::content_key(recipe, lock),
         "epoch": epoch,
         "files": recipe.files.iter().map(file).collect::<Vec<_>>(),
         "groups": groups,
         "users": recipe.users.iter().map(user).collect::<Vec<_>>(),
-        "sources": apt_sources(&recipe.apt_sources),
+        "sources": apt::sources(&recipe.apt_sources),
         "modules": recipe.kernel.modules,
         "free": recipe.image.root_free,
     });
+    let preferences = apt::preferences(recipe, lock);
+    if !preferences.is_empty() {
+        inputs["preferences"] = preferences.into();
+    }
     Digest::of(inputs.to_string().as_bytes())
 }
 
@@ -170,7 +183,11 @@ fn forget(tree: &mut FileTree, gone: &BTreeSet<&[u8]>) -> Result<()> {
         let names = |line: &&[u8]| {
             // A list has absolute paths; a line of checksums has 32 digits, two spaces and a relative path.
             let path = if checksums { line.get(34..) } else { line.strip_prefix(b"/") };
-            !path.is_some_and(|path| gone.contains(path.strip_suffix(b"\n").unwrap_or(path)))
+            let path = path.map(|path| path.strip_suffix(b"\n").unwrap_or(path));
+            // Packages of before the merged /usr have modules in /lib, which is a link now.
+            !path.is_some_and(|path| {
+                gone.contains(path) || path.starts_with(b"lib/") && gone.contains([b"usr/", path].concat().as_slice())
+            })
         };
         let rest: Vec<u8> = bytes.split_inclusive(|byte| *byte == b'\n').filter(names).flatten().copied().collect();
         if rest.len() != bytes.len() {
@@ -224,24 +241,6 @@ fn id(tree: &FileTree, database: &str, name: &str) -> Result<u32> {
     number
         .with_context(|| format!("{name:?} is not in /{database}"))
         .help("add a [[user]] or [[group]] to the recipe, or give a number")
-}
-
-/// Formats sources in deb822 style (sources.list(5)).
-fn apt_sources(sources: &[AptSourceEntry]) -> String {
-    let stanza = |source: &AptSourceEntry| {
-        let check = if source.check_valid_until { "" } else { "Check-Valid-Until: no\n" };
-        let components = source.components.join(" ");
-        // A flat archive has no components, and apt refuses an empty list.
-        let components = if components.is_empty() { String::new() } else { format!("Components: {components}\n") };
-        format!(
-            "Types: {}\nURIs: {}\nSuites: {}\n{components}Signed-By: {}\n{check}",
-            source.types.join(" "),
-            source.uris.join(" "),
-            source.suites.join(" "),
-            source.signed_by,
-        )
-    };
-    sources.iter().map(stanza).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

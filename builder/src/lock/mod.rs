@@ -3,8 +3,8 @@
 //! It is a TOML file beside the recipe, written by the program and read by people in reviews, so packages are sorted
 //! by name and every fact stands on its own line.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
+mod diff;
+
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -12,8 +12,15 @@ use advice::{Advise, Help};
 use serde::{Deserialize, Serialize};
 use sha256::Digest;
 
-/// Format version that this program writes and reads.
+pub use diff::{Change, PackageState, Versions, diff, root_versions, summary, versions};
+
+use crate::recipe::LOCAL;
+
+/// Format version of a lock whose packages are all of one archive.
 const VERSION: u32 = 1;
+
+/// Format version of a lock with packages from elsewhere. A program that knows only the first version cannot fetch these.
+const VERSION_WITH_OTHERS: u32 = 2;
 
 /// A lock that cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -61,12 +68,15 @@ impl LockError {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Lock {
-    /// Format version: 1.
+    /// Format version: 1, or 2 with packages from elsewhere.
     pub version: u32,
     /// Digest of the recipe's request to the solver. A lock is out of date if the recipe requests something else.
     pub request: Digest,
     /// State of the archive.
     pub archive: LockedArchive,
+    /// States of the extra archives, by name.
+    #[serde(default, rename = "extra-archive", skip_serializing_if = "Vec::is_empty")]
+    pub extra_archives: Vec<LockedExtraArchive>,
     /// All packages, by name.
     #[serde(rename = "package")]
     pub packages: Vec<LockedPackage>,
@@ -84,6 +94,50 @@ pub struct LockedArchive {
     pub date: i64,
     /// Digest of the verified Release text.
     pub release: Digest,
+}
+
+/// An extra archive at the time of locking.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct LockedExtraArchive {
+    /// Its name in the recipe.
+    pub name: String,
+    /// Suite.
+    pub suite: String,
+    /// Components.
+    pub components: Vec<String>,
+    /// `Date` of the Release file, in seconds since 1970.
+    pub date: i64,
+    /// Digest of the verified Release text.
+    pub release: Digest,
+    /// What its Release file calls it, by which apt finds its packages.
+    #[serde(default, skip_serializing_if = "ReleaseNames::is_empty")]
+    pub release_names: ReleaseNames,
+}
+
+/// What a Release file says about its archive.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ReleaseNames {
+    /// `Origin`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+    /// `Label`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// `Suite`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suite: Option<String>,
+    /// `Codename`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub codename: Option<String>,
+}
+
+impl ReleaseNames {
+    /// Whether it says nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Purpose of a package.
@@ -130,27 +184,44 @@ pub struct LockedPackage {
     /// Purpose of the package.
     #[serde(default, skip_serializing_if = "Role::is_root")]
     pub role: Role,
+    /// Name of the extra archive that it is from, or `local`; none if it is from the main one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive: Option<String>,
+}
+
+impl LockedPackage {
+    /// Whether it is a local file.
+    pub fn is_local(&self) -> bool {
+        self.archive.as_deref() == Some(LOCAL)
+    }
 }
 
 impl Lock {
     /// Makes a lock of the current format, with its packages sorted.
-    pub fn new(request: Digest, archive: LockedArchive, mut packages: Vec<LockedPackage>) -> Self {
+    pub fn new(
+        request: Digest,
+        archive: LockedArchive,
+        extra_archives: Vec<LockedExtraArchive>,
+        mut packages: Vec<LockedPackage>,
+    ) -> Self {
         packages.sort_by(|a, b| (a.role as u8, &a.name).cmp(&(b.role as u8, &b.name)));
-        Self { version: VERSION, request, archive, packages }
+        let is_simple = extra_archives.is_empty() && packages.iter().all(|package| package.archive.is_none());
+        let version = if is_simple { VERSION } else { VERSION_WITH_OTHERS };
+        Self { version, request, archive, extra_archives, packages }
     }
 
     /// Parses a lock's text; `origin` is its name in errors.
     pub fn parse(text: &str, origin: &str) -> Result<Self, LockError> {
         let invalid = |message: String| LockError::Invalid { origin: origin.to_owned(), message };
         let lock: Self = toml::from_str(text).map_err(|error| invalid(error.to_string().trim_end().to_owned()))?;
-        if lock.version != VERSION {
-            return Err(invalid(format!("its format is {}, this program reads {VERSION}", lock.version)));
+        if ![VERSION, VERSION_WITH_OTHERS].contains(&lock.version) {
+            let known = format!("this program reads {VERSION} and {VERSION_WITH_OTHERS}");
+            return Err(invalid(format!("its format is {}, {known}", lock.version)));
         }
-        if !(0..=i64::from(u32::MAX)).contains(&lock.archive.date) {
-            return Err(invalid(format!(
-                "its archive date, {}, is not a time between 1970 and 2106",
-                lock.archive.date
-            )));
+        for date in std::iter::once(lock.archive.date).chain(lock.extra_archives.iter().map(|extra| extra.date)) {
+            if !(0..=i64::from(u32::MAX)).contains(&date) {
+                return Err(invalid(format!("its archive date, {date}, is not a time between 1970 and 2106")));
+            }
         }
         let mut names = std::collections::BTreeSet::new();
         for package in &lock.packages {
@@ -160,6 +231,10 @@ impl Lock {
             let path = &package.filename;
             if path.starts_with('/') || path.split('/').any(|part| matches!(part, "" | "." | "..")) {
                 return Err(invalid(format!("the file name of {} leaves the archive: {path}", package.name)));
+            }
+            let is_known = |name: &str| name == LOCAL || lock.extra_archives.iter().any(|extra| extra.name == name);
+            if let Some(name) = package.archive.as_deref().filter(|name| !is_known(name)) {
+                return Err(invalid(format!("{} is from {name}, which is not among its archives", package.name)));
             }
         }
         Ok(lock)
@@ -199,109 +274,6 @@ impl Lock {
     }
 }
 
-/// One difference between two locks or images.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "change", rename_all = "kebab-case")]
-pub enum Change {
-    /// A package that only the new one has.
-    Added {
-        /// Package name.
-        name: String,
-        /// Package version.
-        version: String,
-    },
-    /// A package that only the old one has.
-    Removed {
-        /// Package name.
-        name: String,
-        /// Package version.
-        version: String,
-    },
-    /// A package with another version.
-    Changed {
-        /// Package name.
-        name: String,
-        /// Old version.
-        from: String,
-        /// New version.
-        to: String,
-    },
-    /// A package with the same version but different bytes.
-    Rebuilt {
-        /// Package name.
-        name: String,
-        /// Package version.
-        version: String,
-    },
-}
-
-impl std::fmt::Display for Change {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Added { name, version } => write!(f, "+ {name} {version}"),
-            Self::Removed { name, version } => write!(f, "- {name} {version}"),
-            Self::Changed { name, from, to } => write!(f, "~ {name} {from} -> {to}"),
-            Self::Rebuilt { name, version } => write!(f, "! {name} {version}: same version, other content"),
-        }
-    }
-}
-
-/// Packages by name, with their version and, if known, the digest of their .deb.
-pub type Versions = BTreeMap<String, (String, Option<String>)>;
-
-/// The packages of a lock, for comparison.
-pub fn versions(lock: &Lock) -> Versions {
-    let entry =
-        |package: &LockedPackage| (package.name.clone(), (package.version.clone(), Some(package.sha256.to_string())));
-    lock.packages.iter().map(entry).collect()
-}
-
-/// The packages that a lock installs, by version alone, for comparison with an image's root.
-pub fn root_versions(lock: &Lock) -> Versions {
-    lock.root_packages().map(|package| (package.name.clone(), (package.version.clone(), None))).collect()
-}
-
-/// Changes from one set of packages to another, by name.
-pub fn diff(old: &Versions, new: &Versions) -> Vec<Change> {
-    let mut names: Vec<&String> = old.keys().chain(new.keys()).collect();
-    names.sort();
-    names.dedup();
-    let change = |name: &String| match (old.get(name), new.get(name)) {
-        (None, Some((version, _))) => Some(Change::Added { name: name.clone(), version: version.clone() }),
-        (Some((version, _)), None) => Some(Change::Removed { name: name.clone(), version: version.clone() }),
-        (Some((from, _)), Some((to, _))) if from != to => {
-            Some(Change::Changed { name: name.clone(), from: from.clone(), to: to.clone() })
-        }
-        (Some((version, Some(before))), Some((_, Some(now)))) if before != now => {
-            Some(Change::Rebuilt { name: name.clone(), version: version.clone() })
-        }
-        _ => None,
-    };
-    names.into_iter().filter_map(change).collect()
-}
-
-/// One-line summary of changes: `3 added, 1 removed, 12 changed`.
-pub fn summary(changes: &[Change]) -> String {
-    if changes.is_empty() {
-        return "nothing changed".into();
-    }
-    let count = |wanted: fn(&Change) -> bool| changes.iter().filter(|change| wanted(change)).count();
-    let mut text = String::new();
-    for (number, word) in [
-        (count(|change| matches!(change, Change::Added { .. })), "added"),
-        (count(|change| matches!(change, Change::Removed { .. })), "removed"),
-        (count(|change| matches!(change, Change::Changed { .. })), "changed"),
-        (count(|change| matches!(change, Change::Rebuilt { .. })), "rebuilt"),
-    ] {
-        if number > 0 {
-            let comma = if text.is_empty() { "" } else { ", " };
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{comma}{number} {word}");
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -318,6 +290,7 @@ pub(crate) mod tests {
             installed_size: 4096,
             essential: name == "dpkg",
             role: Role::Root,
+            archive: None,
         }
     }
 
@@ -328,7 +301,7 @@ pub(crate) mod tests {
             date: 1_793_347_681,
             release: Digest::of(b"release"),
         };
-        Lock::new(Digest::of(b"request"), archive, packages)
+        Lock::new(Digest::of(b"request"), archive, Vec::new(), packages)
     }
 
     #[test]
@@ -346,14 +319,19 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn differences_are_told_by_package() {
-        let old = versions(&lock(vec![package("a", "1"), package("b", "1"), package("c", "1")]));
-        let mut rebuilt = package("c", "1");
-        rebuilt.sha256 = Digest::of(b"other");
-        let new = versions(&lock(vec![package("b", "2"), rebuilt, package("d", "1")]));
-        let changes = diff(&old, &new);
-        let lines: Vec<String> = changes.iter().map(ToString::to_string).collect();
-        assert_eq!(lines, ["- a 1", "~ b 1 -> 2", "! c 1: same version, other content", "+ d 1"]);
-        assert_eq!(summary(&changes), "1 added, 1 removed, 1 changed, 1 rebuilt");
+    fn packages_from_elsewhere_make_another_format() {
+        let state = lock(Vec::new()).archive;
+        let names =
+            ReleaseNames { origin: Some("Debian".into()), codename: Some("rc-buggy".into()), ..Default::default() };
+        let LockedArchive { suite, components, date, release } = state.clone();
+        let name = "experimental".into();
+        let extra = LockedExtraArchive { name, suite, components, date, release, release_names: names };
+        let of = |archive: &str| LockedPackage { archive: Some(archive.into()), ..package("mawk", "1.3") };
+        let lock = Lock::new(Digest::of(b"x"), state, vec![extra], vec![of("experimental")]);
+        let text = lock.to_text().unwrap();
+        assert!(text.contains("version = 2\n") && text.contains("[[extra-archive]]"), "{text}");
+        assert_eq!(Lock::parse(&text, "test").unwrap(), lock);
+        let error = Lock::parse(&text.replace("archive = \"experimental\"", "archive = \"mine\""), "test").unwrap_err();
+        assert!(error.to_string().contains("mawk is from mine, which is not among its archives"), "{error}");
     }
 }

@@ -35,6 +35,8 @@ pub enum Origin {
     Environment,
     /// `archive.mirror` of the recipe.
     Recipe,
+    /// `mirror` of an extra archive of the recipe, by its name.
+    ExtraArchive(String),
     /// A line of apt's sources.
     Apt(SourceLocation),
     /// The default, [`PUBLIC_MIRROR`].
@@ -47,6 +49,7 @@ impl fmt::Display for Origin {
             Self::Option => f.write_str("from --mirror"),
             Self::Environment => f.write_str("from ROCBED_MIRROR"),
             Self::Recipe => f.write_str("from the recipe's archive.mirror"),
+            Self::ExtraArchive(name) => write!(f, "from the recipe's extra archive {name}"),
             Self::Apt(location) => write!(f, "from {location}"),
             Self::Default => f.write_str("the default, as apt has no mirror of Debian here"),
         }

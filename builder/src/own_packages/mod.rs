@@ -69,6 +69,31 @@ impl OwnPackages {
         Ok(own)
     }
 
+    /// Reads `.deb` and `.changes` files by their paths, whose last parts may be patterns: of several versions that a pattern
+    /// matches the newest.
+    ///
+    /// # Errors
+    /// As [`Self::read`], and if nothing matches a pattern.
+    pub fn read_paths(paths: &[PathBuf]) -> Result<Self> {
+        let mut own = Self::default();
+        for path in paths {
+            let choice = if read::is_pattern(path) { Choice::Newest } else { Choice::One };
+            for path in read::matching(path)? {
+                if path.extension().is_some_and(|end| end == "changes") {
+                    for binary in read::upload(&path)?.binaries {
+                        own.add(binary, choice)?;
+                    }
+                    continue;
+                }
+                match (read::binary(&path), choice) {
+                    (Err(error), Choice::Newest) if error.downcast_ref::<read::OtherArchitecture>().is_some() => {}
+                    (binary, choice) => own.add(binary?, choice)?,
+                }
+            }
+        }
+        Ok(own)
+    }
+
     /// Adds the packages of a directory: of several versions the newest.
     fn add_directory(&mut self, directory: &Path) -> Result<()> {
         let (binaries, sources) = read::directory(directory)?;

@@ -149,6 +149,38 @@ pub(super) fn directory(path: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
     Ok((binaries, sources))
 }
 
+/// Whether the last part of a path is a pattern.
+pub(super) fn is_pattern(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().contains(['*', '?']))
+}
+
+/// The files that a path names, sorted; symbols for debuggers only if they are named.
+pub(super) fn matching(path: &Path) -> Result<Vec<PathBuf>> {
+    if !is_pattern(path) {
+        return Ok(vec![path.to_owned()]);
+    }
+    let pattern = path.file_name().unwrap_or_default().to_string_lossy();
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let reading = || format!("reading the directory {}", directory.display());
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).with_context(reading)? {
+        let name = entry.with_context(reading)?.file_name();
+        let name = name.to_string_lossy();
+        if kmod::alias_matches(&pattern, &name) && !name.contains("-dbgsym_") {
+            found.push(directory.join(&*name));
+        }
+    }
+    ensure!(
+        !found.is_empty(),
+        Advice::new(
+            format!("there is no file {}", path.display()),
+            "build the packages first, or correct the path: it is relative to the recipe"
+        )
+    );
+    found.sort();
+    Ok(found)
+}
+
 /// Reads a control file.
 fn control(path: &Path) -> Result<Vec<u8>> {
     let reading = || format!("reading {}", path.display());

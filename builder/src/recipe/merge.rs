@@ -5,23 +5,23 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use archive::policy::{Pin, PinKind};
 use diskimage::{SectorSize, fat};
 use fsimage::{Content, NodeKind};
 use rootfs::finish::{self, Fate};
 
+use super::archives::{archive, extra_archives};
 use super::layer::{Layer, RecipeError};
 use super::model::{FileEntry, UserEntry};
-use super::value::Word;
-use super::{Archive, ExtraFile, ExtraKind, Group, Image, Kernel, Packages, Recipe, SettingsTable, User};
+use super::{ExtraFile, ExtraKind, Group, Image, Kernel, KernelChoice, Packages, Recipe, SettingsTable, User};
 
-const DEFAULT_SNAPSHOT: &str = "https://snapshot.debian.org/archive/debian";
 const DEFAULT_DATA_SIZE: u64 = 64 << 20;
 
 /// The flavour of a recipe whose root has no kernel.
 const NO_KERNEL: &str = "none";
 
 /// The value of the last layer that sets it.
-fn last<T>(layers: &[Layer], get: impl Fn(&Layer) -> Option<T>) -> Option<T> {
+pub(super) fn last<T>(layers: &[Layer], get: impl Fn(&Layer) -> Option<T>) -> Option<T> {
     layers.iter().rev().find_map(get)
 }
 
@@ -84,6 +84,29 @@ fn users(layers: &[Layer]) -> Result<Vec<User>, RecipeError> {
     accounts(all.collect(), |user| &user.name, |user| user.uid)
 }
 
+/// The kernel of the last layer that names one.
+fn kernel_choice(layers: &[Layer]) -> Result<KernelChoice, RecipeError> {
+    for layer in layers.iter().rev() {
+        match (&layer.file.kernel.flavour, &layer.file.kernel.package) {
+            (None, None) => {}
+            (Some(flavour), None) if flavour.0 == NO_KERNEL => return Ok(KernelChoice::None),
+            (Some(flavour), None) => return Ok(KernelChoice::Flavour(flavour.0.clone())),
+            (None, Some(package)) if package.get_ref().0.starts_with("linux-") => {
+                return Ok(KernelChoice::Package(package.get_ref().0.clone()));
+            }
+            (None, Some(package)) => {
+                let message = "the name of a kernel's package begins with linux-, such as linux-image-6.18.0-mine";
+                return Err(layer.wrong(package.span(), message));
+            }
+            (Some(_), Some(package)) => {
+                let message = "kernel.package and kernel.flavour both name the kernel: keep one";
+                return Err(layer.wrong(package.span(), message));
+            }
+        }
+    }
+    Ok(KernelChoice::Flavour("amd64".into()))
+}
+
 /// The kernel command line: each layer removes words of earlier ones, and adds its own.
 fn cmdline(layers: &[Layer]) -> Result<Vec<String>, RecipeError> {
     let mut words: Vec<String> = Vec::new();
@@ -132,7 +155,10 @@ pub(crate) fn check_esp_size(size: u64, sector_size: SectorSize) -> Result<(), E
 }
 
 /// The last layer that sets a value, with that value.
-fn last_in<'a, T>(layers: &'a [Layer], get: impl Fn(&'a Layer) -> Option<&'a T>) -> Option<(&'a Layer, &'a T)> {
+pub(super) fn last_in<'a, T>(
+    layers: &'a [Layer],
+    get: impl Fn(&'a Layer) -> Option<&'a T>,
+) -> Option<(&'a Layer, &'a T)> {
     layers.iter().rev().find_map(|layer| get(layer).map(|value| (layer, value)))
 }
 
@@ -148,25 +174,33 @@ pub(super) fn resolve(name: String, path: Option<PathBuf>, layers: &[Layer]) -> 
         }
         source
     });
+    let mut apt_sources: Vec<_> = apt_sources.collect();
+    let extra_archives = extra_archives(layers, &archive)?;
+    let mut files = files(layers)?;
+    for extra in &extra_archives {
+        if let Some((source, keys)) = extra.for_apt()? {
+            apt_sources.push(source);
+            files.extend(keys);
+        }
+    }
+    files.sort_by(|a, b| a.path.cmp(&b.path));
     let sector_size = last(layers, |layer| layer.file.image.sector_size).map_or(SectorSize::default(), |size| size.0);
     Ok(Recipe {
         name,
         path,
         description: last(layers, |layer| layer.file.description.clone()).unwrap_or_default(),
-        apt_sources: apt_sources.collect(),
+        apt_sources,
+        extra_archives,
         packages: packages(layers)?,
         kernel: Kernel {
-            flavour: Some(
-                last(layers, |layer| layer.file.kernel.flavour.clone()).map_or("amd64".into(), |word| word.0),
-            )
-            .filter(|flavour| flavour.as_str() != NO_KERNEL),
+            choice: kernel_choice(layers)?,
             cmdline: cmdline(layers)?,
             modules: joined(layers, |layer| layer.file.kernel.modules.iter().map(|module| module.0.clone()).collect()),
             initramfs_modules: joined(layers, |layer| {
                 layer.file.kernel.initramfs_modules.iter().map(|module| module.0.clone()).collect()
             }),
         },
-        files: files(layers)?,
+        files,
         groups: groups(layers)?,
         users: users(layers)?,
         settings: SettingsTable::merged(layers.iter().map(|layer| &layer.file.settings)),
@@ -182,45 +216,6 @@ pub(super) fn resolve(name: String, path: Option<PathBuf>, layers: &[Layer]) -> 
         },
         archive,
     })
-}
-
-fn archive(layers: &[Layer]) -> Result<Archive, RecipeError> {
-    // Index of the last layer that names a suite.
-    let named = layers.iter().rposition(|layer| layer.file.archive.suite.is_some());
-    let suite = last(layers, |layer| layer.file.archive.suite.clone()).map_or_else(|| "sid".into(), |suite| suite.0);
-    let components = last_in(layers, |layer| layer.file.archive.components.as_ref());
-    let words = |words: &[Word]| words.iter().map(|word| word.0.clone()).collect::<Vec<_>>();
-    let components = if suite.ends_with('/') {
-        // Values of a parent are for the parent's suite.
-        let own = last_in(layers.get(named.unwrap_or(0)..).unwrap_or_default(), |layer| {
-            layer.file.archive.components.as_ref()
-        });
-        if let Some((layer, list)) = own.filter(|(_, list)| !list.get_ref().is_empty()) {
-            let message = format!("the archive {suite:?} is flat, as its suite ends in a slash, and has no components");
-            return Err(layer.wrong(list.span(), message));
-        }
-        Vec::new()
-    } else {
-        if let Some((layer, list)) = components.filter(|(_, list)| list.get_ref().is_empty()) {
-            let message =
-                "no component to take packages from: name one, such as \"main\", or a flat archive (suite = \"./\")";
-            return Err(layer.wrong(list.span(), message));
-        }
-        components.map_or_else(|| vec!["main".into()], |(_, list)| words(list.get_ref()))
-    };
-    Ok(Archive {
-        suite,
-        components,
-        mirror: last(layers, |layer| layer.file.archive.mirror.clone()),
-        snapshot: last(layers, |layer| layer.file.archive.snapshot.clone()).unwrap_or_else(|| DEFAULT_SNAPSHOT.into()),
-        check_valid_until: last(layers, |layer| layer.file.archive.check_valid_until).unwrap_or(true),
-        keyrings: last(layers, keyrings).unwrap_or_default(),
-    })
-}
-
-fn keyrings(layer: &Layer) -> Option<Vec<PathBuf>> {
-    let here = layer.directory.clone().unwrap_or_default();
-    layer.file.archive.keyrings.as_ref().map(|paths| paths.iter().map(|path| here.join(path)).collect())
 }
 
 fn packages(layers: &[Layer]) -> Result<Packages, RecipeError> {
@@ -252,7 +247,36 @@ fn packages(layers: &[Layer]) -> Result<Packages, RecipeError> {
         }),
         recommends: last(layers, |layer| layer.file.packages.recommends).unwrap_or(false),
         preseed: joined(layers, |layer| layer.file.packages.preseed.iter().map(|line| line.0.clone()).collect()),
+        local: layers.iter().flat_map(local).collect(),
+        versions: versions(layers)?,
     })
+}
+
+/// The paths of a layer's local packages.
+fn local(layer: &Layer) -> impl Iterator<Item = PathBuf> {
+    let here = layer.directory.clone().unwrap_or_default();
+    layer.file.packages.local.iter().map(move |path| here.join(&path.0))
+}
+
+/// The exact versions, of each name the last.
+fn versions(layers: &[Layer]) -> Result<Vec<Pin>, RecipeError> {
+    let mut all: BTreeMap<&str, Pin> = BTreeMap::new();
+    for layer in layers {
+        for (text, version) in &layer.file.packages.versions {
+            let (kind, name) = match text.strip_prefix("src:") {
+                Some(name) => (PinKind::Source, name),
+                None => (PinKind::Package, text.as_str()),
+            };
+            if !debian::relation::is_package_name(name) {
+                let message =
+                    format!("{text:?} is not a package: give its name, or src: and its source package's name");
+                return Err(layer.wrong(version.span(), message));
+            }
+            let version = version.get_ref().0.clone();
+            all.insert(text, Pin { kind, name: name.to_owned(), version });
+        }
+    }
+    Ok(all.into_values().collect())
 }
 
 fn names_package(relation: &str, name: &str) -> bool {
@@ -361,7 +385,7 @@ mod tests {
         .unwrap();
         assert_eq!(recipe.name, "child");
         assert_eq!(recipe.packages.install, ["a", "c"]);
-        assert_eq!(recipe.kernel.flavour.as_deref(), Some("amd64"));
+        assert_eq!(recipe.kernel.choice, super::KernelChoice::Flavour("amd64".into()));
         assert_eq!(recipe.kernel.cmdline, ["quiet", "debug"]);
     }
 

@@ -4,27 +4,34 @@
 //! nothing is optional that the build needs. The keys are documented in [`model`], from which the JSON Schema and the
 //! reference page are generated.
 
+mod archives;
 mod layer;
 mod merge;
 pub mod model;
 mod name;
 mod read;
+mod selector;
 mod settings;
 mod shipped;
 mod value;
 
 use std::path::PathBuf;
 
+use archive::policy::Pin;
 use diskimage::SectorSize;
-use serde::Serialize;
 
+pub use archives::{Archive, ExtraArchive};
 pub use layer::RecipeError;
 pub(crate) use merge::check_esp_size;
 pub use model::AptSourceEntry;
 pub use read::{load, load_shipped, parse_file, schema};
+pub use selector::{Selector, SelectorError};
 pub use settings::SettingsTable;
 pub use shipped::{lock_text as shipped_lock, names as shipped_names, recipe_text as shipped_text};
 pub use value::{SizeError, parse_size};
+
+/// What the packages of `packages.local` are called where others have the name of their archive.
+pub const LOCAL: &str = "local";
 
 /// A recipe with inheritance and defaults resolved.
 #[derive(Debug, Clone)]
@@ -38,6 +45,8 @@ pub struct Recipe {
     pub description: String,
     /// Archive that packages come from.
     pub archive: Archive,
+    /// Archives beside it, by name.
+    pub extra_archives: Vec<ExtraArchive>,
     /// Request to the solver.
     pub packages: Packages,
     /// Kernel and modules.
@@ -56,27 +65,8 @@ pub struct Recipe {
     pub image: Image,
 }
 
-/// Archive that packages come from.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct Archive {
-    /// Suite, for example `sid`.
-    pub suite: String,
-    /// Components, for example `main`.
-    pub components: Vec<String>,
-    /// The recipe's own mirror, if set.
-    pub mirror: Option<String>,
-    /// URL of the snapshot service; empty for none.
-    pub snapshot: String,
-    /// Refuse an archive past its `Valid-Until`.
-    pub check_valid_until: bool,
-    /// Keyring files; empty for the keyring embedded in rocbed.
-    pub keyrings: Vec<PathBuf>,
-}
-
 /// Request to the solver.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone)]
 pub struct Packages {
     /// Package relations to satisfy.
     pub install: Vec<String>,
@@ -86,13 +76,28 @@ pub struct Packages {
     pub recommends: bool,
     /// debconf answers.
     pub preseed: Vec<String>,
+    /// Paths of local packages; the last part may be a pattern.
+    pub local: Vec<PathBuf>,
+    /// Exact versions.
+    pub versions: Vec<Pin>,
+}
+
+/// Which kernel an image has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KernelChoice {
+    /// None: the root is for tests on another kernel.
+    None,
+    /// The newest of a flavour, by the archive's name for it.
+    Flavour(String),
+    /// That of a package.
+    Package(String),
 }
 
 /// Kernel and modules.
 #[derive(Debug, Clone)]
 pub struct Kernel {
-    /// Debian's name for the kernel flavour; `None` if the root has no kernel.
-    pub flavour: Option<String>,
+    /// Which kernel.
+    pub choice: KernelChoice,
     /// Words of the kernel command line, without `root=`.
     pub cmdline: Vec<String>,
     /// Modules kept in the root; `*` for all.

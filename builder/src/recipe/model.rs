@@ -3,14 +3,17 @@
 //! Every key is optional here, because a recipe inherits what it does not say. [`super::Recipe`] is what remains
 //! when all of that is resolved.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
+use super::archives::ExtraArchiveEntry;
 use super::settings::SettingsTable;
 use super::value::{
-    AbsolutePath, AccountName, AccountPath, ByteSize, CmdlineRemoval, CmdlineWord, Mode, ModuleRequest, Owner,
-    PackageName, PackageRelation, Preseed, SectorSize, Suite, UserId, Word,
+    AbsolutePath, AccountName, AccountPath, ByteSize, CmdlineRemoval, CmdlineWord, LocalPackages, Mode, ModuleRequest,
+    Owner, PackageName, PackageRelation, PackageVersion, Preseed, SectorSize, Suite, UserId, Word,
 };
 
 /// A rocbed recipe: what goes into an appliance image.
@@ -25,6 +28,9 @@ pub struct RecipeFile {
     /// Where packages come from.
     #[serde(default)]
     pub archive: ArchiveTable,
+    /// Archives beside it.
+    #[serde(default, rename = "extra-archive")]
+    pub extra_archives: Vec<ExtraArchiveEntry>,
     /// Which packages are installed, and how.
     #[serde(default)]
     pub packages: PackagesTable,
@@ -55,8 +61,7 @@ pub struct RecipeFile {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ArchiveTable {
-    /// The suite: `sid` (which is `unstable`), or one of an archive of your own. It has to have a kernel that is packaged as sid's
-    /// since 7.2, which no release of Debian has yet. A flat archive is named by the directory of its Release file, with a slash
+    /// The suite: `sid` (which is `unstable`), or one of an archive of your own. A flat archive is named by the directory of its Release file, with a slash
     /// at its end (`./`), as in sources.list(5).
     pub suite: Option<Suite>,
     /// The components to take packages from; a recipe's list replaces an inherited one. A flat archive has none.
@@ -96,15 +101,30 @@ pub struct PackagesTable {
     /// Answers for debconf, a line each as in debconf-set-selections(1).
     #[serde(default)]
     pub preseed: Vec<Preseed>,
+    /// Packages that are files here: paths relative to the recipe, of `.deb` files, of a `.changes` file for all packages that it names,
+    /// or with a pattern as their last part (`../rocr/*.deb`). They come before those of all archives, where something asks for
+    /// them: they are not installed for being here. The lock has their digests.
+    #[serde(default)]
+    pub local: Vec<LocalPackages>,
+    /// Exact versions, by package (`rocminfo = "7.1-2"`) or source package (`"src:rocr-runtime" = "7.1-2"`). No other version
+    /// is installed, from whichever archive. They do not install anything by themselves.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, PackageVersion>")]
+    pub versions: BTreeMap<String, Spanned<PackageVersion>>,
 }
 
 /// The kernel, its command line and its modules.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct KernelTable {
-    /// Which of Debian's kernels: `amd64`, `cloud-amd64`, `rt-amd64`. The newest version in the archive is locked. `none` is for
-    /// a root directory in which tests run on another kernel (`rocbed test`); no image can be built of it.
+    /// Which of the archive's kernels, by the end of its metapackage's name (`linux-image-amd64`): `amd64`, `cloud-amd64`, `rt-amd64`;
+    /// Ubuntu's are `generic` and `virtual`. The newest version is locked. `none` is for a root directory in which tests run on
+    /// another kernel (`rocbed test`); no image can be built of it.
     pub flavour: Option<Word>,
+    /// The package of the kernel, instead of a flavour: one of an archive (`linux-image-7.2.13+deb14-amd64`), or of one's own
+    /// (`make bindeb-pkg`) that `packages.local` has. Modules that it does not have are left out with a warning.
+    #[schemars(with = "Option<PackageName>")]
+    pub package: Option<Spanned<PackageName>>,
     /// The kernel command line, word by word; added to inherited words. `root=` is added by the build.
     #[serde(default)]
     pub cmdline: Vec<CmdlineWord>,
@@ -221,11 +241,11 @@ pub struct ImageTable {
     pub secure_boot: Option<bool>,
 }
 
-fn both_types() -> Vec<String> {
+pub(super) fn both_types() -> Vec<String> {
     vec!["deb".into(), "deb-src".into()]
 }
 
-fn debian_keyring() -> String {
+pub(super) fn debian_keyring() -> String {
     "/usr/share/keyrings/debian-archive-keyring.pgp".into()
 }
 

@@ -116,7 +116,7 @@ fn wrong_shape(message: &str, text: &str, at: usize) -> Option<String> {
             Some("`packages` is a table: write [packages] on a line of its own, and install = [...] below it".into())
         }
         ("archive" | "kernel" | "settings" | "image", _) => Some(format!("`{key}` is a table: write [{key}] {below}")),
-        ("file" | "group" | "user" | "apt-source", _) => {
+        ("file" | "group" | "user" | "apt-source" | "extra-archive", _) => {
             Some(format!("`{key}` is a list of tables: write [[{key}]] {below}"))
         }
         (_, "a sequence") => Some(format!("`{key}` is a list: write {key} = [...]")),

@@ -203,6 +203,59 @@ checked_string!(
 );
 
 checked_string!(
+    /// The name of an extra archive, which names files in the image.
+    ArchiveName(String),
+    "a name in quotes, such as \"experimental\"",
+    |text| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if text == super::LOCAL {
+            return Err(format!("{text:?} is what the packages of packages.local are called: name the archive otherwise"));
+        }
+        if text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(plain) && text.len() <= 64 {
+            return Ok(text.to_owned());
+        }
+        Err(format!("{text:?} is not a name for an archive: at most 64 letters, digits, -, _ and ., a letter or digit first"))
+    },
+    schemars::json_schema!({"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"})
+);
+
+checked_string!(
+    /// Packages of an archive: a name, a source package's name behind `src:`, or a pattern of either.
+    PackageSelector(super::Selector),
+    "a package in quotes, such as \"rocminfo\", \"src:rocr-runtime\" or \"librocm*\"",
+    |text| super::Selector::parse(text).map_err(|error| error.to_string()),
+    schemars::json_schema!({"type": "string", "pattern": "^(src:)?[a-z0-9+.*?-]+$", "examples": ["rocminfo", "src:rocr-runtime", "librocm*", "*"]})
+);
+
+checked_string!(
+    /// A version (deb-version(7)).
+    PackageVersion(String),
+    "a version in quotes, such as \"7.1-2\"",
+    |text| match debian::version::Version::parse(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!("{text:?} is not a version: {error}")),
+    },
+    schemars::json_schema!({"type": "string", "pattern": "^([0-9]+:)?[0-9A-Za-z.+~-]+$"})
+);
+
+checked_string!(
+    /// Files of packages beside the recipe: a path, whose last part may be a pattern.
+    LocalPackages(String),
+    "a path in quotes, such as \"../rocr/*.deb\" or \"rocr-runtime_7.2-1_amd64.changes\"",
+    |text| {
+        let (directory, name) = text.rsplit_once('/').unwrap_or(("", text));
+        if directory.contains(['*', '?']) {
+            return Err(format!("{text:?}: only the last part of the path may be a pattern"));
+        }
+        if [".deb", ".changes"].iter().any(|end| name.ends_with(end)) {
+            return Ok(text.to_owned());
+        }
+        Err(format!("{text:?} names no package: give .deb files (\"{text}/*.deb\" for those of a directory) or a .changes file"))
+    },
+    schemars::json_schema!({"type": "string", "pattern": "\\.(deb|changes)$"})
+);
+
+checked_string!(
     /// Kernel modules: a name, a directory with a slash at its end, or `*`.
     ModuleRequest(String),
     "a module's name or directory in quotes",

@@ -104,9 +104,10 @@ mod tests {
             installed_size: 0,
             essential: false,
             role: Role::Root,
+            archive: None,
         };
         let archive = LockedArchive { suite: "sid".into(), components: Vec::new(), date: 0, release: digest };
-        Lock::new(digest, archive, packages.iter().map(package).collect())
+        Lock::new(digest, archive, Vec::new(), packages.iter().map(package).collect())
     }
 
     const ALL: [(&str, &str); 6] = [

@@ -66,6 +66,14 @@ fn named_packages_come_from_their_archive_whatever_their_version() {
 }
 
 #[test]
+fn a_named_package_that_cannot_be_installed_is_an_error() {
+    let error = with(&["a 1"], &["a 2; Depends: gone"], &["a"], &["a"]).unwrap_err();
+    assert!(error.contains("a (2, of exp) needs gone, which is not in the archive"), "{error}");
+    let error = with(&["a 1", "b 1; Depends: a (<< 2)"], &["a 2"], &["a"], &["b"]).unwrap_err();
+    assert!(error.contains("not taken: a (1, of sid: the recipe takes it from elsewhere)"), "{error}");
+}
+
+#[test]
 fn what_they_need_comes_along_only_if_nothing_else_will_do() {
     let exp = ["a 2; Depends: lib (>= 2), tool", "lib 2; Depends: new", "tool 2", "new 2"];
     let sid = ["a 1", "lib 1", "tool 1"];

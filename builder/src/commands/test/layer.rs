@@ -11,12 +11,13 @@ use fsimage::{Node, NodeKind};
 
 use crate::image::root::Root;
 use crate::image::tree;
+use crate::lock::Lock;
 use crate::recipe::Recipe;
 
 /// Writes the layer into a directory that does not exist yet.
-pub fn write(root: &Root, recipe: &Recipe, epoch: i64, directory: &Path) -> Result<()> {
+pub fn write(root: &Root, recipe: &Recipe, lock: &Lock, directory: &Path) -> Result<()> {
     fs::DirBuilder::new().mode(0o755).create(directory).with_context(|| format!("making {}", directory.display()))?;
-    for (path, node) in tree::additions(root, recipe, epoch)? {
+    for (path, node) in tree::additions(root, recipe, lock)? {
         let to = directory.join(std::ffi::OsStr::from_bytes(&path));
         if !path.is_empty() {
             write_node(&to, &node).with_context(|| format!("writing {}", to.display()))?;

@@ -22,9 +22,11 @@ use super::{own_error, print, print_json};
 use crate::cmdline::{Source, Test};
 use crate::context::{Context, mirror};
 use crate::image::root;
+use crate::lock::Lock;
 use crate::locking::{self, Relock};
 use crate::mirror::PUBLIC_MIRROR;
 use crate::own_packages::{self, OwnPackages};
+use crate::package_sources::PackageSources;
 use crate::recipe::{self, Recipe};
 use crate::report::Reporter;
 
@@ -43,14 +45,14 @@ fn test(context: &Context, options: &Test) -> Result<u8> {
     rootfs::sandbox::become_root()?;
     let limits = limits(context, options, is_asked)?;
     let recipe = recipe::load(&options.recipe)?;
-    let (mut root, epoch) = built(context, &recipe, &options.source)?;
+    let (mut root, lock) = built(context, &recipe, &options.source)?;
     // autopkgtest sees shared directories under their real paths.
     root.path = root.path.canonicalize().context("finding the root directory")?;
     // Beside the root directory, so that the layer is on a file system with the same features.
     let cache = context.cache_directory()?.canonicalize().context("finding the cache directory")?;
     let scratch = scratch::make(&cache)?;
     let layer = scratch.path().join("layer");
-    layer::write(&root, &proxy::told(adapted(recipe, options))?, epoch, &layer)
+    layer::write(&root, &proxy::told(adapted(recipe, options))?, &lock, &layer)
         .context("making the testbed's own files")?;
 
     let output = options.output.clone().unwrap_or_else(|| scratch.path().join("results"));
@@ -158,11 +160,12 @@ fn without_id(mut value: serde_json::Value) -> serde_json::Value {
     value
 }
 
-/// The recipe's root directory, from the cache or newly built, and the date of the archive it was made from.
-pub(super) fn built(context: &Context, recipe: &Recipe, source: &Source) -> Result<(root::Root, i64)> {
+/// The recipe's root directory, from the cache or newly built, and the lock it was made from.
+pub(super) fn built(context: &Context, recipe: &Recipe, source: &Source) -> Result<(root::Root, Lock)> {
     let found = locking::find(recipe, source)?;
     let fetcher = context.fetcher(source)?;
-    let outcome = locking::current(context, recipe, source, &found, &fetcher, Relock::IfNeeded)?;
+    let sources = PackageSources::of(recipe, source)?;
+    let outcome = locking::current(context, recipe, &sources, &found, &fetcher, Relock::IfNeeded)?;
     if outcome.changes.is_some() {
         outcome.lock.write(&found.path).context("keeping the new lock")?;
         context.reporter.say(&format!("wrote {}", found.path.display()));
@@ -172,14 +175,13 @@ pub(super) fn built(context: &Context, recipe: &Recipe, source: &Source) -> Resu
         context.reporter.say(&format!("building the root directory of {}", recipe.name));
     }
     let log = context.cache_directory()?.join(format!("{}.log", recipe.key()));
-    let mirror = mirror(recipe, source);
     let wanted =
-        root::RootRequest { recipe, lock: &outcome.lock, mirror: &mirror, fresh: false, check: false, log: &log };
+        root::RootRequest { recipe, lock: &outcome.lock, sources: &sources, fresh: false, check: false, log: &log };
     let (mut root, ()) = root::obtain(&wanted, &fetcher, &context.reporter, |_| Ok(()))?;
     if let Some(old) = root.old.take() {
         old.remove()?;
     }
-    Ok((root, outcome.lock.archive.date))
+    Ok((root, outcome.lock))
 }
 
 /// The recipe with apt in the testbed configured as for a build on this machine: its mirror, and whether an archive
@@ -187,7 +189,10 @@ pub(super) fn built(context: &Context, recipe: &Recipe, source: &Source) -> Resu
 fn adapted(mut recipe: Recipe, options: &Test) -> Recipe {
     let chosen = mirror(&recipe, &options.source);
     let check = recipe.archive.check_valid_until && !options.source.ignore_valid_until;
-    for source in &mut recipe.apt_sources {
+    let elsewhere = recipe.extra_archives.iter().filter(|extra| extra.has_own_mirror);
+    let elsewhere: Vec<_> = elsewhere.filter_map(|extra| extra.archive.mirror.clone()).collect();
+    for source in recipe.apt_sources.iter_mut().filter(|source| !source.uris.iter().any(|uri| elsewhere.contains(uri)))
+    {
         // Another archive cannot be replaced by a mirror of Debian's. Files of this machine do not exist in a testbed.
         let is_debians = source.uris.iter().all(|address| address == PUBLIC_MIRROR);
         if options.source.mirror.is_some() || (is_debians && chosen.url.starts_with("http")) {

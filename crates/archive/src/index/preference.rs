@@ -10,6 +10,8 @@ pub enum Preference {
     Usual,
     /// Where nothing else will do.
     Needed,
+    /// Never: the package is to come from another archive.
+    Elsewhere,
     /// Never: others are to come from its archive.
     NotNamed,
     /// Never: another version is asked for.

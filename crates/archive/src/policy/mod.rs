@@ -124,6 +124,7 @@ impl Universe {
         for pin in &policy.pins {
             self.pin(pin, &ids)?;
         }
+        self.leave_to_others(&ids);
         needed::mark(self);
         Ok(())
     }
@@ -155,6 +156,23 @@ impl Universe {
         let others: Vec<_> = meant.iter().filter(|(_, found, _)| !is_right(found)).map(|(id, ..)| *id).collect();
         others.into_iter().for_each(|id| self.set_preference(id, Preference::OtherVersion));
         Ok(())
+    }
+
+    /// Refuses the usual packages of a name that is to come from elsewhere: one that cannot be installed from there is an error, and
+    /// not silently another one.
+    fn leave_to_others(&mut self, ids: &[PackageId]) {
+        let is_special = |id: &&PackageId| self.preference(**id) < Preference::Usual;
+        let special: Vec<PackageId> = ids.iter().filter(is_special).copied().collect();
+        for id in special {
+            let (preference, name) = (self.preference(id), self.get(id).map(|package| package.name().to_owned()));
+            let same: Vec<PackageId> = name.iter().flat_map(|name| self.named(name)).collect();
+            for other in same {
+                let is_later = self.preference(other) > preference && self.preference(other) <= Preference::Usual;
+                if is_later {
+                    self.set_preference(other, Preference::Elsewhere);
+                }
+            }
+        }
     }
 
     fn not_there(&self, pin: &Pin, meant: &[(PackageId, String, String)]) -> PolicyError {

@@ -14,7 +14,7 @@ pub struct RefusedPackage {
     pub version: String,
     /// Name of its archive.
     pub archive: String,
-    /// Why: [`Preference::NotNamed`] or [`Preference::OtherVersion`].
+    /// Why: one of the preferences that are not taken.
     pub why: Preference,
 }
 
@@ -23,6 +23,7 @@ impl std::fmt::Display for RefusedPackage {
         let Self { name, version, archive, .. } = self;
         let why = match self.why {
             Preference::OtherVersion => "another version of it is asked for",
+            Preference::Elsewhere => "the recipe takes it from elsewhere",
             _ => "others are taken from there",
         };
         write!(f, "{name} ({version}, of {archive}: {why})")
@@ -49,6 +50,9 @@ pub(super) fn help(refused: &[RefusedPackage]) -> Help {
     let line = |one: &RefusedPackage| match one.why {
         Preference::OtherVersion => {
             format!("packages.versions asks for another version of {}: change or remove it", one.name)
+        }
+        Preference::Elsewhere => {
+            format!("take {} off packages.local or off packages of its [[extra-archive]]", one.name)
         }
         _ => format!("add {:?} to packages of the [[extra-archive]] {}", one.name, one.archive),
     };
