@@ -37,13 +37,12 @@ pub fn run(context: &Context, options: &Oci) -> Result<()> {
 
     context.reporter.stage("layers", "writing layers");
     let only = if options.only.is_empty() { Selected::All } else { Selected::These(options.only.clone()) };
-    let base = tree::of_container(&root, &recipe, &lock, &only, lock.archive.date)?;
-    let created = image::source_date_epoch()?.unwrap_or(lock.archive.date);
+    let base = tree::of_container(&root, &recipe, &lock, &only, lock.date())?;
+    let created = image::source_date_epoch()?.unwrap_or(lock.date());
     let compression = if options.quick { Compression::fast() } else { Compression::default() };
     let directory = options.output.parent().filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let layer = |tree: &FileTree, what: &str| Layer::write(tree, what, compression, directory);
-    let what =
-        format!("packages of Debian {} of {}", lock.archive.suite, jiff::Timestamp::from_second(lock.archive.date)?);
+    let what = format!("packages of Debian {} of {}", lock.archive.suite, jiff::Timestamp::from_second(lock.date())?);
     let mut layers = vec![layer(&base, &what)?];
     if let Some(files) = &options.files {
         layers.push(layer(&owned_by_root(files, created)?, &format!("files of {}", options.name))?);

@@ -24,7 +24,7 @@ pub struct ImageFile {
 /// Writes the document. `name` is the recipe's name; `init` is rocbed-init, the only program in the image that does
 /// not come from a package.
 pub fn document(name: &str, lock: &Lock, init: &[u8], files: &[ImageFile]) -> String {
-    let created = Timestamp::from_second(lock.archive.date).unwrap_or_default();
+    let created = Timestamp::from_second(lock.date()).unwrap_or_default();
     let namespace = format!("urn:rocbed:{}:{}", percent_encoded(name), identity(files));
     let packages = files.iter().map(image_file).chain([rocbed_init(init)]).chain(lock.packages.iter().map(package));
     let describes = files.iter().map(|file| relation("SPDXRef-DOCUMENT", "DESCRIBES", &file_id(&file.name)));
@@ -116,7 +116,7 @@ fn package(package: &LockedPackage) -> Value {
         "name": package.name,
         "versionInfo": package.version,
         "packageFileName": package.filename,
-        "supplier": "Organization: Debian",
+        "supplier": if package.archive.is_none() { "Organization: Debian" } else { "NOASSERTION" },
         "downloadLocation": "NOASSERTION",
         "filesAnalyzed": false,
         "checksums": [{"algorithm": "SHA256", "checksumValue": package.sha256.to_string()}],

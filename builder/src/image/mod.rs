@@ -118,7 +118,7 @@ pub fn run(
     let wait = if options.wait { Wait::Forever } else { Wait::No };
     let _guard = guard(&options.output, recipe, wait, reporter)?;
     let mut clock = Clock::default();
-    let epoch = source_date_epoch()?.unwrap_or(lock.archive.date);
+    let epoch = source_date_epoch()?.unwrap_or(lock.date());
     let mut staging = Staging::begin(&options.output)?;
     let init = programs::init()?;
 

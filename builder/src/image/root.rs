@@ -44,7 +44,7 @@ pub fn key(recipe: &Recipe, lock: &Lock) -> Digest {
 
 /// Digest of the inputs of the recipe's root directory. Equal digests mean equal files.
 pub fn content_key(recipe: &Recipe, lock: &Lock) -> Digest {
-    let mut text = format!("root {FORMAT} {}\ndate {}\n", env!("CARGO_PKG_VERSION"), lock.archive.date);
+    let mut text = format!("root {FORMAT} {}\ndate {}\n", env!("CARGO_PKG_VERSION"), lock.date());
     for package in lock.root_packages() {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "package {} {}", package.sha256, package.essential);
@@ -205,7 +205,7 @@ fn make<T: Send>(
         packages: lock.root_packages().map(|package| spec_package(package, debs)).collect::<Result<_>>()?,
         architecture: ARCHITECTURE.to_owned(),
         preseeds,
-        epoch: lock.archive.date,
+        epoch: lock.date(),
         threads: None,
         stubbed_programs: STUBBED_PROGRAMS.map(ToOwned::to_owned).to_vec(),
         log: log.to_owned(),

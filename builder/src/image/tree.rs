@@ -80,7 +80,7 @@ fn add_recipe(tree: &mut FileTree, recipe: &Recipe, lock: &Lock, epoch: i64) -> 
 pub fn additions(root: &Root, recipe: &Recipe, lock: &Lock) -> Result<Vec<(Vec<u8>, Node)>> {
     let before = fsimage::scan(&root.path).context("reading the root directory")?;
     let mut after = before.clone();
-    add_recipe(&mut after, recipe, lock, lock.archive.date)?;
+    add_recipe(&mut after, recipe, lock, lock.date())?;
     let mut changed = BTreeSet::new();
     for (path, id) in after.iter() {
         if before.get(path) == Some(after.node(id)) {

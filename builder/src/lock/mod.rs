@@ -90,7 +90,7 @@ pub struct LockedArchive {
     pub suite: String,
     /// Components.
     pub components: Vec<String>,
-    /// `Date` of the Release file, in seconds since 1970: the `SOURCE_DATE_EPOCH` of every build.
+    /// `Date` of the Release file, in seconds since 1970.
     pub date: i64,
     /// Digest of the verified Release text.
     pub release: Digest,
@@ -263,6 +263,11 @@ impl Lock {
         written.map_err(|error| LockError::Write { path: path.to_owned(), error })
     }
 
+    /// Date of the newest of its archives, in seconds since 1970: the `SOURCE_DATE_EPOCH` of every build.
+    pub fn date(&self) -> i64 {
+        self.extra_archives.iter().map(|extra| extra.date).fold(self.archive.date, i64::max)
+    }
+
     /// The packages installed in the root.
     pub fn root_packages(&self) -> impl Iterator<Item = &LockedPackage> {
         self.packages.iter().filter(|package| package.role == Role::Root)
@@ -325,12 +330,14 @@ pub(crate) mod tests {
             ReleaseNames { origin: Some("Debian".into()), codename: Some("rc-buggy".into()), ..Default::default() };
         let LockedArchive { suite, components, date, release } = state.clone();
         let name = "experimental".into();
+        let date = date + 1;
         let extra = LockedExtraArchive { name, suite, components, date, release, release_names: names };
         let of = |archive: &str| LockedPackage { archive: Some(archive.into()), ..package("mawk", "1.3") };
         let lock = Lock::new(Digest::of(b"x"), state, vec![extra], vec![of("experimental")]);
         let text = lock.to_text().unwrap();
         assert!(text.contains("version = 2\n") && text.contains("[[extra-archive]]"), "{text}");
         assert_eq!(Lock::parse(&text, "test").unwrap(), lock);
+        assert_eq!(lock.date(), lock.archive.date + 1, "that of the newest archive");
         let error = Lock::parse(&text.replace("archive = \"experimental\"", "archive = \"mine\""), "test").unwrap_err();
         assert!(error.to_string().contains("mawk is from mine, which is not among its archives"), "{error}");
     }

@@ -28,7 +28,7 @@ pub struct RecipeFile {
     /// Where packages come from.
     #[serde(default)]
     pub archive: ArchiveTable,
-    /// Archives beside it.
+    /// Archives beside that of `[archive]`, with what comes from each. Keys that one does not have are as in `[archive]`.
     #[serde(default, rename = "extra-archive")]
     pub extra_archives: Vec<ExtraArchiveEntry>,
     /// Which packages are installed, and how.
