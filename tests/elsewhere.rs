@@ -5,22 +5,30 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use rocbed_tests::{Server, TestArchive, rocbed, tool};
 use serde_json::Value;
+use tempfile::TempDir;
 
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/elsewhere");
 
 /// The package of the kernel, as `make bindeb-pkg` makes it.
 const KERNEL: &str = "linux-image-6.18.0-mine";
 
-/// A directory with the examples, the packages that they name, and a signed archive that others are in.
-struct Elsewhere {
+/// The archive that packages from elsewhere are in, and its server.
+struct Others {
     archive: TestArchive,
     server: Server,
 }
 
-impl Elsewhere {
+impl Others {
+    /// The same for all tests.
+    fn get() -> &'static Self {
+        static OTHERS: LazyLock<Others> = LazyLock::new(Others::new);
+        &OTHERS
+    }
+
     fn new() -> Self {
         let archive = TestArchive::new();
         archive.add_deb_with(
@@ -45,39 +53,57 @@ impl Elsewhere {
         let fields = "Origin: Debian\nSuite: experimental\nCodename: rc-buggy\nNotAutomatic: yes\n\
             Date: Fri, 30 Oct 2026 08:08:01 UTC\nArchitectures: amd64\nComponents: main\n";
         archive.sign("dists/experimental", fields, &["main/binary-amd64/Packages"]);
+        let server = archive.serve();
+        Self { archive, server }
+    }
 
-        let recipes = archive.path().join("recipes");
+    /// A package of the archive, as a file.
+    fn package(&self, file: &str) -> PathBuf {
+        self.archive.path().join("pool").join(file)
+    }
+}
+
+/// A directory with the examples, in which a test changes them.
+struct Elsewhere {
+    directory: TempDir,
+    others: &'static Others,
+}
+
+impl Elsewhere {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let recipes = directory.path().join("recipes");
         fs::create_dir_all(&recipes).expect("a directory");
         for entry in fs::read_dir(EXAMPLES).expect("the examples") {
             let path = entry.expect("an example").path();
             fs::copy(&path, recipes.join(path.file_name().expect("a name"))).expect("copying an example");
         }
-        let server = archive.serve();
-        Self { archive, server }
+        Self { directory, others: Others::get() }
     }
 
     fn recipes(&self) -> PathBuf {
-        self.archive.path().join("recipes")
+        self.directory.path().join("recipes")
     }
 
     /// Copies a package of the pool to where a recipe looks for it.
     fn put(&self, package: &str, to: &str) {
         let to = self.recipes().join(to);
         fs::create_dir_all(to.parent().expect("a directory")).expect("a directory");
-        fs::copy(self.archive.path().join("pool").join(package), to).expect("copying a package");
+        fs::copy(self.others.package(package), to).expect("copying a package");
     }
 
     /// An extra archive that stands for the one of this name in an example.
     fn stands_for(&self, name: &str, suite: &str, packages: &str) -> String {
-        let mirror = self.server.url("");
+        let (mirror, key) =
+            (self.others.server.url(""), self.others.archive.path().join("key.asc").display().to_string());
         format!(
-            "[[extra-archive]]\nname = {name:?}\nsuite = {suite:?}\nmirror = {mirror:?}\nkeyrings = ['../key.asc']\npackages = [{packages:?}]\n"
+            "[[extra-archive]]\nname = {name:?}\nsuite = {suite:?}\nmirror = {mirror:?}\nkeyrings = [{key:?}]\npackages = [{packages:?}]\n"
         )
     }
 
     /// An example with a small kernel and root; `more` replaces archives that a test cannot reach.
     fn small(&self, example: &str, more: &str) -> PathBuf {
-        let kernel = self.archive.path().join(format!("pool/{KERNEL}_6.18.0-1_amd64.deb"));
+        let kernel = self.others.package(&format!("{KERNEL}_6.18.0-1_amd64.deb")).display().to_string();
         let path = self.recipes().join(format!("small-{example}.toml"));
         let text = format!(
             "inherits = './{example}.toml'\n[packages]\nremove = ['autopkgtest', 'dpkg-dev']\nlocal = [{kernel:?}]\n\
@@ -120,6 +146,8 @@ fn a_source_package_of_experimental_comes_with_what_it_needs() {
     let elsewhere = Elsewhere::new();
     let stand_in = elsewhere.stands_for("experimental", "experimental", "src:rocrand");
     let recipe = elsewhere.small("experimental", &stand_in);
+    let preferences = built(&recipe, PREFERENCES);
+    // Of the lock, which is there now.
     let expected = ["libamdhip64-99 99-1 experimental", "librocrand1 99-1 experimental"];
     assert_eq!(from_elsewhere(&plan(&recipe)), expected);
     let why = rocbed(["plan", "--ignore-valid-until", "--why", "libamdhip64-99"]).arg(&recipe).ok();
@@ -127,7 +155,6 @@ fn a_source_package_of_experimental_comes_with_what_it_needs() {
         why.contains("99-1 of experimental is in:") && why.contains("no other archive has one that will do"),
         "{why}"
     );
-    let preferences = built(&recipe, PREFERENCES);
     assert!(
         preferences.contains("Package: src:rocrand\nPin: release o=Debian,n=rc-buggy\nPin-Priority: 900\n"),
         "{preferences}"
@@ -150,10 +177,11 @@ fn a_repository_of_ones_own_has_its_own_key() {
     let recipe = elsewhere.small("own-repository", &stand_in);
     let sources = built(&recipe, "/etc/apt/sources.list.d/rocbed.sources");
     assert!(sources.contains("Signed-By: /etc/apt/keyrings/rocbed-ours.asc"), "{sources}");
-    assert!(sources.contains(&format!("URIs: {}\nSuites: sid\n", elsewhere.server.url(""))), "{sources}");
+    assert!(sources.contains(&format!("URIs: {}\nSuites: sid\n", elsewhere.others.server.url(""))), "{sources}");
     // The key of one archive is not good for another.
     let text = fs::read_to_string(&recipe).expect("a recipe");
-    fs::write(&recipe, text.replace("../key.asc", "packages.example.asc")).expect("a recipe");
+    let key = elsewhere.others.archive.path().join("key.asc").display().to_string();
+    fs::write(&recipe, text.replace(&key, "packages.example.asc")).expect("a recipe");
     let said = rocbed(["lock", "--update", "--ignore-valid-until"]).arg(&recipe).fails();
     assert!(said.contains("from the recipe's extra archive ours") && said.contains("[[extra-archive]]"), "{said}");
 }
@@ -175,14 +203,11 @@ fn local_packages_are_locked_by_their_digests() {
     assert!(preferences.contains("Package: librocrand1\nPin: version 99-1\nPin-Priority: 990\n"), "{preferences}");
 
     // Another build of the same version is another package.
-    let pool = elsewhere.archive.path().join("pool/librocrand1_99-1_amd64.deb");
-    elsewhere.archive.add_deb_with(
-        "librocrand1",
-        "99-1",
-        "Depends: libamdhip64-99\n",
-        &[("/usr/lib/rocrand", "again")],
-    );
-    fs::copy(pool, elsewhere.archive.path().join("build-area/librocrand1_99-1_amd64.deb")).expect("a package");
+    let package = elsewhere.directory.path().join("build-area/librocrand1_99-1_amd64.deb");
+    let mut bytes = fs::read(&package).expect("a package");
+    // A member that begins with an underscore is of no meaning (deb(5)).
+    bytes.extend(format!("{:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\nx\n", "_more", 0, 0, 0, "100644", 2).into_bytes());
+    fs::write(&package, bytes).expect("a package");
     let said = rocbed(["build", "--locked"]).arg(&recipe).fails();
     assert!(said.contains("asks for something else than its lock"), "{said}");
     let changes = rocbed(["lock", "--ignore-valid-until"]).arg(&recipe).ok();
@@ -202,34 +227,29 @@ fn an_exact_version_is_taken_from_the_archive_that_has_it() {
     assert!(said.contains("no archive has the version 2.9-1 of hello; there are 2.10-5 (debian-13)"), "{said}");
 }
 
+/// Which kinds of packages have the kernel in a plan, and from which archive.
+fn kernels(recipe: &Path) -> Vec<String> {
+    let plan = plan(recipe);
+    let packages = plan["packages"].as_array().expect("packages").iter();
+    let kernel = |package: &Value| {
+        let kinds = ["linux-image-", "linux-modules-", "linux-binary-"];
+        let kind = kinds.iter().find(|kind| package["name"].as_str().is_some_and(|name| name.starts_with(*kind)))?;
+        Some(format!("{kind} of {}", package["archive"].as_str().unwrap_or("trixie")))
+    };
+    packages.filter_map(kernel).collect()
+}
+
 #[test]
 fn debian_13_takes_its_kernel_from_backports() {
     let elsewhere = Elsewhere::new();
-    let kernels = |recipe: &Path| -> Vec<String> {
-        let plan = plan(recipe);
-        let packages = plan["packages"].as_array().expect("packages").iter();
-        let kernel = |package: &Value| {
-            let (name, archive) = (package["name"].as_str()?, package["archive"].as_str().unwrap_or("trixie"));
-            let is_kernel =
-                ["linux-image-", "linux-modules-", "linux-binary-"].iter().any(|start| name.starts_with(start));
-            is_kernel.then(|| format!("{} {archive}", name.trim_end_matches(|c| c != '-')))
-        };
-        packages
-            .filter_map(kernel)
-            .map(|line| {
-                line.split(|c: char| c.is_ascii_digit()).next().unwrap_or_default().to_owned()
-                    + line.rsplit(' ').next().unwrap_or_default()
-            })
-            .collect()
-    };
     let recipe = elsewhere.recipes().join("debian-13.toml");
-    assert_eq!(kernels(&recipe), ["linux-binary-backports", "linux-modules-backports"]);
+    assert_eq!(kernels(&recipe), ["linux-binary- of backports", "linux-modules- of backports"]);
     // Debian 13's own is one package, with its modules in it and a generator for an initramfs that is not made.
     let text = fs::read_to_string(&recipe).expect("a recipe");
     let (own, _) = text.split_once("[[extra-archive]]").expect("an extra archive");
     let own_kernel = elsewhere.recipes().join("own-of-13.toml");
     fs::write(&own_kernel, own).expect("a recipe");
-    assert_eq!(kernels(&own_kernel), ["linux-image-trixie"]);
+    assert_eq!(kernels(&own_kernel), ["linux-image- of trixie"]);
     let release = built(&elsewhere.small("debian-13", ""), "/usr/lib/os-release");
     assert!(release.contains("VERSION_ID=\"13\""), "{release}");
 }

@@ -51,7 +51,7 @@ impl PackageSources {
     }
 
     /// The archives to open, the main one first.
-    pub fn wanted<'a>(&'a self) -> impl Iterator<Item = Wanted<'a>> {
+    pub fn wanted(&self) -> impl Iterator<Item = Wanted<'_>> {
         let main = Wanted { name: &self.main.suite, archive: &self.main, mirror: &self.mirror };
         let extra = self.extra.iter().map(|(name, (archive, mirror))| Wanted { name, archive, mirror });
         std::iter::once(main).chain(extra)

@@ -128,7 +128,7 @@ pub(crate) fn seed_is_trusted(data: &[u8]) -> bool {
 
 /// A `Packages` and a `Sources` index.
 pub fn index(data: &[u8]) {
-    let part = |text: &[u8]| IndexText { suite: "sid".into(), component: "main".into(), text: text.to_vec() };
+    let part = |text: &[u8]| IndexText { archive: "sid".into(), component: "main".into(), text: text.to_vec() };
     // In two halves as well: an archive has several indexes.
     let (first, second) = data.split_at(data.len() / 2);
     for texts in [vec![part(data)], vec![part(first), part(second)]] {

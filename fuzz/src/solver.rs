@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use archive::index::{IndexText, Package, Universe};
+use archive::policy::{Policy, Share};
 use archive::solve::{Base, Request};
 
 use crate::bytes::Bytes;
@@ -16,14 +17,13 @@ const NAMES: [&str; 6] = ["a", "b", "c", "d", "virtual", "other"];
 const VERSIONS: [&str; 8] = ["", "", "", " (= 1)", " (>= 2)", " (<< 2)", " (<= 1)", " (>> 1)"];
 const SUFFIXES: [&str; 6] = ["", "", "", " [amd64]", " [!amd64]", ":any"];
 
-/// Solves a request in an archive of up to eight packages. A solution passes the independent check and has nothing that
+/// Solves a request in two archives of up to eight packages each. What is named for the second comes from it, and nothing comes that
+/// is refused. A solution passes the independent check and has nothing that
 /// was excluded.
 pub fn solve(data: &[u8]) {
     let mut bytes = Bytes(data);
     let switches = bytes.next();
     let text = archive(&mut bytes);
-    let texts = vec![IndexText { suite: "sid".into(), component: "main".into(), text: text.clone().into_bytes() }];
-    let universe = Universe::new(texts, "amd64").expect("a well-formed index");
     let install = (0..=bytes.next() % 3).map(|_| alternatives(&mut bytes)).collect::<Vec<_>>();
     let request = Request {
         exclude: if switches & 1 == 0 { Vec::new() } else { vec![bytes.choose(&NAMES).to_owned()] },
@@ -31,9 +31,27 @@ pub fn solve(data: &[u8]) {
         recommends: switches & 8 != 0,
         ..Request::new(install)
     };
+    // A second archive, of which some packages are named.
+    let (others, named) = (archive(&mut bytes), bytes.next());
+    let is_named = |name: &str| NAMES.iter().position(|known| *known == name).is_some_and(|bit| named >> bit & 1 == 1);
+    let index = |archive: &str, text: &str| {
+        let (archive, component, text) = (archive.to_owned(), "main".to_owned(), text.as_bytes().to_vec());
+        IndexText { archive, component, text }
+    };
+    let mut universe =
+        Universe::new(vec![index("sid", &text), index("others", &others)], "amd64").expect("well-formed indexes");
+    let share = Share::Named(Box::new(|package: &Package<'_>| is_named(package.name())));
+    let policy = Policy { shares: [("others".to_owned(), share)].into(), pins: Vec::new() };
+    universe.prefer(&policy).expect("there are no exact versions");
     let Ok(solution) = archive::solve::solve(&universe, &request) else { return };
     let set: Vec<Package<'_>> = solution.packages.iter().filter_map(|(id, _)| universe.get(*id)).collect();
     assert_eq!(set.len(), solution.packages.len());
+    for (id, _) in &solution.packages {
+        let package = universe.get(*id).expect("a package of this universe");
+        assert!(universe.preference(*id).is_taken(), "{package} of {}\n{text}\n{others}", package.archive());
+        let comes_from_others = is_named(package.name()) && others.contains(&format!("Package: {}\n", package.name()));
+        assert!(!comes_from_others || package.archive() == "others", "{package}\n{text}\n{others}");
+    }
     assert_eq!(check_closure(&set, "amd64"), [], "{text}\n{request:?}");
     assert!(
         set.iter().all(|package| !request.exclude.iter().any(|name| name == package.name())),

@@ -17,7 +17,7 @@ const EXACT: u32 = 990;
 /// Of the packages that an archive is named for: above the usual 500, and below what autopkgtest pins (990 and more).
 const NAMED: u32 = 900;
 
-/// Of other packages of such an archive: what is installed from it follows it, and nothing else comes from it (apt_preferences(5)).
+/// Of other packages of such an archive: what is installed from it follows it, and nothing else comes from it: `apt_preferences(5)`.
 const OTHERS: u32 = 100;
 
 /// The sources in deb822 style (sources.list(5)); empty if there are none.
@@ -38,7 +38,7 @@ pub(super) fn sources(sources: &[AptSourceEntry]) -> String {
     sources.iter().map(stanza).collect::<Vec<_>>().join("\n")
 }
 
-/// The priorities (apt_preferences(5)); empty if nothing comes from elsewhere.
+/// The priorities, as in `apt_preferences(5)`; empty if nothing comes from elsewhere.
 pub(super) fn preferences(recipe: &Recipe, lock: &Lock) -> String {
     let mut records: Vec<String> = recipe.packages.versions.iter().map(of_version).collect();
     let local = lock.root_packages().filter(|package| package.is_local());

@@ -108,6 +108,7 @@ impl<'a> Chooser<'a> {
 
     /// Leaves out requested modules that the kernel does not have, with a warning: one of somebody's own has fewer than those that
     /// the inherited lists were made for.
+    #[must_use]
     pub fn leaving_out_missing(self, lenient: bool) -> Self {
         Self { lenient, ..self }
     }

@@ -107,6 +107,33 @@ fn of_a_directory_the_newest_packages_for_this_architecture_are_taken() -> Resul
 }
 
 #[test]
+fn a_recipe_names_packages_by_paths_and_patterns() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path();
+    for (file, version) in [("a_1.deb", "1"), ("a_10.deb", "10"), ("a_9.deb", "9")] {
+        deb(path, file, "a", version, &["Architecture: amd64"]);
+    }
+    deb(path, "b_1.deb", "b", "1", &["Architecture: arm64"]);
+    deb(path, "c-dbgsym_1.deb", "c-dbgsym", "1", &["Architecture: amd64"]);
+    naming(path, "a_10_amd64.changes", "Source: a\nVersion: 10\n", &["a_10.deb"]);
+    let read = |names: &[&str]| OwnPackages::read_paths(&names.iter().map(|name| path.join(name)).collect::<Vec<_>>());
+    for (names, expected) in [
+        (&["*.deb"][..], &["a_10.deb"][..]),
+        (&["a_9.deb"], &["a_9.deb"]),
+        (&["a_10_amd64.changes"], &["a_10.deb"]),
+        (&["*.changes"], &["a_10.deb"]),
+        (&["a_?.deb"], &["a_9.deb"]),
+    ] {
+        let files: Vec<_> = read(names)?.binary_files().iter().map(|file| file.name().to_owned()).collect();
+        assert_eq!(files, expected, "{names:?}");
+    }
+    let problem = |names: &[&str]| format!("{}", crate::error::report(&read(names).expect_err("a mistake")));
+    assert!(problem(&["x*.deb"]).contains("x*.deb") && problem(&["x*.deb"]).contains("help: build the packages first"));
+    assert!(problem(&["b_1.deb"]).contains("is for arm64"));
+    Ok(())
+}
+
+#[test]
 fn what_cannot_be_tested_is_told_with_what_to_do() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let path = directory.path();

@@ -193,6 +193,60 @@ mod tests {
     }
 
     #[test]
+    fn the_examples_of_packages_from_elsewhere_are_recipes() {
+        let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/elsewhere");
+        let mut seen = 0;
+        for entry in fs::read_dir(examples).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|end| end == "toml") {
+                let recipe = load(path.to_str().unwrap()).unwrap();
+                assert!(!recipe.description.is_empty(), "{}", path.display());
+                seen += 1;
+            }
+        }
+        assert_eq!(seen, 7);
+    }
+
+    #[test]
+    fn what_cannot_be_of_an_extra_archive_is_told_with_its_place() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("r.toml");
+        for (text, place, words) in [
+            ("name = 'a'\npackages = []\n", "3:12", "no packages to take from it"),
+            ("name = 'sid'\n", "2:8", "what the archive of [archive] is called"),
+            ("name = 'local'\n", "2:8", "packages.local"),
+            ("name = 'a b'\n", "2:8", "not a name for an archive"),
+            ("name = 'a'\npackages = ['rocminfo/sid']\n", "3:12", "names no packages"),
+            ("name = 'a'\nsuite = './'\ncomponents = ['main']\n", "4:14", "flat"),
+            ("name = 'a'\n[[extra-archive]]\nname = 'a'\n", "4:8", "each needs a name of its own"),
+            ("name = 'a'\n[packages]\nlocal = ['../rocr']\n", "4:10", "\"../rocr/*.deb\""),
+            ("name = 'a'\n[packages.versions]\nrocminfo = '1 2'\n", "4:12", "not a version"),
+            ("name = 'a'\n[packages.versions]\n'rocm info' = '1'\n", "4:15", "not a package"),
+            ("name = 'a'\n[kernel]\npackage = 'vmlinuz'\n", "4:11", "begins with linux-"),
+        ] {
+            fs::write(&path, format!("[[extra-archive]]\n{text}")).unwrap();
+            let error = load(path.to_str().unwrap()).unwrap_err().to_string();
+            assert!(error.contains(&format!("r.toml:{place}: ")) && error.contains(words), "{text}\n{error}");
+        }
+    }
+
+    #[test]
+    fn an_extra_archive_is_like_the_main_one_in_what_it_does_not_say() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("r.toml");
+        let text = "[archive]\nsuite = 'trixie'\ncomponents = ['main', 'contrib']\ncheck-valid-until = false\n\
+            [[extra-archive]]\nname = 'trixie-backports'\n[[extra-archive]]\nname = 'o'\nmirror = 'file:/srv/o'\ncomponents = ['x']\n";
+        fs::write(&path, text).unwrap();
+        let recipe = load(path.to_str().unwrap()).unwrap();
+        let [own, backports] = recipe.extra_archives.as_slice() else { panic!("{:?}", recipe.extra_archives) };
+        assert_eq!((backports.archive.suite.as_str(), backports.archive.components.len()), ("trixie-backports", 2));
+        assert!(!backports.archive.check_valid_until && !backports.archive.snapshot.is_empty() && backports.in_apt);
+        assert_eq!((own.archive.snapshot.as_str(), own.in_apt), ("", false), "its files are on this machine only");
+        let sources: Vec<_> = recipe.apt_sources.iter().map(|source| source.suites.join(" ")).collect();
+        assert_eq!(sources, ["trixie-backports"]);
+    }
+
+    #[test]
     fn a_bad_relation_is_found_while_reading() {
         let text = parse_file("[packages]\ninstall = [\"hello (>> \"]\n", "my.toml").unwrap_err().to_string();
         assert!(text.starts_with("my.toml:2:12: "), "{text}");

@@ -154,7 +154,9 @@ impl Universe {
             return Err(PolicyError::NotNamed { pin: pin.clone(), archive: archive.clone() });
         }
         let others: Vec<_> = meant.iter().filter(|(_, found, _)| !is_right(found)).map(|(id, ..)| *id).collect();
-        others.into_iter().for_each(|id| self.set_preference(id, Preference::OtherVersion));
+        for id in others {
+            self.set_preference(id, Preference::OtherVersion);
+        }
         Ok(())
     }
 

@@ -247,7 +247,7 @@ impl Release {
 
 fn date(paragraph: &Paragraph<'_>, field: &'static str) -> Result<Option<Timestamp>, ReleaseError> {
     let Some(value) = paragraph.get(field) else { return Ok(None) };
-    DATES.parse_timestamp(&with_two_digits(value)).map(Some).map_err(|error| ReleaseError::Date {
+    DATES.parse_timestamp(with_two_digits(value)).map(Some).map_err(|error| ReleaseError::Date {
         field,
         value: value.chars().take(60).collect(),
         reason: error.to_string(),
