@@ -216,7 +216,7 @@ mod tests {
             ("name = 'sid'\n", "2:8", "what the archive of [archive] is called"),
             ("name = 'local'\n", "2:8", "packages.local"),
             ("name = 'a b'\n", "2:8", "not a name for an archive"),
-            ("name = 'a'\npackages = ['rocminfo/sid']\n", "3:12", "names no packages"),
+            ("name = 'a'\npackages = ['rocminfo/sid']\n", "3:13", "names no packages"),
             ("name = 'a'\nsuite = './'\ncomponents = ['main']\n", "4:14", "flat"),
             ("name = 'a'\n[[extra-archive]]\nname = 'a'\n", "4:8", "each needs a name of its own"),
             ("name = 'a'\n[packages]\nlocal = ['../rocr']\n", "4:10", "\"../rocr/*.deb\""),
