@@ -14,6 +14,7 @@ use hub::{Config, Hub, Listener};
 use protocol::{InstalledPackage, PackageList};
 use rusqlite::{Connection, params};
 use serde_json::json;
+use sha256::Digest;
 
 const PACKAGES: usize = 30;
 const TESTS: usize = 3;
@@ -115,8 +116,8 @@ fn fill(database: &Path, each_day: usize) -> Result<usize, Box<dyn Error>> {
             "INSERT INTO leases (id, job, worker, request, attempt, state, confirmed, given, turn)
              VALUES (?1, ?2, ?3, ?1, 1, 'completed', 1, ?4, ?2)",
         )?;
-        let mut result_row =
-            tx.prepare("INSERT INTO results VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, 'done', ?8, ?8, ?8, ?2, 1000, ?9)")?;
+        let mut result_row = tx
+            .prepare("INSERT INTO results VALUES (?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, 'done', ?8, ?8, ?8, ?10, 1000, ?9)")?;
         let mut cover_row = tx.prepare(
             "INSERT OR REPLACE INTO coverage (package, target, simulated, job, turn, verdict, received)
              VALUES (?1, ?2, 0, ?3, ?3, ?4, ?5)",
@@ -167,8 +168,9 @@ fn fill(database: &Path, each_day: usize) -> Result<usize, Box<dyn Error>> {
                         });
                         job_row.execute(params![number, id, name, job.to_string(), lease, worker, at])?;
                         lease_row.execute(params![lease, number, worker, at])?;
-                        let row =
-                            params![number, lease, worker, name, version, verdict, target, at, result.to_string()];
+                        let result = result.to_string();
+                        let bundle = Digest::of(&lease).to_string();
+                        let row = params![number, lease, worker, name, version, verdict, target, at, result, bundle];
                         result_row.execute(row)?;
                         cover_row.execute(params![name, target, number, verdict, at])?;
                     }
