@@ -20,6 +20,7 @@ const WITH_HELP: &[fn(&(dyn Error + 'static)) -> Option<Help>] = &[
     help_of::<fsimage::ext4::WriteError>,
     help_of::<hub::HubError>,
     help_of::<netboot::NetbootError>,
+    help_of::<protocol::BrokerAddressError>,
     help_of::<protocol::ListError>,
     help_of::<protocol::ResultError>,
     help_of::<protocol::settings::SettingError>,

@@ -163,7 +163,7 @@ fn a_job_that_cannot_run_here_says_why() {
     assert_eq!(why(&job("\"any\"", "gpus = 2")), "it needs 2 times any GPU, and this machine has gfx1030");
     assert_eq!(
         why(&job("\"any\"", "gpu-memory = 4194304")),
-        "it needs any GPU with 4194304 MiB, and this machine has gfx1030 with 16368 MiB"
+        "it needs any GPU with 4194304 MiB, and this machine has gfx1030 with 16384 MiB"
     );
     assert!(why(&job("\"none\"", "memory = 8192")).contains("8192 MiB"));
     let none = begin(&mut Allocation::new(&machine(""), None), "a", &job("\"any\"", ""));
