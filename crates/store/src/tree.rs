@@ -215,7 +215,8 @@ impl TreeBuilder {
     /// # Errors
     /// If it cannot be renamed.
     pub fn commit(self, size: u64) -> Result<Tree, StoreError> {
-        self.publish(size)
+        self.describe(size)?;
+        self.publish()
     }
 
     /// As [`Self::commit`], but replaces an existing tree, which is returned for the caller to remove: for callers
@@ -224,15 +225,20 @@ impl TreeBuilder {
     /// # Errors
     /// If one of them cannot be renamed.
     pub fn replace(self, size: u64) -> Result<(Tree, Option<PendingRemoval>), StoreError> {
+        // This takes seconds. Until it is done the old one stays: testbeds of a running test are opened by its path.
+        self.describe(size)?;
         let old = self.store.set_aside(&self.store.tree_directory(&self.digest))?;
-        Ok((self.publish(size)?, old))
+        Ok((self.publish()?, old))
     }
 
-    fn publish(mut self, size: u64) -> Result<Tree, StoreError> {
+    /// Writes the description beside the tree, with the digest of all its content.
+    fn describe(&self, size: u64) -> Result<(), StoreError> {
         let content = Content::of(&self.path())?;
         let description = Description { content: Some(content), ..Description::new(&self.store, size, &self.label) };
-        let entry = self.directory.join(TREE_DESCRIPTION);
-        description.write(&self.store, &entry)?;
+        description.write(&self.store, &self.directory.join(TREE_DESCRIPTION))
+    }
+
+    fn publish(mut self) -> Result<Tree, StoreError> {
         let target = self.store.tree_directory(&self.digest);
         loop {
             match fs::rename(&self.directory, &target) {
