@@ -58,14 +58,8 @@ pub(crate) fn programs(profile: Profile) -> Result<Programs> {
     if profile == Profile::Demo {
         return for_demo();
     }
-    let remapped = if profile == Profile::Release { remapped_paths()? } else { Vec::new() };
-    eprintln!("building rocbed-init (static)");
-    let appliance = profile.of_appliance();
-    let mut init = cargo();
-    init.env(TARGET_FLAGS, [&[STATIC.to_owned()], &remapped[..]].concat().join(" "));
-    init.args(["build", "--package", "rocbed-init", "--profile", appliance, "--target", TARGET]);
-    with_c_paths(&mut init, &remapped);
-    compile(&mut init)?;
+    let built = init(profile)?;
+    let remapped = remapped_paths(profile)?;
     eprintln!("building rocbed");
     let mut build = cargo();
     build.arg("build");
@@ -79,13 +73,26 @@ pub(crate) fn programs(profile: Profile) -> Result<Programs> {
     }
     compile(&mut build)?;
     let directory = target_directory().join(if profile == Profile::Release { "release" } else { "debug" });
-    let built = target_directory().join(TARGET).join(appliance).join("rocbed-init");
     let init = directory.join("rocbed-init");
     // Renamed into place: a cargo hard link, or a running copy, must not be written to.
     let fresh = directory.join("rocbed-init.new");
     std::fs::copy(&built, &fresh).with_context(|| format!("copying {} to {}", built.display(), fresh.display()))?;
     std::fs::rename(&fresh, &init).with_context(|| format!("renaming to {}", init.display()))?;
     Ok(Programs { rocbed: directory.join("rocbed"), init })
+}
+
+/// Builds the static rocbed-init; returns its path in cargo's directories. It has a directory of its own there, so other
+/// builds and tests may run meanwhile.
+pub(crate) fn init(profile: Profile) -> Result<PathBuf> {
+    let remapped = remapped_paths(profile)?;
+    eprintln!("building rocbed-init (static)");
+    let appliance = profile.of_appliance();
+    let mut init = cargo();
+    init.env(TARGET_FLAGS, [&[STATIC.to_owned()], &remapped[..]].concat().join(" "));
+    init.args(["build", "--package", "rocbed-init", "--profile", appliance, "--target", TARGET]);
+    with_c_paths(&mut init, &remapped);
+    compile(&mut init)?;
+    Ok(target_directory().join(TARGET).join(appliance).join("rocbed-init"))
 }
 
 /// Builds both programs at once, both static: so they share their dependencies, half of what there is to compile.
@@ -99,8 +106,12 @@ fn for_demo() -> Result<Programs> {
     Ok(Programs { rocbed: directory.join("rocbed"), init: directory.join("rocbed-init") })
 }
 
-/// Options of rustc that replace this machine's paths in messages of panics: the same bytes wherever it is compiled.
-fn remapped_paths() -> Result<Vec<String>> {
+/// Options of rustc that replace this machine's paths in messages of panics, for releases: the same bytes wherever they
+/// are compiled.
+fn remapped_paths(profile: Profile) -> Result<Vec<String>> {
+    if profile != Profile::Release {
+        return Ok(Vec::new());
+    }
     let home = match std::env::var_os("CARGO_HOME") {
         Some(home) => PathBuf::from(home),
         None => PathBuf::from(std::env::var_os("HOME").context("neither CARGO_HOME nor HOME is set")?).join(".cargo"),

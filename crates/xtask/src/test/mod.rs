@@ -5,6 +5,7 @@ mod programs;
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
+use std::thread::{self, ScopedJoinHandle};
 use std::time::Instant;
 
 use advice::WithHelp as _;
@@ -13,6 +14,7 @@ use clap::Args;
 
 use self::counts::Counts;
 use crate::build::{self, Profile};
+use crate::compile::compile;
 use crate::host;
 use crate::run::{cargo, run as execute};
 
@@ -40,9 +42,18 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let mut broken = Vec::new();
     if !options.end_to_end {
         eprintln!("\n== unit and property tests");
-        let mut command = cargo();
-        command.args(["test", "--no-fail-fast"]);
-        if !test(&mut command, options, &mut counts)? {
+        compile(cargo().args(["test", "--no-run"]))?;
+        // Most of these tests wait for something, so processors are free to compile what the end-to-end tests need.
+        let passed = thread::scope(|scope| {
+            let init = (!options.quick).then(|| scope.spawn(|| build::init(Profile::DevWithTests)));
+            let passed = test(cargo().args(["test", "--no-fail-fast"]), options, &mut counts)?;
+            match init.map(ScopedJoinHandle::join) {
+                Some(Ok(Err(error))) => Err(error),
+                Some(Err(panic)) => std::panic::resume_unwind(panic),
+                Some(Ok(Ok(_))) | None => Ok(passed),
+            }
+        })?;
+        if !passed {
             broken.push("unit and property tests".to_owned());
         }
     }
