@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{FlockOperation, flock, syncfs};
+use rustix::fs::{CWD, FlockOperation, RenameFlags, flock, renameat_with, syncfs};
 use rustix::io::Errno;
 use sha256::Digest;
 
@@ -224,10 +224,18 @@ impl TreeBuilder {
     ///
     /// # Errors
     /// If one of them cannot be renamed.
-    pub fn replace(self, size: u64) -> Result<(Tree, Option<PendingRemoval>), StoreError> {
+    pub fn replace(mut self, size: u64) -> Result<(Tree, Option<PendingRemoval>), StoreError> {
         // This takes seconds. Until it is done the old one stays: testbeds of a running test are opened by its path.
         self.describe(size)?;
-        let old = self.store.set_aside(&self.store.tree_directory(&self.digest))?;
+        let target = self.store.tree_directory(&self.digest);
+        // Whoever reads it by its path finds one of them at each moment.
+        if renameat_with(CWD, &self.directory, CWD, &target, RenameFlags::EXCHANGE).is_ok() {
+            let old = self.directory.clone();
+            let tree = self.in_place(&target)?;
+            return Ok((tree, self.store.set_aside(&old)?));
+        }
+        // There is none, or the file system cannot do that.
+        let old = self.store.set_aside(&target)?;
         Ok((self.publish()?, old))
     }
 
@@ -252,10 +260,15 @@ impl TreeBuilder {
                 Err(e) => return Err(StoreError::io("renaming a finished tree to", &target)(e)),
             }
         }
+        self.in_place(&target)
+    }
+
+    /// The tree, once it is at its place.
+    fn in_place(&mut self, target: &Path) -> Result<Tree, StoreError> {
         self.done = true;
         // The same lock as the builder's, now in shared mode.
-        let shared = self.lock.try_clone().map_err(StoreError::io("keeping open", &target))?;
-        flock(&shared, FlockOperation::LockShared).map_err(|e| StoreError::io("locking", &target)(e.into()))?;
+        let shared = self.lock.try_clone().map_err(StoreError::io("keeping open", target))?;
+        flock(&shared, FlockOperation::LockShared).map_err(|e| StoreError::io("locking", target)(e.into()))?;
         Ok(Tree { path: target.join("tree"), _shared: shared })
     }
 }
