@@ -75,14 +75,14 @@ mod tests {
 
     #[test]
     fn tests_reach_the_archive_and_what_the_owner_lists() {
-        let sources = "Types: deb\nURIs: http://deb.debian.org/debian https://me:x@mirror.lab:8443/d\nSuites: sid\n\n\
+        let sources = "Types: deb\nURIs: http://ftp.debian.org/debian https://me:x@mirror.lab:8443/d\nSuites: sid\n\n\
                        Types: deb\nuris: file:/srv/packages\n";
         let mut settings = Settings::default();
         assert_eq!(OwnerRules::new(&settings).network(sources), Vec::<String>::new());
         settings.test_network = TestNetwork::Archive;
-        settings.mirror = Some("http://deb.debian.org/debian".into());
+        settings.mirror = Some("http://ftp.debian.org/debian".into());
         settings.test_hosts = vec!["data.lab".into()];
         let words = OwnerRules::new(&settings).network(sources).join(" ");
-        assert_eq!(words, "--network proxy --allow data.lab --allow deb.debian.org --allow mirror.lab:8443");
+        assert_eq!(words, "--network proxy --allow data.lab --allow ftp.debian.org --allow mirror.lab:8443");
     }
 }

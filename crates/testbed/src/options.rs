@@ -35,7 +35,7 @@ A virtualisation server for autopkgtest(1): autopkgtest PACKAGE -- rocbed --root
   --network none        an own network with a loopback only
   --network proxy       an own network, with a proxy that reaches only the --allow hosts; apt and the variables
                         http_proxy and https_proxy name it
-  --allow HOST          a host that the proxy reaches: deb.debian.org, mirror.lab:8080; may be given more than once
+  --allow HOST          a host that the proxy reaches: ftp.debian.org, mirror.lab:8080; may be given more than once
   --user NAME           the user to suggest for tests [the first with an id from 1000 to 59999]
   --debug               print what is asked and answered on standard error
   --help                print this
@@ -310,7 +310,7 @@ mod tests {
             ("--root / --allow a", "--network proxy and --allow want each other"),
             (
                 "--root / --network proxy --allow a/b",
-                "a/b is not a host; write one as deb.debian.org or mirror.lab:8080",
+                "a/b is not a host; write one as ftp.debian.org or mirror.lab:8080",
             ),
             ("--root / --overlay-size 0", "0 is not a size; write 512M, 4G or 25%"),
             ("--root / --overlay-size 5X", "5X is not a size; write 512M, 4G or 25%"),

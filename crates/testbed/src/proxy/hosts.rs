@@ -18,9 +18,9 @@ struct AllowedHost {
 }
 
 impl AllowedHosts {
-    /// Adds one: `deb.debian.org`, `10.1.2.3:8080`, `[fd00::1]:80`.
+    /// Adds one: `ftp.debian.org`, `10.1.2.3:8080`, `[fd00::1]:80`.
     pub(crate) fn add(&mut self, text: &str) -> Result<(), Error> {
-        let wrong = || Error::Usage(format!("{text} is not a host; write one as deb.debian.org or mirror.lab:8080"));
+        let wrong = || Error::Usage(format!("{text} is not a host; write one as ftp.debian.org or mirror.lab:8080"));
         let (name, port) = split(text).ok_or_else(wrong)?;
         self.0.push(AllowedHost { name, port });
         Ok(())
@@ -80,22 +80,22 @@ mod tests {
 
     #[test]
     fn only_what_is_listed_may_be_reached() {
-        let hosts = hosts(&["deb.debian.org", "Mirror.Lab:8080", "[fd00::1]", "10.1.2.3"]);
+        let hosts = hosts(&["ftp.debian.org", "Mirror.Lab:8080", "[fd00::1]", "10.1.2.3"]);
         for (name, port, may) in [
-            ("deb.debian.org", 80, true),
-            ("deb.debian.org", 443, true),
-            ("deb.debian.org", 22, false),
+            ("ftp.debian.org", 80, true),
+            ("ftp.debian.org", 443, true),
+            ("ftp.debian.org", 22, false),
             ("mirror.lab", 8080, true),
             ("mirror.lab", 80, false),
             ("fd00::1", 443, true),
             ("10.1.2.3", 80, true),
             ("10.1.2.4", 80, false),
             ("debian.org", 80, false),
-            ("x.deb.debian.org", 80, false),
+            ("x.ftp.debian.org", 80, false),
         ] {
             assert_eq!(hosts.permit(name, port), may, "{name}:{port}");
         }
-        assert_eq!(hosts.to_string(), "deb.debian.org, mirror.lab, fd00::1, 10.1.2.3");
+        assert_eq!(hosts.to_string(), "ftp.debian.org, mirror.lab, fd00::1, 10.1.2.3");
     }
 
     #[test]
@@ -103,6 +103,6 @@ mod tests {
         for text in ["", "a b", "http://a", "a:0", "a:99999", "a:", "[::1", "[x]", "a@b", "a/b", &"x".repeat(254)] {
             assert!(AllowedHosts::default().add(text).is_err(), "{text}");
         }
-        assert_eq!(split("deb.debian.org.:80"), Some(("deb.debian.org".into(), Some(80))));
+        assert_eq!(split("ftp.debian.org.:80"), Some(("ftp.debian.org".into(), Some(80))));
     }
 }

@@ -80,15 +80,15 @@ mod tests {
     #[test]
     fn a_request_goes_on_to_its_host_without_what_is_the_proxys() {
         let request = parse(
-            "GET http://Deb.Debian.org/debian/dists?x HTTP/1.1\nHost: elsewhere\nProxy-Connection: keep-alive\nRange: bytes=1-\n\n",
+            "GET http://Ftp.Debian.org/debian/dists?x HTTP/1.1\nHost: elsewhere\nProxy-Connection: keep-alive\nRange: bytes=1-\n\n",
         );
         let request = request.unwrap();
-        assert_eq!((request.host.as_str(), request.port), ("deb.debian.org", 80));
+        assert_eq!((request.host.as_str(), request.port), ("ftp.debian.org", 80));
         let head = String::from_utf8(request.head.unwrap()).unwrap();
-        let expected = "GET /debian/dists?x HTTP/1.1\nHost: Deb.Debian.org\nRange: bytes=1-\nConnection: close\n\n";
+        let expected = "GET /debian/dists?x HTTP/1.1\nHost: Ftp.Debian.org\nRange: bytes=1-\nConnection: close\n\n";
         assert_eq!(head, expected.replace('\n', "\r\n"));
-        let tunnel = parse("CONNECT deb.debian.org:443 HTTP/1.1\nHost: x\n\n").unwrap();
-        assert_eq!(tunnel, Request { host: "deb.debian.org".into(), port: 443, head: None });
+        let tunnel = parse("CONNECT ftp.debian.org:443 HTTP/1.1\nHost: x\n\n").unwrap();
+        assert_eq!(tunnel, Request { host: "ftp.debian.org".into(), port: 443, head: None });
         assert!(parse("GET http://a:8080?q HTTP/1.0\n\n").unwrap().head.unwrap().starts_with(b"GET /?q HTTP/1.0"));
     }
 

@@ -259,7 +259,7 @@ fn two_hundred_testbeds_leave_nothing_behind() {
     for (times, options) in [
         (200, vec![]),
         (20, vec!["--overlay-dir", directory.path().to_str().unwrap()]),
-        (20, vec!["--network", "proxy", "--allow", "deb.debian.org"]),
+        (20, vec!["--network", "proxy", "--allow", "ftp.debian.org"]),
     ] {
         let mut server = Server::start(&options);
         let count = |server: &Server| {
