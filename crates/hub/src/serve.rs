@@ -68,6 +68,8 @@ impl Hub {
         let connection_permits = Arc::new(Semaphore::new(most));
         let known = Connections::new(self.shared.config.max_connections_per_address, most / 2);
         let mut tasks = tokio::task::JoinSet::new();
+        // An archive that is named once requests are answered is read only when [`Hub::read_archive`] is called.
+        let watch = self.shared.watch.get().cloned();
         for listener in listeners {
             let failed = |error| HubError::Io { action: "listen on", path: "socket".into(), error };
             listener.socket.set_nonblocking(true).map_err(failed)?;
@@ -88,8 +90,10 @@ impl Hub {
         tasks.spawn(async move { storage.run_storage().await });
         let posting = self.clone();
         tasks.spawn(async move { posting.run_webhooks().await });
-        let watching = self.clone();
-        tasks.spawn(async move { watching.run_watch().await });
+        if let Some(watch) = watch {
+            let watching = self.clone();
+            tasks.spawn(async move { watching.run_watch(watch).await });
+        }
         shutdown.await;
         tasks.shutdown().await;
         self.stop();

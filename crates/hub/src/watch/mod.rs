@@ -134,7 +134,8 @@ impl Watch {
 }
 
 impl Hub {
-    /// Has [`Hub::serve`] watch an archive, and make jobs for what changes in it. A second call changes nothing.
+    /// Names the archive to watch, for whose changes jobs are made: every so often if called before [`Hub::serve`],
+    /// otherwise when [`Hub::read_archive`] and [`Hub::make_watch_jobs`] are called. A second call changes nothing.
     pub fn watch_archive(&self, options: WatchOptions) {
         let watch = Watch { options, status: Mutex::default() };
         // A hub watches one archive; the first one stays.

@@ -1,5 +1,6 @@
 //! Reads the archive every so often, and makes jobs when there is something to do.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -23,8 +24,7 @@ const SELDOM: Duration = Duration::from_secs(1);
 
 impl Hub {
     /// Watches the archive until the hub ends.
-    pub(crate) async fn run_watch(&self) {
-        let Some(watch) = self.shared.watch.get().cloned() else { return };
+    pub(crate) async fn run_watch(&self, watch: Arc<Watch>) {
         let mut events = self.shared.core.watch();
         let every = watch.options.every;
         let mut backoff = Backoff::new(FIRST_PAUSE.min(every), every);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use advice::Advice;
-use hub::{ArchiveState, Hub, ReadArchive, WatchOptions, WatchedPackage};
+use hub::{ArchiveState, ReadArchive, WatchOptions, WatchedPackage};
 use jiff::Timestamp;
 use protocol::api::{Health, WorkerReport};
 use protocol::{GpuNeed, Verdict};
@@ -72,15 +72,16 @@ impl Archive {
     }
 }
 
-fn watch(hub: &Hub, archive: &Arc<Archive>, budget: u32) {
+/// Jobs are made when the test says so: the hub serves already.
+fn watch(hub: &Running, archive: &Arc<Archive>, budget: u32) {
     let archive = archive.clone();
-    hub.watch_archive(WatchOptions { archive, every: Duration::from_secs(3600), budget, priority: 0 });
+    assert_eq!(hub.get("/archive").0, 200);
+    hub.hub.watch_archive(WatchOptions { archive, every: Duration::from_secs(3600), budget, priority: 0 });
 }
 
-/// A hub that watches an archive; jobs are made when the test says so.
 fn watching(archive: &Arc<Archive>, budget: u32) -> Running {
     let running = start();
-    watch(&running.hub, archive, budget);
+    watch(&running, archive, budget);
     running
 }
 
@@ -176,7 +177,7 @@ fn an_archive_that_cannot_be_used_is_told_and_loses_nothing() -> Outcome {
     let directory = tempfile::tempdir()?;
     let archive = Arc::new(Archive::default());
     let hub = start_in(directory.path(), |_| ());
-    watch(&hub.hub, &archive, 50);
+    watch(&hub, &archive, 50);
     hub.worker("w1", "gfx1030");
     archive.upload("rocrand", "1-1", GpuNeed::Any, "libhip=6");
     assert_eq!(look(&hub).len(), 1);
@@ -212,7 +213,7 @@ fn an_archive_that_cannot_be_used_is_told_and_loses_nothing() -> Outcome {
 
 fn again(directory: &Path, archive: &Arc<Archive>) -> Running {
     let hub = start_in(directory, |_| ());
-    watch(&hub.hub, archive, 50);
+    watch(&hub, archive, 50);
     hub
 }
 

@@ -91,15 +91,19 @@ fn run(hub: &Running, worker: &Worker, verdicts: &[Verdict]) {
 
 /// Waits until the page of webhooks says something.
 fn until(hub: &Running, words: &str) {
+    until_at(hub, "/webhooks", words);
+}
+
+fn until_at(hub: &Running, path: &str, words: &str) {
     for _ in 0..600 {
-        let page = hub.get("/webhooks").1;
+        let page = hub.get(path).1;
         assert!(!page.contains("unsaid") && !page.contains(SECRET), "{page}");
         if page.contains(words) {
             return;
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    panic!("{words} is not in {}", hub.get("/webhooks").1);
+    panic!("{words} is not in {}", hub.get(path).1);
 }
 
 #[test]
@@ -155,7 +159,7 @@ fn an_event_is_repeated_until_it_is_taken_also_after_a_restart() -> Outcome {
     let again = post.next(TAKEN);
     assert_eq!((again.body, again.head.contains(&first.event().id)), (first.body, true));
     until(&hub, "works");
-    assert!(hub.get("/metrics").1.contains("rocbed_webhooks_delivered_total 1\n"));
+    until_at(&hub, "/metrics", "rocbed_webhooks_delivered_total 1\n");
     Ok(())
 }
 
