@@ -1,6 +1,7 @@
 //! Reproducibility: the same lock gives the same image, whatever the directory, umask, time zone, locale and clock
-//! (`container.rs` tests users and kinds of sandboxes). Every variation unpacks and configures its own root directory:
-//! with `--fresh`, only downloads come from the cache.
+//! (`container.rs` tests users and kinds of sandboxes). Everything differs in one build, which unpacks and configures its
+//! own root directory: with `--fresh`, only downloads come from the cache. If its image is another one, each difference is
+//! tried alone, and the guilty ones are named.
 //!
 //! The clock cannot be set for the sandbox alone, so the effects of time on maintainer scripts are tested in three
 //! ways: rocbed itself runs a year ahead; the times that the kernel wrote into a configured tree are moved by a year;
@@ -25,49 +26,58 @@ fn output(name: &str) -> Temporary {
     Temporary::new(Path::new("images").join(name))
 }
 
-/// The command that builds into `image`, using only the downloads.
-fn build(image: &Path) -> Command {
-    rocbed(["build", "smoke", "--locked", "--fresh", "--output"]).arg(image).into_command()
+/// What differs from the build that the others are compared with.
+#[derive(Debug, Clone, Copy)]
+enum Difference {
+    Directory,
+    Umask,
+    TimeZone,
+    Locale,
+    /// rocbed sees a clock that is a year ahead.
+    Clock,
 }
 
-fn is_the_same(mut command: Command, image: &Path) {
+impl Difference {
+    const ALL: [Self; 5] = [Self::Directory, Self::Umask, Self::TimeZone, Self::Locale, Self::Clock];
+}
+
+/// Builds with these differences, using only the downloads; returns the directory of the image.
+fn build(name: &str, differences: &[Difference]) -> Temporary {
+    let mut directory = name.to_owned();
+    let (mut umask, mut clock, mut variables) = ("0022", "+0d", Vec::new());
+    for difference in differences {
+        match difference {
+            Difference::Directory => directory.push_str("/a directory with a long name/and spaces/smoke"),
+            Difference::Umask => umask = "0077",
+            Difference::TimeZone => variables.push(("TZ", "Pacific/Kiritimati")),
+            Difference::Locale => variables.extend([("LANG", "tr_TR.UTF-8"), ("LC_ALL", "tr_TR.UTF-8")]),
+            Difference::Clock => clock = "+365d",
+        }
+    }
+    let image = output(&directory);
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "umask \"$1\"; exec faketime -f \"$2\" \"$0\" build smoke --locked --fresh --output \"$3\""]);
+    succeed(shell.arg(rocbed_path()).args([umask, clock]).arg(&image).envs(variables));
+    image
+}
+
+fn succeed(command: &mut Command) {
     let output = command.output().expect("starting the build");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(image_sums(image), image_sums(&smoke_image()));
 }
 
 #[test]
-fn in_another_directory() {
-    let image = output("a directory with a long name/and spaces/smoke");
-    is_the_same(build(&image), &image);
+fn wherever_and_whenever_it_is_built() {
+    let is_the_same = |image: Temporary| image_sums(&image) == image_sums(&smoke_image());
+    if !is_the_same(build("everything", &Difference::ALL)) {
+        let mut guilty = Difference::ALL.to_vec();
+        guilty.retain(|difference| !is_the_same(build("one", &[*difference])));
+        panic!("the image differs with another: {guilty:?} (if empty: with all of {:?} together)", Difference::ALL);
+    }
 }
 
-#[test]
-fn with_another_umask() {
-    let image = output("umask");
-    let mut shell = Command::new("sh");
-    let program = rocbed_path();
-    shell.args(["-c", "umask 0077; exec \"$0\" build smoke --locked --fresh --output \"$1\""]).arg(program).arg(&image);
-    is_the_same(shell, &image);
-}
-
-#[test]
-fn in_another_time_zone_and_locale() {
-    let image = output("locale");
-    let mut command = build(&image);
-    command.env("TZ", "Pacific/Kiritimati").env("LANG", "tr_TR.UTF-8").env("LC_ALL", "tr_TR.UTF-8");
-    is_the_same(command, &image);
-}
-
-#[test]
-fn with_a_clock_a_year_ahead() {
-    let image = output("clock");
-    let mut command = Command::new("faketime");
-    command.args(["-f", "+365d"]).arg(rocbed_path());
-    command.args(["build", "smoke", "--locked", "--fresh", "--output"]).arg(&image);
-    is_the_same(command, &image);
-}
-
+/// The same tree gives the same image a year later, and has no dates that scripts wrote: shadow's days, comments such as
+/// "generated on", names of backups.
 #[test]
 fn with_another_year_in_the_times_that_the_kernel_wrote() {
     let cache = Temporary::directory("cache-of-another-year");
@@ -77,10 +87,11 @@ fn with_another_year_in_the_times_that_the_kernel_wrote() {
         let image = output(name);
         let mut command = rocbed(["build", "smoke", "--output"]).arg(&image).args(options).into_command();
         // In CI, the build would recreate a directory that has changed.
-        command.env("ROCBED_CACHE", &*cache).env_remove("CI");
-        is_the_same(command, &image);
+        succeed(command.env("ROCBED_CACHE", &*cache).env_remove("CI"));
+        assert_eq!(image_sums(&image), image_sums(&smoke_image()), "{name}");
+        image
     };
-    build("this-year", &["--locked"]);
+    no_file_names_the_day(&build("this-year", &["--locked"]));
     let tree = fs::read_dir(&trees).expect("the cache has trees").next().expect("it has this one").expect("readable");
     let date: u64 =
         LOCK.lines().find_map(|line| line.strip_prefix("date = ")).expect("a date").parse().expect("a number");
@@ -111,14 +122,11 @@ fn move_times(directory: &Path, date: SystemTime) -> usize {
     moved
 }
 
-/// Dates that scripts write: shadow's days, comments such as "generated on", names of backups.
-#[test]
-fn no_file_that_a_script_wrote_names_the_day_of_the_build() {
-    let image = output("today");
-    is_the_same(build(&image), &image);
+/// No file that a script wrote has the date of today.
+fn no_file_names_the_day(image: &Path) {
     let today = tool("date", ["--utc", "+%Y-%m-%d;%Y%m%d;%b %e;%e %b %Y;%d/%m/%Y;%m/%d/%Y"]);
     let today: Vec<&str> = today.trim().split(';').map(str::trim).collect();
-    let tree = tree_in(&image);
+    let tree = tree_in(image);
     let shipped = shipped(&tree);
     assert!(shipped.len() > 5_000, "{} files have checksums", shipped.len());
     let mut guilty = Vec::new();
