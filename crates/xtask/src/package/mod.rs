@@ -95,15 +95,22 @@ fn copy_into(file: &Path, directory: &Path) -> Result<PathBuf> {
     Ok(to)
 }
 
-/// A directory of one run alone, below cargo's target directory.
+/// A directory of one run alone: below cargo's target directory, or the system's one for temporary files if debhelper could
+/// not work there.
 fn scratch() -> Result<TempDir> {
     let target = target_directory();
     fs::create_dir_all(&target).with_context(|| format!("making {}", target.display()))?;
     let target = target.canonicalize().with_context(|| format!("finding {}", target.display()))?;
+    let parent = if is_a_word(&target) { target } else { std::env::temp_dir() };
     tempfile::Builder::new()
         .prefix("package-")
-        .tempdir_in(&target)
-        .with_context(|| format!("making a directory in {}", target.display()))
+        .tempdir_in(&parent)
+        .with_context(|| format!("making a directory in {}", parent.display()))
+}
+
+/// Whether a shell takes the path for one word without quotes: debhelper 13 has commands in which it is not quoted.
+fn is_a_word(path: &Path) -> bool {
+    path.to_str().is_some_and(|path| path.chars().all(|char| char.is_alphanumeric() || "/._-+~@%:,=".contains(char)))
 }
 
 /// Compiles the programs as they are released; returns their directory.
@@ -115,6 +122,14 @@ fn compiled() -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn debhelper_does_not_get_paths_that_a_shell_would_split() {
+        assert!(is_a_word(Path::new("/home/me/rocbed-0.1/target")));
+        for path in ["/home/me/my projects/rocbed", "/home/me/$x", "/home/me/a;b", "/home/me/it's"] {
+            assert!(!is_a_word(Path::new(path)), "{path}");
+        }
+    }
 
     #[test]
     fn only_packages_of_ours_are_removed() -> Result<()> {
