@@ -1,18 +1,21 @@
 //! `cargo xtask test`: runs all tests, and prints their number.
 
 mod counts;
-mod programs;
+mod order;
+mod program;
+mod results;
+mod running;
 
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, Stdio};
-use std::thread::{self, ScopedJoinHandle};
+use std::thread;
 use std::time::Instant;
 
 use advice::WithHelp as _;
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 
-use self::counts::Counts;
+use self::program::Kind;
+use self::results::Results;
+use self::running::Runner;
 use crate::build::{self, Profile};
 use crate::compile::compile;
 use crate::host;
@@ -38,53 +41,62 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let began = Instant::now();
     host::install(&[host::TO_TEST, host::TO_BOOT])?;
     execute(cargo().args(["fmt", "--all", "--check"])).help("run `cargo fmt --all`")?;
-    let mut counts = Counts::default();
-    let mut broken = Vec::new();
-    if !options.end_to_end {
-        eprintln!("\n== unit and property tests");
-        compile(cargo().args(["test", "--no-run"]))?;
-        // Most of these tests wait for something, so processors are free to compile what the end-to-end tests need.
-        let passed = thread::scope(|scope| {
-            let init = (!options.quick).then(|| scope.spawn(|| build::init(Profile::DevWithTests)));
-            let passed = test(cargo().args(["test", "--no-fail-fast"]), options, &mut counts)?;
-            match init.map(ScopedJoinHandle::join) {
-                Some(Ok(Err(error))) => Err(error),
-                Some(Err(panic)) => std::panic::resume_unwind(panic),
-                Some(Ok(Ok(_))) | None => Ok(passed),
-            }
-        })?;
-        if !passed {
-            broken.push("unit and property tests".to_owned());
+    eprintln!("\n== compiling the tests");
+    compile(cargo().args(["test", "--no-run", "--workspace"]))?;
+    let (mut end_to_end, mut units): (Vec<_>, Vec<_>) =
+        program::list()?.into_iter().partition(|program| program.kind == Kind::EndToEnd);
+    units.push(program::documentation());
+    order::sort(&mut end_to_end);
+    order::sort(&mut units);
+    let results = Results::default();
+    let runner = Runner { filter: options.filter.as_deref(), slow: options.slow, results: &results };
+    // Most unit tests wait for something, so the processors are free to compile what the end-to-end tests need, and then
+    // to run these.
+    thread::scope(|scope| {
+        if !options.end_to_end {
+            eprintln!("\n== unit and property tests: {} programs, {UNITS_AT_ONCE} at a time", units.len());
+            scope.spawn(|| runner.run(units, UNITS_AT_ONCE, None));
         }
-    }
-    if !options.quick {
+        if options.quick {
+            return Ok(());
+        }
         let programs = build::programs(Profile::DevWithTests)?;
-        eprintln!("\n== end-to-end tests");
-        broken.extend(programs::run(&programs.rocbed, options, &mut counts)?);
-    }
+        let at_once = machines_at_once();
+        eprintln!("\n== end-to-end tests: {} programs, {at_once} at a time", end_to_end.len());
+        show_space();
+        runner.run(end_to_end, at_once, Some(&programs.rocbed));
+        show_space();
+        anyhow::Ok(())
+    })?;
+    let (counts, failed) = results.into_parts()?;
     eprintln!("\nall tests: {:.0} s", began.elapsed().as_secs_f64());
     println!("{} passed, {} failed, {} skipped", counts.passed, counts.failed, counts.ignored);
-    match broken.as_slice() {
+    match failed.as_slice() {
         [] if counts.passed == 0 => bail!("no test ran"),
         [] => Ok(()),
-        broken => bail!("{} failed; the lines above say where", broken.join(", ")),
+        failed => bail!("{} failed; the lines above say where", failed.join(", ")),
     }
 }
 
-/// Runs one `cargo test`, passes its output on, and counts the tests. Returns whether it succeeded.
-fn test(command: &mut Command, options: &Options, counts: &mut Counts) -> Result<bool> {
-    if let Some(filter) = &options.filter {
-        command.args(["--", filter]);
-    }
-    let mut child = command.stdout(Stdio::piped()).spawn().context("starting cargo test")?;
-    let stdout = child.stdout.take().context("cargo test has no stdout")?;
-    for line in BufReader::new(stdout).lines() {
-        let line = line.context("reading what cargo test prints")?;
-        counts.add(&line);
-        // Doc tests and crates without tests print empty blocks; only lines with information are kept.
-        if !line.is_empty() && line != "running 0 tests" && !line.contains(" 0 passed; 0 failed; 0 ignored") {
-            writeln!(std::io::stdout(), "{line}").context("writing to stdout")?;
+/// Programs with unit tests that run at once. Each runs several of its tests at once.
+const UNITS_AT_ONCE: usize = 2;
+
+/// Most end-to-end programs at once; with more, each virtual machine would be too slow for the tests' time limits.
+const MOST_AT_ONCE: usize = 4;
+
+/// End-to-end programs that run at once: one more than processors, as each waits for something a quarter of its time.
+fn machines_at_once() -> usize {
+    (thread::available_parallelism().map_or(1, usize::from) + 1).min(MOST_AT_ONCE)
+}
+
+/// Shows the free space where the tests build images: a full disk makes tests fail that have nothing to do with it.
+fn show_space() {
+    let target = crate::run::target_directory();
+    match std::process::Command::new("df").args(["--output=avail", "-BM"]).arg(&target).output() {
+        Ok(output) => {
+            let text = String::from_utf8_lossy(&output.stdout);
+            eprintln!("free space in {}: {}", target.display(), text.lines().nth(1).unwrap_or("unknown").trim());
         }
+        Err(error) => eprintln!("free space in {}: unknown: {error}", target.display()),
     }
-    Ok(child.wait().context("waiting for cargo test")?.success())
 }
