@@ -139,13 +139,27 @@ fn read_token(path: &Path) -> Result<Secret> {
 fn known() -> Result<Vec<Known>> {
     let Some(path) = list_path() else { return Ok(Vec::new()) };
     match fs::read_to_string(&path) {
-        Ok(text) => {
-            let hubs: Hubs = toml::from_str(&text).with_context(|| format!("reading {}", path.display()))?;
-            Ok(hubs.hub)
-        }
+        Ok(text) => Ok(parse(&text).with_context(|| format!("reading {}", path.display()))?.hub),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
     }
+}
+
+/// Parses a list of hubs. The error does not show the line as [`toml::de::Error`] does: a token may be in it.
+fn parse(text: &str) -> Result<Hubs, Advice> {
+    toml::from_str(text).map_err(|error: toml::de::Error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        // A token without quotes is not named either; only names of keys are.
+        let known = ["unknown field `", "missing field `", "duplicate key", "duplicate field `"];
+        let what = error.message().lines().next().unwrap_or_default();
+        let what = if known.iter().any(|beginning| what.starts_with(beginning)) {
+            what.to_owned()
+        } else {
+            "it is not valid, or a value does not have the right type".to_owned()
+        };
+        Advice::new(format!("line {line}: {what}"), "docs/hub.md shows such a file; values are texts in quotes")
+    })
 }
 
 fn list_path() -> Option<PathBuf> {
@@ -248,9 +262,24 @@ mod tests {
     #[test]
     fn the_list_is_read_as_documented() {
         let text = "[[hub]]\naddress = \"https://hub\"\ntoken-file = \"/x\"\njoin-token = \"j\"\nca = \"/ca.pem\"\n";
-        let hubs: Hubs = toml::from_str(text).unwrap();
+        let hubs = parse(text).unwrap();
         assert_eq!(hubs.hub[0].join_token.as_ref().map(Secret::reveal), Some("j"));
         assert!(!format!("{hubs:?}").contains("Secret(\"j"), "{hubs:?}");
-        assert!(toml::from_str::<Hubs>("[[hub]]\nadress = \"x\"\n").is_err());
+    }
+
+    #[test]
+    fn a_mistake_in_the_list_is_told_without_the_token() {
+        for (text, says) in [
+            ("[[hub]]\nadress = \"x\"\n", "line 2: unknown field `adress`"),
+            ("[[hub]]\ntoken = \"sesame\"\n", "missing field `address`"),
+            ("[[hub]]\naddress = \"x\"\ntoken = \"sesame\n", "line 3: "),
+            ("[[hub]]\naddress = \"x\"\ntoken = sesame\n", "line 3: "),
+            ("[[hub]]\naddress = \"x\"\ntoken = [\"sesame\"]\n", "line 3: "),
+            ("[[hub]]\naddress = \"x\"\ntoken-file = { sesame = 1 }\n", "line 3: "),
+            ("[[hub]]\naddress = \"x\"\ntoken = \"a\"\ntoken = \"sesame\"\n", "line 4: duplicate key"),
+        ] {
+            let error = parse(text).unwrap_err().in_one_line();
+            assert!(error.contains(says) && !error.contains("sesame"), "{text}: {error}");
+        }
     }
 }
