@@ -145,11 +145,11 @@ impl ValueKind {
                 Ok(_) => Ok(()),
                 Err(error) => Err(Advice::new(error.to_string(), error.help())),
             },
-            Self::Storage => unless(
-                is_storage(value),
-                "is not the address of a bucket",
-                "it begins with s3+https://HOST/BUCKET".into(),
-            ),
+            // The appliance has no environment: all is in the address.
+            Self::Storage => match s3::Location::parse(value, |_| None) {
+                Ok(_) => Ok(()),
+                Err(error) => Err(Advice::new(error.to_string(), "write it as s3+https://HOST:PORT/BUCKET/PREFIX")),
+            },
             // It is told without the value.
             Self::Secret => Err(Advice::new(
                 "it is empty, or there are blanks or other strange characters in it",
@@ -201,12 +201,6 @@ fn is_token(value: &str) -> bool {
     !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// The rest is looked at where it is used.
-fn is_storage(value: &str) -> bool {
-    let rest = ["s3+https://", "s3+http://", "s3://"].iter().find_map(|scheme| value.strip_prefix(scheme));
-    rest.is_some_and(|rest| !rest.is_empty()) && !value.chars().any(char::is_control)
-}
-
 fn is_name(value: &str) -> bool {
     let inner = |char: char| char.is_ascii_alphanumeric() || "._-".contains(char);
     !value.is_empty() && value.len() <= 63 && value.chars().all(inner) && !value.starts_with(['-', '.'])
@@ -256,6 +250,20 @@ mod tests {
         assert_eq!(ValueKind::OneOf(&["a", "b"]).check("c").unwrap_err().what, "`c` is neither `a` nor `b`");
         let refused = ValueKind::Url.check("hub.example").unwrap_err();
         assert_eq!(refused.in_one_line(), "`hub.example` is not an address; begin it with http:// or https://");
+    }
+
+    #[test]
+    fn an_address_of_storage_is_checked_whole() {
+        for (address, says) in [
+            ("s3+https://storage.example", "it names no bucket"),
+            ("s3+https://storage.example/Results/ci", "a bucket's name has"),
+            ("s3+https://storage.example/results/../x", "its prefix has"),
+            ("s3+https://key:sesame@storage.example/x", "is not an address"),
+        ] {
+            let problem = ValueKind::Storage.check(address).unwrap_err().in_one_line();
+            assert!(problem.contains(says) && problem.ends_with("s3+https://HOST:PORT/BUCKET/PREFIX"), "{problem}");
+            assert!(!problem.contains("sesame"), "{problem}");
+        }
     }
 
     #[test]
