@@ -27,6 +27,23 @@ pub struct ChosenSource {
     pub is_worker: bool,
 }
 
+/// Why no job source can be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChooseError {
+    /// The channel to the program that runs this virtual machine has failed. Nobody else gives it jobs.
+    Channel(Advice),
+    /// A setting or the job list is wrong, or something is away that a source needs.
+    Source(Advice),
+}
+
+impl ChooseError {
+    /// What is wrong, and what to do about it.
+    pub fn into_advice(self) -> Advice {
+        let (Self::Channel(advice) | Self::Source(advice)) = self;
+        advice
+    }
+}
+
 /// Chooses a job source, and adds the settings that come with it:
 ///
 /// 1. the virtio port of the program that runs this virtual machine;
@@ -39,20 +56,38 @@ pub struct ChosenSource {
 /// Returns `None` if there is no job source.
 ///
 /// # Errors
-/// If a source is there but cannot be used.
+/// If a source is there but cannot be used, or a setting says what it must not do and cannot be read: then it takes no
+/// jobs, rather than more than its owner allows.
 ///
 /// With storage in the settings, bundles of a worker are put there besides.
-pub fn choose(settings: &mut Settings, stop: &Arc<AtomicBool>) -> Result<Option<ChosenSource>, Advice> {
+pub fn choose(settings: &mut Settings, stop: &Arc<AtomicBool>) -> Result<Option<ChosenSource>, ChooseError> {
+    check(settings).map_err(ChooseError::Source)?;
+    if let Some(port) = Port::open(settings).map_err(ChooseError::Channel)? {
+        return Ok(Some(ChosenSource { source: Box::new(port), is_worker: false }));
+    }
+    choose_own(settings, stop).map_err(ChooseError::Source)
+}
+
+/// Checks what settings mean together.
+fn check(settings: &Settings) -> Result<(), Advice> {
     if settings.test_network == TestNetwork::Archive && settings.proxy.is_some() {
         return Err(Advice::new(
             "test-network=archive and proxy are both set, and the proxy would let tests reach everything",
             "leave one of them out",
         ));
     }
+    Ok(())
+}
+
+/// Chooses among the sources of a machine that looks after itself.
+fn choose_own(settings: &mut Settings, stop: &Arc<AtomicBool>) -> Result<Option<ChosenSource>, Advice> {
+    if let Some(wrong) = settings.wrong_rules.first() {
+        return Err(wrong.clone());
+    }
     // All that may be wrong with it is said before there is a job.
     let storage = storage_of(settings)?;
     let (chosen, bucket) = match (choose_source(settings, stop)?, storage) {
-        (Some(chosen), Some(bucket)) if chosen.is_worker => (chosen, bucket),
+        (Some(chosen), Some(bucket)) => (chosen, bucket),
         (chosen, _) => return Ok(chosen),
     };
     let options =
@@ -62,9 +97,6 @@ pub fn choose(settings: &mut Settings, stop: &Arc<AtomicBool>) -> Result<Option<
 }
 
 fn choose_source(settings: &mut Settings, stop: &Arc<AtomicBool>) -> Result<Option<ChosenSource>, Advice> {
-    if let Some(port) = Port::open(settings)? {
-        return Ok(Some(ChosenSource { source: Box::new(port), is_worker: false }));
-    }
     let paths = StickPaths { esp: Path::new(appliance::paths::ESP), data: Path::new(DATA) };
     if let Some(stick) =
         Stick::open(&paths, Path::new(appliance::paths::DATA_IS_KEPT).exists(), settings.when_done, stop)?

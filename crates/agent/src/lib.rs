@@ -38,15 +38,16 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use advice::Advice;
 use gpu::Inventory;
 use signal_hook::consts::SIGTERM;
 
 pub use agent_loop::{AgentLoop, AtOnce};
 pub use allocation::{Allocation, Fit, Offer, Share, Unsuitable};
 pub use bundle_place::BundlePlace;
-pub use choose::{ChosenSource, choose};
+pub use choose::{ChooseError, ChosenSource, choose};
 pub use fitness::{AlwaysFit, Defect, Fitness, Probe, ThisMachine, Worker};
 pub use hub::Hub;
 pub use interrupt::Interrupt;
@@ -68,6 +69,10 @@ use appliance::settings::{Settings, WhenDone};
 /// the agent starts; without a data partition it is in memory like the rest of the root.
 pub const DATA: &str = appliance::paths::DATA;
 
+/// How long a machine whose job source cannot be used waits before it looks again: a person may have to do something,
+/// but a network or a disk may also come back by itself.
+const PAUSE_WITHOUT_SOURCE: Duration = Duration::from_secs(60);
+
 /// Sends a report to PID 1.
 pub(crate) fn tell(report: &Report) {
     // PID 1 never closes its end; if it did, the kernel would have ended.
@@ -82,11 +87,24 @@ pub fn main() -> ExitCode {
     }
     // PID 1 has already reported errors in the settings.
     let (mut settings, _) = Settings::of_this_machine(CommandLine::of_kernel());
-    let chosen = choose(&mut settings, &stop);
-    let mut inventory = look(&settings);
     let record = open_record();
-    record.leave_out(&mut inventory, &settings.leave_out);
-    let machine = machine::describe(&settings, inventory);
+    let describe = |settings: &Settings| {
+        let mut inventory = look(settings);
+        record.leave_out(&mut inventory, &settings.leave_out);
+        machine::describe(settings, inventory)
+    };
+    let chosen = match choose(&mut settings, &stop) {
+        Err(ChooseError::Source(error)) => {
+            let gpus = machine::gpu_lines(&describe(&settings).gpus);
+            tell(&Report::Ready { gpus, source: "nowhere".into(), hub: None });
+            match insist(&error, &mut settings, &stop) {
+                Some(chosen) => chosen,
+                None => return ExitCode::SUCCESS,
+            }
+        }
+        chosen => chosen,
+    };
+    let machine = describe(&settings);
     let gpus = machine::gpu_lines(&machine.gpus);
     let ChosenSource { mut source, is_worker } = match chosen {
         Ok(Some(chosen)) => chosen,
@@ -95,7 +113,7 @@ pub fn main() -> ExitCode {
             return wait_for_nothing(&settings, &stop);
         }
         Err(error) => {
-            tell(&Report::Problem(error));
+            tell(&Report::Problem(error.into_advice()));
             return ExitCode::FAILURE;
         }
     };
@@ -160,6 +178,40 @@ fn look(settings: &Settings) -> Inventory {
         // Not the real ones: the settings asked for simulated GPUs.
         Inventory { simulated: true, ..Inventory::default() }
     })
+}
+
+/// Shows why no jobs are taken, and tries again from time to time; `None` once the machine is to stop. A machine that
+/// powers off when it is done stays on: nobody would see what is wrong with it.
+fn insist(
+    error: &Advice,
+    settings: &mut Settings,
+    stop: &Arc<AtomicBool>,
+) -> Option<Result<Option<ChosenSource>, ChooseError>> {
+    let show = |why: &str| tell(&Report::condition("jobs", format!("none are taken: {why}")));
+    let mut why = error.in_one_line();
+    show(&why);
+    tell(&Report::Idle { why: "no jobs are taken until that is put right; then start the machine again".into() });
+    loop {
+        let began = Instant::now();
+        while began.elapsed() < PAUSE_WITHOUT_SOURCE {
+            if stop.load(Ordering::Relaxed) {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        match choose(settings, stop) {
+            // The same is not told again.
+            Err(ChooseError::Source(error)) if error.in_one_line() == why => {}
+            Err(ChooseError::Source(error)) => {
+                why = error.in_one_line();
+                show(&why);
+            }
+            chosen => {
+                tell(&Report::condition("jobs", String::new()));
+                return Some(chosen);
+            }
+        }
+    }
 }
 
 /// Waits until it is told to stop: the appliance has no job source.

@@ -149,6 +149,8 @@ pub struct Settings {
     pub recipe: Option<String>,
     /// Whether a root shell is wanted on the first serial console (and the image allows it).
     pub shell: bool,
+    /// What is wrong with settings that say what the machine must not do: it takes no jobs then.
+    pub wrong_rules: Vec<Advice>,
 }
 
 impl Default for Settings {
@@ -184,6 +186,7 @@ impl Default for Settings {
             debug_shell: false,
             recipe: None,
             shell: false,
+            wrong_rules: Vec::new(),
         }
     }
 }
@@ -264,7 +267,14 @@ impl Settings {
     /// # Errors
     /// If there is no such setting, it cannot be set there, or does not take the value. It is as it was, then.
     pub fn set(&mut self, name: &str, value: &str, origin: Origin) -> Result<(), RefusedSetting> {
-        self.try_set(name, value, origin).map_err(|error| RefusedSetting { origin, error })
+        self.try_set(name, value, origin).map_err(|error| {
+            let is_rule = error.is_about_rule();
+            let refused = RefusedSetting { origin, error };
+            if is_rule {
+                self.wrong_rules.push(Advice::of(&refused));
+            }
+            refused
+        })
     }
 
     fn try_set(&mut self, name: &str, value: &str, origin: Origin) -> Result<(), SettingError> {
@@ -343,7 +353,10 @@ impl Settings {
                 let line =
                     error.span().map_or(1, |span| text.get(..span.start).unwrap_or("").matches('\n').count() + 1);
                 let what = format!("{origin}: line {line}: {}; none of it is used", error.message());
-                return vec![Advice::new(what, Help::none())];
+                let wrong = Advice::new(what, "values are texts in quotes, numbers, true, false, or [lists] of texts");
+                // A rule may have been in it.
+                self.wrong_rules.push(wrong.clone());
+                return vec![wrong];
             }
         };
         table.iter().flat_map(|(name, value)| self.set_value(name, value, origin)).collect()
@@ -361,7 +374,12 @@ impl Settings {
                 told(self.set(name, &words.join(","), origin))
             }
             toml::Value::Table(_) => {
-                vec![Advice::new(format!("{origin}: {name} is a table; there is no such setting"), Help::none())]
+                let what = format!("{origin}: {name} is a table; there is no such setting");
+                let wrong = Advice::new(what, format!("write `{name} = ` and its value in one line"));
+                if settings::is_rule(name) {
+                    self.wrong_rules.push(wrong.clone());
+                }
+                vec![wrong]
             }
             other => told(self.set(name, &scalar(other), origin)),
         }
@@ -395,7 +413,8 @@ mod tests {
     fn a_broken_file_changes_nothing_and_is_told() {
         let mut settings = Settings::default();
         let problems = settings.set_all("hub = \"http://a\"\nname = \n", Origin::Stick);
-        assert_eq!(settings, Settings::default());
+        assert_eq!(settings.wrong_rules, problems, "a rule of the owner may have been in it");
+        assert_eq!(settings, Settings { wrong_rules: problems.clone(), ..Settings::default() });
         assert!(problems[0].what.starts_with("rocbed.toml on the stick: line 2: "), "{problems:?}");
     }
 
@@ -408,6 +427,23 @@ mod tests {
         assert_eq!(problems.len(), 8, "{problems:#?}");
         assert!(problems.iter().any(|problem| problem.what.contains("did you mean `hub`?")), "{problems:#?}");
         assert_eq!(settings, Settings::default());
+    }
+
+    #[test]
+    fn a_rule_that_is_wrong_is_kept_for_the_agent() {
+        for (text, wrong) in [
+            ("test-network = \"archve\"", 1),
+            ("longest-job = \"soon\"", 1),
+            ("test-netwrok = \"archive\"", 1),
+            ("[test-hosts]\nx = 1", 1),
+            ("packages = [\"hip*\"]", 0),
+            ("when-done = \"dance\"", 0),
+            ("hubb = \"http://a\"", 0),
+        ] {
+            let mut settings = Settings::default();
+            settings.set_all(text, Origin::Stick);
+            assert_eq!(settings.wrong_rules.len(), wrong, "{text}: {:?}", settings.wrong_rules);
+        }
     }
 
     #[test]

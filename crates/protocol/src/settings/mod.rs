@@ -102,6 +102,25 @@ pub enum SettingError {
     },
 }
 
+/// Settings by which an owner says what a machine must not do. One that cannot be read is not passed over.
+const RULES: [&str; 5] = ["packages", "longest-job", "test-network", "test-hosts", "leave-out"];
+
+/// Whether a setting says what the machine must not do.
+pub fn is_rule(name: &str) -> bool {
+    RULES.contains(&name.replace('_', "-").as_str())
+}
+
+impl SettingError {
+    /// Whether it is about a rule of the machine's owner, perhaps with its name misspelt. A machine must not take jobs
+    /// then: it might do what its owner does not want.
+    pub fn is_about_rule(&self) -> bool {
+        match self {
+            Self::Unknown { name, at } => nearest_name(name, *at).is_some_and(is_rule),
+            Self::Misplaced { name, .. } | Self::Value { name, .. } => is_rule(name),
+        }
+    }
+}
+
 impl Advise for SettingError {
     fn help(&self) -> Help {
         match self {
@@ -113,11 +132,19 @@ impl Advise for SettingError {
 }
 
 fn meant(name: &str, source: SettingSource) -> String {
-    let names = || ALL.iter().filter(|setting| setting.scope.at(source)).map(|setting| setting.name);
-    match nearest::nearest(name, names()).first() {
+    match nearest_name(name, source) {
         Some(nearest) => format!("; did you mean `{nearest}`?"),
-        None => format!("; there are {}", names().collect::<Vec<_>>().join(", ")),
+        None => format!("; there are {}", names(source).collect::<Vec<_>>().join(", ")),
     }
+}
+
+fn names(source: SettingSource) -> impl Iterator<Item = &'static str> {
+    ALL.iter().filter(move |setting| setting.scope.at(source)).map(|setting| setting.name)
+}
+
+/// The setting that a misspelt name means.
+fn nearest_name(name: &str, source: SettingSource) -> Option<&'static str> {
+    nearest::nearest(name, names(source)).into_iter().next()
 }
 
 fn elsewhere(name: &str, scope: Scope) -> String {
