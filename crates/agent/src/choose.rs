@@ -15,7 +15,7 @@ use super::timeouts::Timeouts;
 use super::url_list::{self, UrlList};
 use super::virtio_channel::Port;
 use super::{DATA, discover, tell};
-use appliance::paths::{HUB_CA, STORAGE_CA};
+use appliance::paths::{HUB_CA, JOB_LIST, STORAGE_CA};
 use appliance::settings::{Secret, Settings, TestNetwork};
 
 /// The chosen job source.
@@ -63,9 +63,26 @@ impl ChooseError {
 pub fn choose(settings: &mut Settings, stop: &Arc<AtomicBool>) -> Result<Option<ChosenSource>, ChooseError> {
     check(settings).map_err(ChooseError::Source)?;
     if let Some(port) = Port::open(settings).map_err(ChooseError::Channel)? {
+        if let Some(source) = own_source(settings, Path::new(appliance::paths::ESP)) {
+            port.passes_over(&source).map_err(ChooseError::Channel)?;
+        }
         return Ok(Some(ChosenSource { source: Box::new(port), is_worker: false }));
     }
     choose_own(settings, stop).map_err(ChooseError::Source)
+}
+
+/// Where the machine would take jobs from, if no program ran it.
+fn own_source(settings: &Settings, esp: &Path) -> Option<String> {
+    if esp.join(JOB_LIST).exists() {
+        return Some(format!("{JOB_LIST} on the stick"));
+    }
+    let sources = [
+        ("hub", settings.hub.is_some()),
+        ("debci", settings.debci.broker.is_some()),
+        ("jobs", settings.jobs.is_some()),
+        ("join-token", settings.join_token.is_some()),
+    ];
+    sources.into_iter().find(|(_, is_set)| *is_set).map(|(name, _)| format!("the setting {name}"))
 }
 
 /// Checks what settings mean together.
@@ -229,4 +246,32 @@ fn authority(setting: &str, value: &str, path: &str) -> Result<PathBuf, Advice> 
     };
     durable::replace(Path::new(path), value.as_bytes(), durable::Readers::Owner).map_err(failed)?;
     Ok(PathBuf::from(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_on_the_stick_comes_before_settings() -> std::io::Result<()> {
+        let esp = tempfile::tempdir()?;
+        let mut settings = Settings::default();
+        assert_eq!(own_source(&settings, esp.path()), None);
+        settings.hub = Some("http://hub.example".into());
+        assert_eq!(own_source(&settings, esp.path()).as_deref(), Some("the setting hub"));
+        std::fs::write(esp.path().join(JOB_LIST), "")?;
+        assert_eq!(own_source(&settings, esp.path()).as_deref(), Some("jobs.toml on the stick"));
+        Ok(())
+    }
+
+    #[test]
+    fn a_rule_that_cannot_be_read_keeps_jobs_away() {
+        let mut settings = Settings::default();
+        let _ = settings.set("test-network", "archve", appliance::settings::Origin::Stick);
+        let Err(ChooseError::Source(error)) = choose(&mut settings, &Arc::default()) else { panic!("jobs are taken") };
+        assert_eq!(
+            error.in_one_line(),
+            "rocbed.toml on the stick: test-network: `archve` is neither `machine` nor `archive`"
+        );
+    }
 }

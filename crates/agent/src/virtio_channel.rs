@@ -79,6 +79,17 @@ impl Port {
 }
 
 impl<T: Read + Write> Port<T> {
+    /// Tells the program at the other end that the machine has a job source of its own, which is not used: a start
+    /// without jobs only shows that the machine starts.
+    pub(crate) fn passes_over(&self, source: &str) -> Result<(), Advice> {
+        if self.count > 0 {
+            return Ok(());
+        }
+        let what = format!("this is only a start: no jobs are taken from {source}");
+        let advice = "`rocbed boot --keep` leaves the machine running, and it takes them".to_owned();
+        lock(&self.frames).tell(&FromAppliance::Problem { what, advice })
+    }
+
     /// Reads the jobs and their source trees.
     fn take(stream: T, trees: &Path, settings: &mut Settings) -> Result<Self, Advice> {
         let mut frames = FrameStream { stream, decoder: Decoder::default(), log_of: None };
@@ -324,6 +335,23 @@ mod tests {
         }
         let expected = ["{\"message\":\"problem\"", "{\"message\":\"finished", "results", "{\"message\":\"done\"}"];
         assert_eq!(frames, expected);
+        Ok(())
+    }
+
+    #[test]
+    fn a_start_without_jobs_says_which_it_passes_over() -> Result<(), Box<dyn std::error::Error>> {
+        let heard = |list: JobList| -> Result<String, Box<dyn std::error::Error>> {
+            let (ours, mut theirs) = UnixStream::pair()?;
+            let work = ToAppliance::Jobs { version: VERSION, list, sources: Vec::new(), settings: BTreeMap::new() };
+            theirs.write_all(&Frame::of(&work)?.encode())?;
+            Port::take(ours, Path::new("/trees"), &mut Settings::default())?.passes_over("jobs.toml on the stick")?;
+            let mut text = Vec::new();
+            theirs.read_to_end(&mut text)?;
+            Ok(String::from_utf8_lossy(&text).into_owned())
+        };
+        let said = heard(JobList::default())?;
+        assert!(said.contains("no jobs are taken from jobs.toml on the stick") && said.contains("--keep"), "{said}");
+        assert_eq!(heard(JobList::parse(b"[[job]]\npackage = \"gzip\"\n")?)?, "");
         Ok(())
     }
 
