@@ -69,13 +69,16 @@ fn topology() -> Vec<String> {
 }
 
 /// Value of `ROCR_VISIBLE_DEVICES` for the GPUs with these render nodes. It uses unique ids, as an index would depend
-/// on which GPUs are visible inside; `None` if a GPU has no unique id.
+/// on which GPUs are visible inside; `None` if a GPU has no unique id, or one that another has too, as the partitions of
+/// one GPU have with some kernels.
 fn visible_devices(topology: &[String], minors: &[u32]) -> Option<String> {
     let ids: Option<Vec<String>> = minors
         .iter()
         .map(|minor| {
             let node = topology.iter().find(|text| property(text, "drm_render_minor") == Some(u64::from(*minor)))?;
-            property(node, "unique_id").filter(|id| *id != 0).map(|id| format!("GPU-{id:016x}"))
+            let has = |text: &String, id: u64| property(text, "unique_id") == Some(id);
+            let id = property(node, "unique_id").filter(|id| *id != 0)?;
+            (topology.iter().filter(|text| has(text, id)).count() == 1).then(|| format!("GPU-{id:016x}"))
         })
         .collect();
     Some(ids?.join(","))
@@ -109,6 +112,7 @@ mod tests {
     fn leaves_it_to_the_nodes_where_a_gpu_has_no_id() {
         assert_eq!(visible_devices(&[node(128, 0)], &[128]), None);
         assert_eq!(visible_devices(&[], &[128]), None);
+        assert_eq!(visible_devices(&[node(128, 0xAB), node(129, 0xAB)], &[128]), None, "two partitions");
     }
 
     #[test]
