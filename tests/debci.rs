@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use agent::debci::{Debci as Source, Settings};
-use agent::{AgentLoop, AlwaysFit, Assignment, AtOnce, Delivery, Outcome, RunError, RunJob, Share, Timeouts};
+use agent::{AgentLoop, AlwaysFit, Assignment, AtOnce, Delivery, Outcome, RunError, RunJob, Schedule, Share, Timeouts};
 use appliance::settings::WhenDone;
 use protocol::{Job, Machine};
 use rocbed_tests::{Debci, fixture_tree};
@@ -167,6 +167,7 @@ impl<'a> Worker<'a> {
             machine: &machine,
             at_once: AtOnce::default(),
             when_done: WhenDone::PowerOff,
+            schedule: Schedule::default(),
             stop: &self.stop,
             tell: &|report| eprintln!("{}: {report:?}", self.name),
         }

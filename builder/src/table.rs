@@ -119,7 +119,7 @@ pub fn of_health(health: Health) -> Style {
         Health::Ready => AnsiColor::Green.on_default(),
         Health::Qualifying | Health::Rebooting => AnsiColor::Yellow.on_default(),
         Health::Unfit => AnsiColor::Red.on_default(),
-        Health::Off => Style::new().dimmed(),
+        Health::OutsideHours | Health::Off => Style::new().dimmed(),
     }
 }
 

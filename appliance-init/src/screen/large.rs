@@ -37,6 +37,7 @@ fn headline(state: &State) -> (&'static str, Style) {
         (Some(_), ..) => ("WAITING", YELLOW),
         (None, None, Some(_), _) => ("NO HUB", RED),
         (None, None, None, _) if no_jobs.is_some() => ("NO JOBS", RED),
+        (None, None, None, _) if state.conditions.contains_key("hours") => ("RESTING", YELLOW),
         (None, None, None, None) => ("BOOTING", YELLOW),
         (None, None, None, Some(_)) => ("READY", GREEN),
     }

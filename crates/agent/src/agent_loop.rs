@@ -5,6 +5,8 @@
 //! the machine has to be restarted, no more is claimed, and what runs is waited for.
 
 mod crew;
+mod rest;
+mod schedule;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +18,9 @@ use protocol::api::{GiveBackReason, Health};
 use protocol::{Job, Machine, Verdict};
 
 use self::crew::{Crew, Ended};
+use self::rest::Kept;
+use self::schedule::Phase;
+pub use self::schedule::Schedule;
 use super::allocation::{Allocation, Fit, Share};
 use super::fitness::{EndedJob, Fitness};
 use super::job_source::{Assignment, Claim, End, JobSource, Room};
@@ -71,6 +76,8 @@ pub struct AgentLoop<'a> {
     pub at_once: AtOnce,
     /// What to do when the machine cannot take jobs.
     pub when_done: WhenDone,
+    /// When the machine may work, and what it does without work.
+    pub schedule: Schedule<'a>,
     /// Becomes true when the machine is to stop.
     pub stop: &'a AtomicBool,
     /// Sends reports to PID 1.
@@ -93,6 +100,7 @@ impl AgentLoop<'_> {
                 waiting: None,
                 restart: None,
                 look: Look::default(),
+                phase: Phase::Open,
                 not_before: None,
                 failures: BTreeMap::new(),
                 times: BTreeMap::new(),
@@ -140,6 +148,8 @@ struct Shift<'scope, 'env> {
     /// The reason for a restart, once there is one.
     restart: Option<String>,
     look: Look,
+    /// The phase of the owner's times that was told last.
+    phase: Phase,
     /// When the next job may be claimed.
     not_before: Option<Instant>,
     /// How often jobs could not be run for reasons of this machine.
@@ -179,6 +189,11 @@ impl Shift<'_, '_> {
             if let Some(why) = self.restart.take() {
                 return Ok(End::Restart(why));
             }
+            match self.keep_times()? {
+                Kept::Work => {}
+                Kept::Rest => continue,
+                Kept::End(end) => return Ok(end),
+            }
             match self.qualify()? {
                 Qualified::Fit => {}
                 Qualified::Wait(time) => {
@@ -209,9 +224,9 @@ impl Shift<'_, '_> {
 
     fn claim(&mut self) -> Result<Claim, Advice> {
         let Self { parts, crew, allocation, .. } = self;
-        let AgentLoop { source, journal, .. } = parts;
+        let AgentLoop { source, journal, schedule, .. } = parts;
         let alone = |job: &Job| journal.as_ref().is_some_and(|journal| journal.losses(&job.id).is_suspect());
-        let over = || crew.has_ended();
+        let over = || crew.has_ended() || schedule.phase() != Phase::Open;
         source.claim(&Room::new(allocation, &alone, &over))
     }
 
@@ -301,6 +316,9 @@ impl Shift<'_, '_> {
             let why = format!("this machine stopped or hung {} times while the job ran", losses.all());
             return self.give_back(&assignment, GiveBackReason::MachineKiller, &why);
         }
+        if self.comes_too_late(&assignment)? {
+            return Ok(());
+        }
         let alone = losses.is_suspect();
         match self.allocation.fit(job, alone) {
             Fit::Now(share) if !self.crew.has(assignment.name()) => self.start(assignment, share, alone),
@@ -335,10 +353,15 @@ impl Shift<'_, '_> {
 
     /// Reports a job's begin.
     fn tell_of(&self, assignment: &Assignment, gpus: &[String]) {
-        let Assignment { job, position, usual_seconds, .. } = assignment;
-        let expected = usual_seconds.or_else(|| self.times.get(&job.source.to_string()).copied());
+        let Assignment { job, position, .. } = assignment;
+        let expected = self.expected(assignment);
         let id = job.id.clone();
         (self.parts.tell)(&Report::Job { id, position: *position, expected, gpus: gpus.to_vec() });
+    }
+
+    /// How many seconds a job usually takes, if that is known.
+    fn expected(&self, assignment: &Assignment) -> Option<u64> {
+        assignment.usual_seconds.or_else(|| self.times.get(&assignment.job.source.to_string()).copied())
     }
 
     /// Gives a job back, and tells so.
@@ -389,7 +412,7 @@ impl Shift<'_, '_> {
             Ok(Outcome::Stopped { stuck }) => {
                 ended.stuck = stuck;
                 let (reason, why) = match assignment.interrupt.why() {
-                    Some(why) if was_to_end => (GiveBackReason::ShuttingDown, why),
+                    Some(why) if was_to_end => (self.reason_of_end(), why),
                     Some(why) => (GiveBackReason::Cancelled, why),
                     None => (GiveBackReason::ShuttingDown, "the machine was told to stop"),
                 };

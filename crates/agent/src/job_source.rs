@@ -37,6 +37,16 @@ pub trait JobSource {
     /// [`Room::is_over`]. The job need not fit: then it waits until it does.
     fn claim(&mut self, room: &Room<'_>) -> Result<Claim, Advice>;
 
+    /// Takes back a claim that is still to be answered: the machine rests. A job that was given out on it is given back.
+    fn withdraw(&mut self) -> Result<(), Advice> {
+        Ok(())
+    }
+
+    /// Whether results, or what was reported of the machine, are still on their way.
+    fn has_undelivered(&self) -> bool {
+        false
+    }
+
     /// Reports that the job has begun. Returns what takes its log and phases.
     fn started(&mut self, assignment: &Assignment) -> Result<Box<dyn Progress>, Advice>;
 

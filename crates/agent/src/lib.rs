@@ -27,6 +27,7 @@ mod run;
 mod running;
 mod stick;
 mod storage;
+mod suspend;
 mod timeouts;
 mod uploader;
 mod url_list;
@@ -44,7 +45,7 @@ use advice::Advice;
 use gpu::Inventory;
 use signal_hook::consts::SIGTERM;
 
-pub use agent_loop::{AgentLoop, AtOnce};
+pub use agent_loop::{AgentLoop, AtOnce, Schedule};
 pub use allocation::{Allocation, Fit, Offer, Share, Unsuitable};
 pub use bundle_place::BundlePlace;
 pub use choose::{ChooseError, ChosenSource, choose};
@@ -130,6 +131,8 @@ pub fn main() -> ExitCode {
         machine: &machine,
         at_once: AtOnce { most: settings.jobs_at_once, ..AtOnce::default() },
         when_done: settings.when_done,
+        // The program that runs a virtual machine waits for its jobs.
+        schedule: if is_worker { Schedule::new(&settings) } else { Schedule::default() },
         stop: &stop,
         tell: &tell,
     }

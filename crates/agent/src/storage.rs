@@ -161,6 +161,15 @@ impl JobSource for WithStorage {
         })
     }
 
+    fn withdraw(&mut self) -> Result<(), Advice> {
+        self.source.withdraw()
+    }
+
+    fn has_undelivered(&self) -> bool {
+        let is_done = self.uploader.as_ref().is_none_or(|uploader| uploader.drained(&|| true));
+        !is_done || self.source.has_undelivered()
+    }
+
     fn started(&mut self, assignment: &Assignment) -> Result<Box<dyn Progress>, Advice> {
         self.source.started(assignment)
     }

@@ -276,6 +276,10 @@ impl JobSource for UrlList {
         Ok(Claim::Job(Box::new(Assignment { lease, ..Assignment::new(job) })))
     }
 
+    fn has_undelivered(&self) -> bool {
+        !self.uploader.drained(&|| true)
+    }
+
     fn started(&mut self, _: &Assignment) -> Result<Box<dyn Progress>, Advice> {
         Ok(Box::new(())) // the log is in the bundle
     }

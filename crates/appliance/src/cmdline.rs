@@ -185,6 +185,9 @@ impl CommandLine {
                 | Key::WhenDone
                 | Key::Packages
                 | Key::LongestJob
+                | Key::Hours
+                | Key::WhenIdle
+                | Key::IdleAfter
                 | Key::TestNetwork
                 | Key::TestHosts
                 | Key::Ip

@@ -9,8 +9,8 @@ use std::fmt;
 use std::net::IpAddr;
 
 use advice::{Advice, Advise, Help};
-use protocol::Span;
 use protocol::settings::{self, Key, SettingError, SettingSource};
+use protocol::{Hours, Span};
 pub use safetext::Secret;
 
 use crate::cmdline::CommandLine;
@@ -34,6 +34,18 @@ pub enum WhenDone {
     Wait,
     /// Switch the machine off.
     PowerOff,
+}
+
+/// What the appliance does when it has run no job for a while.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum WhenIdle {
+    /// Stay on.
+    #[default]
+    Stay,
+    /// Switch the machine off.
+    PowerOff,
+    /// Suspend it to memory.
+    Suspend,
 }
 
 /// A debci server to work for.
@@ -135,6 +147,12 @@ pub struct Settings {
     pub packages: Vec<String>,
     /// The most time that a job has.
     pub longest_job: Option<Span>,
+    /// When the machine takes jobs; `None` for always.
+    pub hours: Option<Hours>,
+    /// What to do after [`Self::idle_after`] without a job.
+    pub when_idle: WhenIdle,
+    /// How long the machine has no job before that.
+    pub idle_after: Span,
     /// The network of tests.
     pub test_network: TestNetwork,
     /// Hosts that tests may reach besides archives, if they have a network of their own.
@@ -179,6 +197,9 @@ impl Default for Settings {
             testbed_memory: "90%".to_owned(),
             packages: Vec::new(),
             longest_job: None,
+            hours: None,
+            when_idle: WhenIdle::default(),
+            idle_after: Span::seconds(600),
             test_network: TestNetwork::default(),
             test_hosts: Vec::new(),
             jobs_at_once: None,
@@ -320,6 +341,15 @@ impl Settings {
             Key::OverlaySize => value.clone_into(&mut self.overlay_size),
             Key::Packages => self.packages = words().collect(),
             Key::LongestJob => self.longest_job = value.parse().ok(),
+            Key::Hours => self.hours = value.parse().ok(),
+            Key::WhenIdle => {
+                self.when_idle = match value {
+                    "power-off" => WhenIdle::PowerOff,
+                    "suspend" => WhenIdle::Suspend,
+                    _ => WhenIdle::Stay,
+                }
+            }
+            Key::IdleAfter => self.idle_after = value.parse().unwrap_or(self.idle_after),
             Key::TestNetwork => {
                 self.test_network = if value == "archive" { TestNetwork::Archive } else { TestNetwork::Machine };
             }

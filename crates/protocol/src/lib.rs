@@ -15,6 +15,7 @@ mod apt_source;
 mod broker_address;
 mod error;
 pub mod exit;
+mod hours;
 mod installed;
 mod job;
 mod job_id;
@@ -34,6 +35,7 @@ mod virtio_channel;
 pub use apt_source::{AptSource, AptSourceType, MOST_SOURCES, SignedBy};
 pub use broker_address::{BrokerAddress, BrokerAddressError};
 pub use error::{ResultError, SpanError, UnknownWord};
+pub use hours::{Hours, HoursError, Opening};
 pub use installed::{
     INSTALLED_FORMAT, InstalledError, InstalledList, InstalledLists, InstalledPackage, LocalPackage, MOST_LISTS,
     MOST_PACKAGES, PackageList, SourceChange,

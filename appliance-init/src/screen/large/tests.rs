@@ -70,6 +70,8 @@ fn the_headline_is_what_the_machine_does() {
     };
     assert_eq!(word(&|_| {}), "READY");
     assert_eq!(word(&|state| state.gpus = None), "BOOTING");
+    let hours = Report::Condition { of: "hours".into(), text: "jobs again from 22:00".into(), bad: false };
+    assert_eq!(word(&|state| state.report(&hours)), "RESTING");
     assert_eq!(word(&|state| state.report(&Report::condition("health", "unfit: no GPU".into()))), "UNFIT");
     assert_eq!(
         word(&|state| state.report(&Report::condition("health", "no job is taken: the clock".into()))),

@@ -159,7 +159,7 @@ fn urgency(worker: &WorkerInfo) -> u8 {
         (true, Health::Unfit, _) => 0,
         (false, ..) => 1,
         (true, _, Some(_)) => 2,
-        (true, Health::Qualifying | Health::Rebooting | Health::Off, None) => 3,
+        (true, Health::Qualifying | Health::OutsideHours | Health::Rebooting | Health::Off, None) => 3,
         (true, Health::Ready, None) => 4,
     }
 }

@@ -1,4 +1,5 @@
 mod several;
+mod times;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::AtomicUsize;
@@ -36,6 +37,8 @@ impl Progress for Notes {
 #[derive(Default)]
 struct List {
     jobs: Vec<&'static str>,
+    /// How many seconds each of them usually takes.
+    usual: Option<u64>,
     notes: Notes,
 }
 
@@ -73,7 +76,8 @@ impl JobSource for List {
 
     fn claim(&mut self, _: &Room<'_>) -> Result<Claim, Advice> {
         let Some(name) = self.jobs.pop() else { return Ok(Claim::End("all done".into())) };
-        Ok(Claim::Job(Box::new(Assignment::new(Job::of_package(name)))))
+        let usual_seconds = self.usual;
+        Ok(Claim::Job(Box::new(Assignment { usual_seconds, ..Assignment::new(Job::of_package(name)) })))
     }
 
     fn started(&mut self, assignment: &Assignment) -> Result<Box<dyn Progress>, Advice> {
@@ -167,6 +171,7 @@ fn run_with(list: &mut List, fitness: &mut dyn Fitness, journal: Option<&mut Jou
         machine: &Machine::default(),
         at_once: AtOnce::default(),
         when_done: WhenDone::Wait,
+        schedule: Schedule::default(),
         stop: &AtomicBool::new(stop),
         tell: &|report| reports.lock().unwrap_or_else(PoisonError::into_inner).push(report.clone()),
     }
@@ -283,6 +288,7 @@ fn what_passes_is_waited_for_before_a_machine_is_switched_off() {
             machine: &Machine::default(),
             at_once: AtOnce::default(),
             when_done: WhenDone::PowerOff,
+            schedule: Schedule::default(),
             stop: &AtomicBool::new(false),
             tell: &|_| {},
         }

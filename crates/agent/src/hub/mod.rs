@@ -431,6 +431,20 @@ impl JobSource for Hub {
         Ok(Claim::Nothing)
     }
 
+    fn withdraw(&mut self) -> Result<(), Advice> {
+        let Some(asked) = self.asked.take() else { return Ok(()) };
+        // The hub answers as soon as it hears that the machine takes no jobs.
+        if let Ok(Ok(Some(claimed))) = asked.answer.recv_timeout(self.options.timeouts.answer) {
+            self.give_back_lease(&claimed.lease, GiveBackReason::Other, "the machine takes no jobs now");
+        }
+        Ok(())
+    }
+
+    fn has_undelivered(&self) -> bool {
+        let is_done = self.uploader.as_ref().is_none_or(|uploader| uploader.drained(&|| true));
+        !is_done || !self.heartbeats.has_reported()
+    }
+
     fn started(&mut self, assignment: &Assignment) -> Result<Box<dyn Progress>, Advice> {
         let Some(lease) = assignment.lease.clone() else { return Ok(Box::new(())) };
         match LogStream::start(Arc::clone(&self.link), lease.clone(), self.options.timeouts.clone()) {

@@ -106,7 +106,7 @@ impl Tx<'_> {
         ])?;
         worker.health = report.health;
         worker.message.clone_from(&report.message);
-        if matches!(report.health, Health::Rebooting | Health::Off) {
+        if matches!(report.health, Health::OutsideHours | Health::Rebooting | Health::Off) {
             // Nobody waits for their answers any more.
             self.state.waiters.remove_all_of(id);
         }

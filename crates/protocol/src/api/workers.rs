@@ -76,6 +76,8 @@ pub enum Health {
     Ready,
     /// It checks itself, and accepts no jobs yet.
     Qualifying,
+    /// Its owner lets it take jobs at other times: it accepts none until then.
+    OutsideHours,
     /// It is restarting.
     Rebooting,
     /// It failed its own checks, and accepts no jobs until a person has looked at it.
@@ -86,13 +88,15 @@ pub enum Health {
 
 impl Health {
     /// All values.
-    pub const ALL: [Self; 5] = [Self::Ready, Self::Qualifying, Self::Rebooting, Self::Unfit, Self::Off];
+    pub const ALL: [Self; 6] =
+        [Self::Ready, Self::Qualifying, Self::OutsideHours, Self::Rebooting, Self::Unfit, Self::Off];
 
     /// The name in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ready => "ready",
             Self::Qualifying => "qualifying",
+            Self::OutsideHours => "outside-hours",
             Self::Rebooting => "rebooting",
             Self::Unfit => "unfit",
             Self::Off => "off",

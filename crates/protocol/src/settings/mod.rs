@@ -103,7 +103,7 @@ pub enum SettingError {
 }
 
 /// Settings by which an owner says what a machine must not do. One that cannot be read is not passed over.
-const RULES: [&str; 5] = ["packages", "longest-job", "test-network", "test-hosts", "leave-out"];
+const RULES: [&str; 6] = ["packages", "longest-job", "hours", "test-network", "test-hosts", "leave-out"];
 
 /// Whether a setting says what the machine must not do.
 pub fn is_rule(name: &str) -> bool {

@@ -125,6 +125,15 @@ settings! {
     LongestJob "longest-job" ValueKind::SpanOrOff, Scope::Everybody,
         "`off`",
         "The most time that a job has, whatever it asks for. Then what there is of its results is delivered, as `timeout`.";
+    Hours "hours" ValueKind::Hours, Scope::Everybody,
+        "always",
+        "When the machine takes jobs, in UTC; an offset at the end, `+01:00`, is for another time zone. Days are those on which a time begins. A job that runs at the end is given back, and one that usually takes longer than is left does not begin.";
+    WhenIdle "when-idle" ValueKind::OneOf(&["stay", "power-off", "suspend"]), Scope::Everybody,
+        "`stay`",
+        "What the machine does when it has run no job for `idle-after`, in its hours or outside of them: stay on, switch itself off, or sleep (suspend to memory). Its clock wakes it for its next hours, where it can; without `hours` a person has to.";
+    IdleAfter "idle-after" ValueKind::Span, Scope::Everybody,
+        "`10m`",
+        "How long the machine has no job before it does what `when-idle` says.";
     TestNetwork "test-network" ValueKind::OneOf(&["machine", "archive"]), Scope::Everybody,
         "`machine`",
         "The network of tests: the machine's, or one of their own, from which only the package archives (of the image, and `mirror`) and `test-hosts` can be reached, by HTTP and HTTPS. It excludes `proxy`.";

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use advice::{Advice, Advise as _, Help};
 
-use crate::{BrokerAddress, Span};
+use crate::{BrokerAddress, Hours, Span};
 
 /// The kind of values that a setting has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +37,10 @@ pub enum ValueKind {
     Links,
     /// A time span, or `off`.
     SpanOrOff,
+    /// A time span.
+    Span,
+    /// Times of the week.
+    Hours,
     /// A number of seconds.
     Seconds,
     /// A number from 1 to 64.
@@ -86,6 +90,8 @@ impl ValueKind {
             Self::Addresses => "IP addresses".into(),
             Self::Links => "`ip=` words".into(),
             Self::SpanOrOff => "time (`90s`, `2m`), or `off`".into(),
+            Self::Span => "time (`90s`, `2m`)".into(),
+            Self::Hours => "times of the week: `22:00-07:00`, `Mon..Fri 20:00-07:00; Sat,Sun`".into(),
             Self::Seconds => "seconds".into(),
             Self::OneOf(words) => words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" or "),
             Self::Gpus => "targets: `gfx1030,gfx942`".into(),
@@ -163,7 +169,10 @@ impl ValueKind {
                 None => Ok(()),
             },
             Self::SpanOrOff if parse_bool(value) == Some(false) => Ok(()),
-            Self::SpanOrOff => value.parse::<Span>().map(drop).map_err(|error| other(&error)),
+            Self::Span | Self::SpanOrOff => value.parse::<Span>().map(drop).map_err(|error| other(&error)),
+            Self::Hours => value.parse::<Hours>().map(drop).map_err(|error| {
+                Advice::new(error.to_string(), "write 22:00-07:00, or Mon..Fri 20:00-07:00; Sat,Sun, in UTC or with an offset as +01:00 at the end")
+            }),
             Self::Seconds => unless(number(), "is not a number of seconds", Help::none()),
             Self::Count => {
                 let is_count = value.parse().is_ok_and(|number: u32| (1..=64).contains(&number));
@@ -238,6 +247,8 @@ mod tests {
             (ValueKind::Links, "dhcp", ""),
             (ValueKind::SpanOrOff, "off", "soon"),
             (ValueKind::SpanOrOff, "90s", "0s"),
+            (ValueKind::Span, "10m", "off"),
+            (ValueKind::Hours, "Sat,Sun 08:00-20:00", "weekend"),
             (ValueKind::Seconds, "0", "-1"),
             (ValueKind::Count, "8", "0"),
             (ValueKind::OneOf(&["wait", "power-off"]), "wait", "dance"),

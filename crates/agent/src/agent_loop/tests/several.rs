@@ -181,6 +181,7 @@ fn run_on(
         machine,
         at_once: AtOnce { most: None, patience },
         when_done: WhenDone::Wait,
+        schedule: Schedule::default(),
         stop: &AtomicBool::new(false),
         tell: &|_| {},
     }

@@ -19,7 +19,8 @@ use tokio::sync::oneshot;
 
 use super::super::{Hub, HubOptions};
 use crate::{
-    AgentLoop, AlwaysFit, Assignment, AtOnce, Delivery, End, Journal, Outcome, RunError, RunJob, Share, Timeouts,
+    AgentLoop, AlwaysFit, Assignment, AtOnce, Delivery, End, Journal, Outcome, RunError, RunJob, Schedule, Share,
+    Timeouts,
 };
 use appliance::report::Report;
 use appliance::settings::{Origin, Settings, WhenDone};
@@ -310,6 +311,7 @@ impl Agent {
                 machine: &machine,
                 at_once: AtOnce::default(),
                 when_done,
+                schedule: Schedule::default(),
                 stop: &theirs,
                 tell: &|report| heard.lock().unwrap_or_else(PoisonError::into_inner).push(report.clone()),
             }
