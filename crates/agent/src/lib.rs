@@ -21,6 +21,7 @@ mod limits;
 mod lists;
 mod machine;
 mod outbox;
+mod rate_limit;
 mod results;
 mod rules;
 mod run;

@@ -15,7 +15,15 @@ use appliance::report::Report;
 use crate::allocation::Share;
 use crate::interrupt::Interrupt;
 use crate::job_source::{Assignment, Progress};
+use crate::rate_limit::RateLimit;
 use crate::run::{Outcome, RunError, RunJob};
+
+/// How many phases of a job are told at once, and then in a second. A test can print lines that look like
+/// autopkgtest's; what reads the reports has a serial line to write them to.
+const PHASES: (u32, u32) = (30, 2);
+
+/// Longest text of a phase, in characters.
+const LONGEST_PHASE: usize = 200;
 
 /// A running job.
 struct Running<'scope> {
@@ -156,6 +164,7 @@ fn run(
     progress: Box<dyn Progress>,
 ) -> Result<Outcome, RunError> {
     let (progress, mut lost) = (RefCell::new(progress), None);
+    let (mut limit, mut left_out) = (RateLimit::new(PHASES.0, PHASES.1), 0_u64);
     runner.run(
         assignment,
         share,
@@ -166,8 +175,17 @@ fn run(
             }
         },
         &mut |phase| {
-            progress.borrow_mut().phase(phase);
-            tell(&Report::Phase { id: assignment.job.id.clone(), text: phase.to_owned() });
+            if !limit.admits(Instant::now()) {
+                left_out += 1;
+                return;
+            }
+            let mut text: String = phase.chars().take(LONGEST_PHASE).collect();
+            if left_out > 0 {
+                text += &format!(" ({left_out} left out before)");
+                left_out = 0;
+            }
+            progress.borrow_mut().phase(&text);
+            tell(&Report::Phase { id: assignment.job.id.clone(), text });
         },
     )
 }

@@ -329,3 +329,53 @@ fn what_killed_the_machine_twice_is_not_run_a_third_time() -> std::io::Result<()
     assert!(list.told()[3].starts_with("give back gzip, machine-killer: "), "{:?}", list.told());
     Ok(())
 }
+
+/// Prints lines that look like those of autopkgtest.
+struct Chatter;
+
+impl RunJob for Chatter {
+    fn run(
+        &self,
+        assignment: &Assignment,
+        share: &Share,
+        log: &mut dyn FnMut(&[u8]),
+        phase: &mut dyn FnMut(&str),
+    ) -> Result<Outcome, RunError> {
+        for number in 0..100_000 {
+            phase(&format!("test {number}{}", "x".repeat(4000)));
+        }
+        Passes::default().run(assignment, share, log, phase)
+    }
+
+    fn forget(&self, _: &Delivery) {}
+}
+
+#[test]
+fn a_test_does_not_flood_the_console() {
+    let reports = Mutex::new(Vec::new());
+    let end = AgentLoop {
+        source: &mut List::of(&["gzip"]),
+        runner: &Chatter,
+        fitness: &mut AlwaysFit,
+        journal: None,
+        machine: &Machine::default(),
+        at_once: AtOnce::default(),
+        when_done: WhenDone::Wait,
+        schedule: Schedule::default(),
+        stop: &AtomicBool::new(false),
+        tell: &|report| reports.lock().unwrap_or_else(PoisonError::into_inner).push(report.clone()),
+    }
+    .run();
+    assert_eq!(end, Ok(done()));
+    let reports = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let phases: Vec<_> = reports
+        .iter()
+        .filter_map(|report| match report {
+            Report::Phase { text, .. } => Some(text),
+            _ => None,
+        })
+        .collect();
+    // A burst, and two in each second that the loop above takes.
+    assert!((30..1000).contains(&phases.len()), "{}", phases.len());
+    assert!(phases.iter().all(|text| text.chars().count() < 250));
+}

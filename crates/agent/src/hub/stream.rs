@@ -10,6 +10,7 @@ use client::ClientError;
 use protocol::api::ProblemCode;
 
 use super::link::Link;
+use crate::rate_limit::RateLimit;
 use crate::timeouts::Timeouts;
 
 /// The most that is buffered for a hub that is slow or away, in bytes; the rest is left out.
@@ -17,6 +18,11 @@ const MOST: usize = 4 << 20;
 
 /// The most that is sent in one request, in bytes.
 const PIECE: usize = 256 << 10;
+
+/// How many bytes of a log go to the hub at once, and then in a second: a test that prints without end is not to take
+/// the network from others.
+const BURST: u32 = 4 << 20;
+const PER_SECOND: u32 = 1 << 20;
 
 /// Log data that is not sent yet.
 #[derive(Debug, Default)]
@@ -46,8 +52,10 @@ impl Buffer {
     /// Adds a line to the log that says how much was left out.
     fn mark(&mut self) {
         if self.lost > 0 {
-            let text =
-                format!("\n[rocbed: {} bytes are missing here: the hub was away; the bundle has them]\n", self.lost);
+            let text = format!(
+                "\n[rocbed: {} bytes are missing here: the hub was away, or the log was too fast for it; the bundle has them]\n",
+                self.lost
+            );
             self.bytes.extend(text.as_bytes());
             self.lost = 0;
         }
@@ -119,13 +127,16 @@ impl LogStream {
 
     fn run(&self, timeouts: &Timeouts, send: impl Fn(u64, &[u8]) -> Result<u64, ClientError>) {
         let (mut backoff, mut given_up) = (timeouts.backoff(), None);
+        let mut rate = RateLimit::new(BURST, PER_SECOND);
         while let Some((offset, piece)) = self.next_piece(timeouts.gather) {
             let outcome = send(offset, &piece);
             let pause = self.with(|buffer| match outcome {
                 Ok(there) => {
                     buffer.arrived(there);
                     backoff.reset();
-                    None
+                    // What is left at the job's end is no more than the buffer.
+                    let wait = rate.spend(piece.len(), Instant::now());
+                    (!buffer.closed && !wait.is_zero()).then_some(wait)
                 }
                 Err(ClientError::Refused(problem)) if problem.code == ProblemCode::WrongOffset => {
                     match problem.offset {
