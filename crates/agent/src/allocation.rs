@@ -232,10 +232,12 @@ impl Allocation {
     }
 }
 
-/// What GPUs have in common that are better used together: an XGMI hive, or the device that they are partitions of.
+/// What GPUs have in common that are better used together: an XGMI hive, the device that they are partitions of, or else
+/// the socket (NUMA node) that they are connected to.
 fn group(gpu: &Gpu) -> Option<String> {
     let hive = gpu.xgmi.as_ref().and_then(|xgmi| xgmi.hive.clone());
-    hive.or_else(|| gpu.partition.as_ref().and(gpu.pci_address).map(|address| address.to_string()))
+    let device = || gpu.partition.as_ref().and(gpu.pci_address).map(|address| address.to_string());
+    hive.or_else(device).or_else(|| gpu.numa_node.map(|node| format!("node {node}")))
 }
 
 /// Chooses so many of the free GPUs; `None` if there are too few. They come from one group if one has enough, and then

@@ -1,5 +1,8 @@
 //! [`TestbedLimits`]: how much a job's testbeds may use of the machine: its share of what all may.
 
+use std::collections::BTreeSet;
+
+use gpu::{Gpu, Sysfs};
 use protocol::Machine;
 
 use super::allocation::Share;
@@ -30,6 +33,21 @@ pub(crate) struct TestbedLimits {
     pub(crate) processes: Option<u64>,
     /// `--cpu-weight`, where it is not the server's own.
     pub(crate) cpu_weight: Option<u32>,
+}
+
+/// Where the kernel lists NUMA nodes (kernel Documentation/ABI/stable/sysfs-devices-node).
+const NODES: &str = "devices/system/node";
+
+/// The processors near a job's GPUs, as the kernel lists them; `None` if all are, or it is not known of each. Memory is
+/// taken there first by itself, and elsewhere rather than not at all.
+pub(crate) fn near(gpus: &[Gpu], sysfs: &Sysfs) -> Option<String> {
+    let nodes: BTreeSet<u32> = gpus.iter().map(|gpu| gpu.numa_node).collect::<Option<_>>()?;
+    let names = sysfs.list(NODES);
+    let processors = |node: u32| sysfs.value(&format!("{NODES}/node{node}/cpulist"));
+    let all = names.iter().filter_map(|name| name.strip_prefix("node")?.parse().ok()).filter_map(processors).count();
+    // A node may have memory only.
+    let lists: Vec<String> = nodes.into_iter().map(processors).collect::<Option<_>>()?;
+    (!lists.is_empty() && lists.len() < all).then(|| lists.join(","))
 }
 
 impl TestbedLimits {
@@ -86,6 +104,28 @@ mod tests {
         assert_eq!(limits(1, 64, |_| ()).processes, Some(1024));
         // Who has four parts gets four times as much of busy processors.
         assert_eq!((eighth.cpu_weight, limits(4, 8, |_| ()).cpu_weight), (None, Some(200)));
+    }
+
+    #[test]
+    fn a_job_is_near_its_gpus() -> Result<(), Box<dyn std::error::Error>> {
+        let sys = tempfile::tempdir()?;
+        for (node, list) in [("node0", "0-15,32-47\n"), ("node1", "16-31,48-63\n"), ("node2", "\n")] {
+            let directory = sys.path().join(NODES).join(node);
+            std::fs::create_dir_all(&directory)?;
+            std::fs::write(directory.join("cpulist"), list)?;
+        }
+        let sysfs = Sysfs::new(sys.path());
+        let mut gpus = gpu::simulate("gfx942,gfx942")?.gpus;
+        let mut on = |nodes: [Option<u32>; 2]| {
+            gpus.iter_mut().zip(nodes).for_each(|(gpu, node)| gpu.numa_node = node);
+            near(&gpus, &sysfs)
+        };
+        assert_eq!(on([Some(1), Some(1)]).as_deref(), Some("16-31,48-63"));
+        assert_eq!(on([Some(0), Some(1)]), None, "that is all");
+        assert_eq!(on([Some(0), None]), None, "one is not known");
+        assert_eq!(on([Some(2), Some(2)]), None, "it has only memory");
+        assert_eq!(near(&[], &sysfs), None);
+        Ok(())
     }
 
     #[test]

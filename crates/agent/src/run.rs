@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use advice::Advice;
+use gpu::Sysfs;
 use protocol::{Job, Machine};
 use runner::{Cancel, GpuFaults, Observer, RunEvent, Setup};
 
@@ -17,7 +18,7 @@ use super::allocation::Share;
 use super::apt;
 use super::job_source::{Assignment, Delivery, TestbedOptions};
 use super::kernel::{LiveLog, SIMULATE_FAULT, simulate_fault};
-use super::limits::TestbedLimits;
+use super::limits::{TestbedLimits, near};
 use super::lists::{Layer, Lists};
 use super::rules::OwnerRules;
 use appliance::paths::{self, APT, IMAGE, ONLINE};
@@ -149,6 +150,9 @@ impl<'a> Autopkgtest<'a> {
                 .extend(limits.cpu_weight.iter().flat_map(|weight| ["--cpu-weight".into(), weight.to_string().into()]));
         }
         // Without a file there are no sources to allow.
+        words.extend(
+            near(&share.gpus, &Sysfs::default()).into_iter().flat_map(|list| ["--processors".into(), list.into()]),
+        );
         let sources = fs::read_to_string(Path::new(IMAGE).join(apt::SOURCES)).unwrap_or_default();
         words.extend(OwnerRules::new(self.settings).network(&sources).into_iter().map(OsString::from));
         words.extend(limits.processes.iter().flat_map(|most| ["--processes".into(), most.to_string().into()]));

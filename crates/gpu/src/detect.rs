@@ -246,6 +246,7 @@ fn describe(placed: &Placed<'_>, target: Target, all: &[Placed<'_>], names: &Nam
         compute_units: node.compute_units(),
         render_node: render_node.or_else(|| pci?.render_nodes.first().cloned()).map(|name| format!("/dev/dri/{name}")),
         kfd_node: Some(node.index),
+        numa_node: pci.and_then(|gpu| gpu.numa_node),
         unique_id: node.unique_id().map(|id| format!("{id:016x}")).or_else(|| pci?.unique_id.clone()),
         firmware: firmware.unwrap_or_else(|| kfd_firmware(node)),
         link: pci.and_then(|gpu| gpu.link.as_ref()).map(|link| Link {

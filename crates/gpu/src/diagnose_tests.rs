@@ -21,6 +21,7 @@ fn gpu() -> PciGpu {
         hive: None,
         partitioning: None,
         render_nodes: Vec::new(),
+        numa_node: None,
     }
 }
 

@@ -67,6 +67,9 @@ pub struct Gpu {
     /// Number of the node in KFD's topology.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kfd_node: Option<u32>,
+    /// Number of the NUMA node that it is connected to: of processors and memory that are near.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub numa_node: Option<u32>,
     /// Serial number of the chip, 16 hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unique_id: Option<String>,

@@ -57,6 +57,8 @@ pub struct PciGpu {
     pub partitioning: Option<(String, Option<String>)>,
     /// Render nodes: `renderD128`.
     pub render_nodes: Vec<String>,
+    /// The NUMA node that it is connected to.
+    pub numa_node: Option<u32>,
 }
 
 /// Speed and width of a PCIe link.
@@ -130,6 +132,8 @@ fn read(sysfs: &Sysfs, address: PciAddress, at: &str) -> Option<PciGpu> {
         hive: hive.filter(|hive| *hive != 0),
         partitioning: value("current_compute_partition").map(|compute| (compute, value("current_memory_partition"))),
         render_nodes: sysfs.list(&format!("{at}/drm")).into_iter().filter(|name| name.starts_with("renderD")).collect(),
+        // -1 on a machine with one node, or with firmware that does not tell.
+        numa_node: value("numa_node").and_then(|node| node.parse().ok()),
     })
 }
 

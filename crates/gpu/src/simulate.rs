@@ -62,6 +62,7 @@ fn made_up(index: usize, target: Target) -> Gpu {
         compute_units,
         render_node: None,
         kfd_node: None,
+        numa_node: None,
         unique_id: None,
         firmware: std::collections::BTreeMap::new(),
         link: None,

@@ -13,12 +13,16 @@ use std::time::Duration;
 
 use crate::Error;
 use crate::enter::processes_of_commands;
+use crate::processors::ProcessorList;
 use crate::reached::{Counts, Limits};
 
 /// Controllers that limit a testbed.
 const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
-/// One that shares disks. It is used where it is there.
-const DISKS: &str = "io";
+/// Those that are used where they are there: the kernel may have been built without them, or the caller may not use them.
+/// One shares disks, and one keeps a testbed on some processors.
+const OPTIONAL: [&str; 2] = ["io", "cpuset"];
+/// The file with the processors of a group.
+const PROCESSORS: &str = "cpuset.cpus";
 /// Share of the processors (`cpu.weight`) that testbeds have without another. Processes outside of groups have 100 each.
 ///
 /// There is no upper limit (`cpu.max`): processors that nobody else wants are not left idle, and those who want them get
@@ -67,9 +71,8 @@ impl Parent {
                 group.display()
             )))?;
         }
-        for group in [above, directory] {
-            // The kernel may have been built without it, or the caller may not use it.
-            let _ = fs::write(group.join("cgroup.subtree_control"), format!("+{DISKS}"));
+        for (group, name) in [above, directory].into_iter().flat_map(|group| OPTIONAL.map(|name| (group, name))) {
+            let _ = fs::write(group.join("cgroup.subtree_control"), format!("+{name}"));
         }
         let parent = Self { directory: directory.to_owned(), made: 0 };
         parent.remove_stale().map_err(Error::step(step("cleaning up")))?;
@@ -90,12 +93,12 @@ impl Parent {
         Ok(())
     }
 
-    /// Makes the group of one testbed.
-    pub(crate) fn make(&mut self, limits: Limits) -> Result<Group, Error> {
+    /// Makes the group of one testbed, which is kept on these processors if they are given.
+    pub(crate) fn make(&mut self, limits: Limits, processors: Option<&ProcessorList>) -> Result<Group, Error> {
         self.made += 1;
         let directory = self.directory.join(format!("{PREFIX}{}-{}", std::process::id(), self.made));
         fs::create_dir(&directory).map_err(Error::step(format!("making the control group {}", directory.display())))?;
-        Group::limited(directory, limits)
+        Group::limited(directory, limits, processors)
     }
 }
 
@@ -115,7 +118,7 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    fn limited(directory: PathBuf, limits: Limits) -> Result<Self, Error> {
+    fn limited(directory: PathBuf, limits: Limits, processors: Option<&ProcessorList>) -> Result<Self, Error> {
         let set = |name: &str, value: String| {
             let path = directory.join(name);
             fs::write(&path, value).map_err(Error::step(format!("writing {}", path.display())))
@@ -126,6 +129,12 @@ impl Group {
             if directory.join(name).exists() {
                 set(name, weight.min(most).to_string())?;
             }
+        }
+        // Without the file, the server's own affinity keeps the testbed there, which root inside could change.
+        if let Some(list) = processors
+            && directory.join(PROCESSORS).exists()
+        {
+            set(PROCESSORS, list.to_string())?;
         }
         set("pids.max", limits.processes.to_string())?;
         if let Some(bytes) = limits.memory {
@@ -207,7 +216,8 @@ mod tests {
         for (name, text) in [("cgroup.procs", ""), ("memory.swap.max", "max")].iter().chain(files) {
             fs::write(directory.path().join(name), text).unwrap();
         }
-        let group = Group::limited(directory.path().to_owned(), limits).unwrap();
+        let processors = "0-3,8".parse().ok();
+        let group = Group::limited(directory.path().to_owned(), limits, processors.as_ref()).unwrap();
         (directory, group)
     }
 
@@ -226,6 +236,13 @@ mod tests {
     fn a_group_has_the_share_of_the_processors_that_it_is_given() {
         let (directory, _group) = group(Limits { cpu_weight: Some(200), ..LIMITS }, &[]);
         assert_eq!(fs::read_to_string(directory.path().join("cpu.weight")).unwrap(), "200");
+    }
+
+    #[test]
+    fn a_testbed_is_kept_on_its_processors_where_the_kernel_can() {
+        let (directory, _group) = group(LIMITS, &[(PROCESSORS, "")]);
+        assert_eq!(fs::read_to_string(directory.path().join(PROCESSORS)).unwrap(), "0-3,8");
+        assert!(!group(LIMITS, &[]).0.path().join(PROCESSORS).exists());
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod namespaces;
 mod network;
 mod options;
 mod process;
+mod processors;
 pub mod protocol;
 pub mod proxy;
 mod reached;
@@ -41,6 +42,7 @@ use std::process::ExitCode;
 pub use error::Error;
 pub use memory::Memory;
 pub use options::{Network, Storage, TestbedOptions};
+pub use processors::ProcessorList;
 pub use testbed::Machine;
 
 /// Runs the program with its arguments, without the program's own name.

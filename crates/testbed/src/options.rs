@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use gpusim::Kernels;
 
+use crate::processors::ProcessorList;
 use crate::proxy::AllowedHosts;
 use crate::simulate::SimulateOptions;
 use crate::{Error, Memory};
@@ -28,6 +29,7 @@ A virtualisation server for autopkgtest(1): autopkgtest PACKAGE -- rocbed --root
   --processes NUMBER    how many processes and threads a testbed may have [16384, or a quarter of the machine's]
   --cgroup DIR          make a control group (cgroup2) for each testbed in DIR, so that its limits hold
   --cpu-weight NUMBER   share of the processors when others want them too, 1 to 10000; wants --cgroup [50]
+  --processors LIST     keep testbeds on these processors: 0-15,64-79; with --cgroup nothing inside gets away from them
   --memory SIZE         how much memory a testbed may use, its files in memory included: bytes, K, M, G or T, or % of
                         what is available when it is made; wants --cgroup [no limit]
   --containers          let tests make containers: user namespaces, mounts, networks of their own
@@ -58,6 +60,8 @@ pub struct TestbedOptions {
     pub control_group: Option<PathBuf>,
     /// Share of the processors (`cpu.weight`), when others want them too.
     pub cpu_weight: Option<u32>,
+    /// Processors that testbeds are kept on.
+    pub processor_list: Option<ProcessorList>,
     /// Most memory of a testbed; a percentage is of what is available when it is made.
     pub memory: Option<Memory>,
     /// Whether tests may make user namespaces, mounts and networks of their own.
@@ -106,7 +110,7 @@ impl TestbedOptions {
         let usage = |message: String| Error::Usage(message);
         let (mut root, mut size, mut directory, mut user) = (None, None, None, None);
         let (mut layers, mut gpus, mut network, mut debug) = (Vec::new(), Vec::new(), Network::Host, false);
-        let (mut copy_limit, mut processes, mut containers) = (None, None, false);
+        let (mut copy_limit, mut processes, mut containers, mut processor_list) = (None, None, false, None);
         let mut hosts = AllowedHosts::default();
         let (mut simulate, mut report, mut control_group, mut memory, mut cpu_weight) = (None, None, None, None, None);
         let mut arguments = split_equals(arguments).into_iter().peekable();
@@ -122,6 +126,7 @@ impl TestbedOptions {
                 "--copy-limit" => copy_limit = Some(parse_bytes(&value()?.to_string_lossy())?),
                 "--cgroup" => control_group = Some(PathBuf::from(value()?)),
                 "--cpu-weight" => cpu_weight = Some(parse_weight(&value()?.to_string_lossy())?),
+                "--processors" => processor_list = Some(value()?.to_string_lossy().parse()?),
                 "--memory" => memory = Some(parse_memory(&value()?.to_string_lossy())?),
                 "--processes" => processes = Some(parse_number(&value()?.to_string_lossy())?),
                 "--simulate" => {
@@ -177,6 +182,7 @@ impl TestbedOptions {
             processes,
             control_group,
             cpu_weight,
+            processor_list,
             memory,
             containers,
             gpus,
@@ -260,7 +266,7 @@ mod tests {
 
     #[test]
     fn reads_all_options() {
-        let line = "--root=/r --layer /a --layer /b --overlay-size 2G --gpu /dev/dri/renderD128 /dev/dri/renderD129 --network none --user u -d --copy-limit 3K --processes 64 --containers --cgroup /sys/fs/cgroup/x --memory 90% --cpu-weight 200";
+        let line = "--root=/r --layer /a --layer /b --overlay-size 2G --gpu /dev/dri/renderD128 /dev/dri/renderD129 --network none --user u -d --copy-limit 3K --processes 64 --containers --cgroup /sys/fs/cgroup/x --memory 90% --cpu-weight 200 --processors 0-3,8";
         let expected = TestbedOptions {
             root: "/r".into(),
             layers: vec!["/a".into(), "/b".into()],
@@ -269,6 +275,7 @@ mod tests {
             processes: Some(64),
             control_group: Some("/sys/fs/cgroup/x".into()),
             cpu_weight: Some(200),
+            processor_list: "0-3,8".parse().ok(),
             memory: Some(Memory::Percent(90)),
             containers: true,
             gpus: vec!["/dev/dri/renderD128".into(), "/dev/dri/renderD129".into()],
@@ -319,6 +326,7 @@ mod tests {
             ("--root / --cgroup /c --memory 0%", "0% is not a size; write 512M, 4G or 25%"),
             ("--root / --cgroup /c --cpu-weight 0", "0 is not a share of the processors; write one from 1 to 10000"),
             ("--root / --cpu-weight 9", "--cpu-weight wants --cgroup: only a control group has one"),
+            ("--root / --processors 5-3", "5-3 is not a list of processors; write them as 0-15,64-79"),
             ("--root / --memory 4G", "--memory wants --cgroup: only a control group limits memory"),
             ("--root / --overlay-size 101%", "101% is not a size; write 512M, 4G or 25%"),
             ("--root / --overlay-size 1G --overlay-dir /d", "--overlay-size and --overlay-dir exclude each other"),

@@ -106,6 +106,9 @@ impl Machine {
             *directory = directory.canonicalize().map_err(step)?;
         }
         let processes = options.processes.unwrap_or_else(most_processes);
+        if let Some(list) = &options.processor_list {
+            list.keep_this_process().map_err(Error::step(format!("keeping testbeds on the processors {list}")))?;
+        }
         // Before becoming root of a user namespace, from which the directory may not be writable.
         let control_groups = options.control_group.as_deref().map(Parent::prepare).transpose()?;
         let identity = Identity::make(processes)?;
@@ -182,7 +185,11 @@ impl Testbed for Machine {
     fn open(&mut self, scratch: Option<&str>) -> Result<String, Error> {
         let memory = memory::of_machine()?;
         let limits = self.limits(memory.available);
-        let control_group = self.control_groups.as_mut().map(|parent| parent.make(limits)).transpose()?;
+        let control_group = self
+            .control_groups
+            .as_mut()
+            .map(|parent| parent.make(limits, self.options.processor_list.as_ref()))
+            .transpose()?;
         let overlay = if let Storage::Memory { size } = self.options.storage { size.of(memory.total) } else { 0 };
         let file_systems = FileSystems::within(limits.memory, memory.total, overlay);
         let upper = match &self.options.storage {

@@ -157,6 +157,18 @@ fn gpus_of_a_hive_stay_together() {
 }
 
 #[test]
+fn gpus_of_a_socket_stay_together() {
+    let mut four = large("gfx942,gfx942,gfx942,gfx942");
+    for (number, gpu) in (0..).zip(&mut four.gpus.gpus) {
+        gpu.numa_node = Some(number % 2);
+    }
+    let two = job("\"any\"", "gpus = 2");
+    let mut allocation = Allocation::new(&four, None);
+    assert_eq!(begin(&mut allocation, "a", &two), "simulated-0 simulated-2");
+    assert_eq!(begin(&mut allocation, "b", &two), "simulated-1 simulated-3");
+}
+
+#[test]
 fn a_job_that_cannot_run_here_says_why() {
     let why = |job: &Job| begin(&mut Allocation::new(&machine("gfx1030"), None), "a", job);
     assert_eq!(why(&job("[\"gfx90a\"]", "")), "it needs gfx90a, and this machine has gfx1030");

@@ -111,10 +111,13 @@ fn eight_accelerators_in_two_hives() {
             ],
         );
         machine.memory(2 + index, 64 * GIB);
+        let socket = if index < 4 { "0" } else { "1" };
+        machine.card(&format!("0000:{bus:02x}:00.0"), 0x740f, &[("numa_node", socket)]);
     }
 
     let inventory = machine.detect();
     assert_eq!(targets(&inventory), ["gfx90a:sramecc+"; 8]);
+    assert_eq!(inventory.gpus.iter().map(|gpu| gpu.numa_node).collect::<Vec<_>>()[3..5], [Some(0), Some(1)]);
     let third = &inventory.gpus[2];
     let xgmi = third.xgmi.as_ref().unwrap();
     assert_eq!(xgmi.hive.as_deref(), Some("aaaa000000000001"));

@@ -121,6 +121,7 @@ fn inside(wanted: &Wanted, root: &Path, signals: Signals) -> Result<(u8, Summary
         processes: None,
         control_group: None,
         cpu_weight: None,
+        processor_list: None,
         memory: None,
         containers: false,
         gpus: Vec::new(),
