@@ -131,6 +131,7 @@ impl<'a> Autopkgtest<'a> {
         setup.gpus = share.gpus.iter().map(Into::into).collect();
         setup.source.clone_from(&assignment.tree);
         setup.packages.clone_from(&assignment.packages);
+        setup.processors = near(&share.gpus, &Sysfs::default());
         setup.longest = OwnerRules::new(self.settings).longest();
         add_options(&mut setup, &assignment.testbed);
         Ok(setup)
@@ -149,10 +150,10 @@ impl<'a> Autopkgtest<'a> {
             words
                 .extend(limits.cpu_weight.iter().flat_map(|weight| ["--cpu-weight".into(), weight.to_string().into()]));
         }
-        // Without a file there are no sources to allow.
         words.extend(
             near(&share.gpus, &Sysfs::default()).into_iter().flat_map(|list| ["--processors".into(), list.into()]),
         );
+        // Without a file there are no sources to allow.
         let sources = fs::read_to_string(Path::new(IMAGE).join(apt::SOURCES)).unwrap_or_default();
         words.extend(OwnerRules::new(self.settings).network(&sources).into_iter().map(OsString::from));
         words.extend(limits.processes.iter().flat_map(|most| ["--processes".into(), most.to_string().into()]));

@@ -99,6 +99,8 @@ mod tests {
             machine: Machine::default(),
             warnings: Vec::new(),
             problem: None,
+            processors: None,
+            gpu_energy: None,
             kernel_log: Vec::new(),
             installed: InstalledLists::default(),
         }

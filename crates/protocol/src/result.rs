@@ -33,6 +33,14 @@ pub struct JobResult {
     pub runs: Vec<Run>,
     /// Ids of the GPUs that were in the testbed.
     pub gpus: Vec<String>,
+    /// The processors that the testbed was kept on, as the kernel lists them: `0-15,64-79`, those near its GPUs. Missing if
+    /// it could use all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processors: Option<String>,
+    /// Energy in joules that its GPUs used while the tests ran, idle times included, as their drivers measure it. Missing if
+    /// one of them does not tell, or is a partition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_energy: Option<f64>,
     /// The machine that ran the job.
     pub machine: Machine,
     /// Remarks about unusual results, for people: `all tests were skipped although the machine has a matching GPU`.
@@ -321,6 +329,8 @@ pub(crate) mod tests {
             },
             warnings: Vec::new(),
             problem: None,
+            processors: Some("0-15,64-79".into()),
+            gpu_energy: Some(1234.5),
             kernel_log: Vec::new(),
             installed: InstalledLists::default(),
         }

@@ -10,6 +10,7 @@ use protocol::{InstalledLists, Job, JobResult, LocalPackage, Run, RunAs, TestOut
 
 use crate::bounded::BoundedLog;
 use crate::bounds::{Bounds, Stopped};
+use crate::energy::EnergyMeter;
 use crate::kernel_log::{OutOfMemory, Watch};
 use crate::log::Reader;
 use crate::output::{self, TestReport};
@@ -86,6 +87,8 @@ pub fn run(
     let time = setup.time_of(job);
     let hard = began + time.0;
     let source = state.source(&scratch.path().join("source"), hard)?;
+    // Getting the source uses no GPU.
+    let energy = EnergyMeter::start(Path::new("/sys"), &setup.gpus);
     let soft = hard.checked_sub(timeouts::reserve(time.0)).unwrap_or(hard);
     for run_as in &job.run_as {
         let Some(source) = &source else { break };
@@ -95,6 +98,7 @@ pub fn run(
         }
     }
     let mut result = state.result(started, local);
+    result.gpu_energy = energy.and_then(EnergyMeter::finish);
     let faults = state.kernel.faults();
     let State { reports, stuck, ended_early, observer, .. } = state;
     observer.event(RunEvent::Bundling);
@@ -352,6 +356,8 @@ impl State<'_, '_> {
             finished: Timestamp::now(),
             runs: std::mem::take(&mut self.runs),
             gpus: granted.iter().map(|gpu| gpu.id.clone()).collect(),
+            processors: self.setup.processors.clone(),
+            gpu_energy: None,
             machine: self.setup.machine.clone(),
             warnings: std::mem::take(&mut self.warnings),
             problem: (!self.problems.is_empty()).then(|| self.problems.join("; ")),

@@ -26,6 +26,7 @@ mod bounds;
 pub mod cases;
 mod clean;
 mod command;
+mod energy;
 mod error;
 mod installed;
 mod job;

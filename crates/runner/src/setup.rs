@@ -44,6 +44,8 @@ pub struct Setup {
     pub options: Vec<OsString>,
     /// Limits for the tests' output and for ending processes.
     pub limits: Limits,
+    /// The processors that the virtualisation server keeps testbeds on, as the kernel lists them, for the result.
+    pub processors: Option<String>,
     /// The most time that the machine gives a job, whatever it asks for.
     pub longest: Option<Span>,
 }
@@ -114,6 +116,7 @@ impl Setup {
             environment: BTreeMap::new(),
             options: Vec::new(),
             limits: Limits::default(),
+            processors: None,
             longest: None,
         }
     }

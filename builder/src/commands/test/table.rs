@@ -77,6 +77,8 @@ mod tests {
             machine: Machine::default(),
             warnings: Vec::new(),
             problem: None,
+            processors: None,
+            gpu_energy: None,
             kernel_log: Vec::new(),
             installed: protocol::InstalledLists::default(),
         };

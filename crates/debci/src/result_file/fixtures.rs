@@ -41,6 +41,8 @@ pub(crate) fn result(verdict: Verdict, exit_status: Option<i32>) -> JobResult {
         machine: Machine::default(),
         warnings: Vec::new(),
         problem: None,
+        processors: None,
+        gpu_energy: None,
         kernel_log: Vec::new(),
         installed: protocol::InstalledLists::default(),
     }

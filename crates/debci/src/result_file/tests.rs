@@ -121,6 +121,8 @@ fn a_gpu_fault_is_told_in_the_log_and_is_no_pass() -> Result<(), Error> {
     let faulty = JobResult {
         simulated: true,
         problem: Some("the kernel's log tells of faults of the GPU".into()),
+        processors: None,
+        gpu_energy: None,
         kernel_log: vec!["amdgpu 0000:03:00.0: GPU reset begin!\u{1b}[2J".into()],
         ..result(Verdict::GpuFault, Some(0))
     };

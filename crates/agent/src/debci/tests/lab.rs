@@ -188,6 +188,8 @@ fn result(job: &Job) -> JobResult {
         machine: Machine::default(),
         warnings: Vec::new(),
         problem: None,
+        processors: None,
+        gpu_energy: None,
         kernel_log: Vec::new(),
         installed: protocol::InstalledLists::default(),
     }

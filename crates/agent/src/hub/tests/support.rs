@@ -530,6 +530,8 @@ fn bundle_of(assignment: &Assignment) -> Vec<u8> {
         machine: machine(),
         warnings: Vec::new(),
         problem: None,
+        processors: None,
+        gpu_energy: None,
         kernel_log: Vec::new(),
         installed: protocol::InstalledLists::default(),
     };

@@ -157,6 +157,8 @@ fn result(making: &Making<'_>, theirs: Option<&[u8]>, run: &Path) -> JobResult {
         machine: machine(received, making.architecture, &small("testinfo.json")),
         warnings,
         problem,
+        processors: None,
+        gpu_energy: None,
         kernel_log: Vec::new(),
         installed: protocol::InstalledLists::default(),
     }
