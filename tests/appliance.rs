@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use rocbed_tests::{Call, Output, Victims, command_tree, rocbed, smoke_image, tool};
+use rocbed_tests::{Call, Output, Victims, command_tree, rocbed, smoke_image, source_tree, tool};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -186,9 +186,12 @@ fn a_full_overlay_used_up_memory_and_no_network_are_the_tests_problem_alone() {
         own_tree("fills", "head -c 400M /dev/zero > /dev/shm/big || true; head -c 200M /dev/zero > /var/tmp/big");
     // tail(1) keeps what has no line break in memory.
     let hogs = own_tree("hogs", "head -c 400M /dev/zero | tail -n 1 > /dev/null");
+    // The rows about memory of crates/testbed/tests/server/accidents.rs that the other two do not have.
+    let exhausts = source_tree(directory.path(), "exhausts", &[("tests/control", EXHAUSTS)]);
+    let exhausts = format!("[[job]]\nid = \"exhausts\"\npath = {:?}\n", exhausts.display().to_string());
     let append = "rocbed.overlay-size=64M rocbed.testbed-memory=256M rocbed.jobs-at-once=2 rocbed.test-network=archive";
     let words = ["--network", "none", "--gpu", "gfx1030", "--gpu", "gfx90a", "--append", append];
-    let ran = run_jobs(&smoke_image(), &format!("{fills}{hogs}{}", job("passes", "")), &words);
+    let ran = run_jobs(&smoke_image(), &format!("{fills}{hogs}{}{exhausts}", job("passes", "")), &words);
     two_at_once(&ran, ["fills", "hogs"]);
     assert_eq!(ran.output.code, Some(4), "{}", ran.output.stderr);
     let log = ran.bundled("fills", "log");
@@ -209,7 +212,45 @@ fn a_full_overlay_used_up_memory_and_no_network_are_the_tests_problem_alone() {
     assert!(!said("fills", "warnings").contains("memory"), "{}", said("fills", "warnings"));
     assert!(!said("passes", "warnings").contains("memory"), "{}", said("passes", "warnings"));
     assert_eq!(["fills", "hogs", "passes"].map(|id| ran.verdict(id)), ["fail", "fail", "pass"]);
+    let outcomes = [
+        ("many-processes", "pass"),
+        ("file-without-a-name", "fail"),
+        ("run", "fail"),
+        ("shared-memory", "fail"),
+        ("pipes", "pass"),
+    ];
+    assert_eq!(ran.outcomes("exhausts"), outcomes, "{}", ran.bundled("exhausts", "log"));
+    let killed = &ran.job("exhausts")["result"]["runs"][0]["tests"][1]["reason"].to_string();
+    assert!(killed.contains("the memory of the testbed was used up"), "{killed}");
 }
+
+/// Tests that use up memory in other ways than by one program.
+const EXHAUSTS: &str = "\
+Test-Command: for n in 1 2 3 4 5 6; do perl -e '$x = q(x) x (100 << 20); sleep 2' & done; wait
+Features: test-name=many-processes
+Depends:
+Restrictions: breaks-testbed, allow-stderr
+
+Test-Command: perl -e 'my $n = q(x); my $f = syscall(319, $n, 0); open F, qq(>&=$f); my $x = q(x) x (1 << 20); for (1..400) { syswrite F, $x or die }'
+Features: test-name=file-without-a-name
+Depends:
+Restrictions: breaks-testbed, allow-stderr
+
+Test-Command: head -c 400M /dev/zero > /run/large
+Features: test-name=run
+Depends:
+Restrictions: breaks-testbed, needs-root, allow-stderr
+
+Test-Command: head -c 400M /dev/zero > /dev/shm/large
+Features: test-name=shared-memory
+Depends:
+Restrictions: breaks-testbed, allow-stderr
+
+Test-Command: perl -e 'for (1..400) { pipe $r[$_], $w[$_] or exit; fcntl $w[$_], 1031, 1 << 20; fcntl $w[$_], 4, 2048; syswrite $w[$_], q(x) x (1 << 20) }'
+Features: test-name=pipes
+Depends:
+Restrictions: breaks-testbed, allow-stderr
+";
 
 /// Checks that these two jobs began before any ended, each with a GPU of its own.
 fn two_at_once(ran: &Ran, jobs: [&str; 2]) {
@@ -217,7 +258,7 @@ fn two_at_once(ran: &Ran, jobs: [&str; 2]) {
     let line = |text: String| console.find(&text).unwrap_or_else(|| panic!("no line {text:?}:\n{console}"));
     let begun = [0, 1].map(|number| {
         let job = jobs[number];
-        line(format!("job {job} ({} of 3), with simulated-{number}", number + 1))
+        line(format!("job {job} ({} of 4), with simulated-{number}", number + 1))
     });
     let ended = jobs.map(|job| line(format!("{} {job} ", ran.verdict(job))));
     assert!(begun.iter().max() < ended.iter().min(), "{begun:?} {ended:?}:\n{console}");
