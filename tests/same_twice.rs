@@ -56,8 +56,9 @@ fn build(name: &str, differences: &[Difference]) -> Temporary {
     }
     let image = output(&directory);
     let mut shell = Command::new("sh");
-    shell.args(["-c", "umask \"$1\"; exec faketime -f \"$2\" \"$0\" build smoke --locked --fresh --output \"$3\""]);
-    succeed(shell.arg(rocbed_path()).args([umask, clock]).arg(&image).envs(variables));
+    shell.args(["-c", "umask \"$1\"; shift; exec \"$@\"", "sh", umask, "faketime", "-f", clock]).arg(rocbed_path());
+    shell.args(["build", "smoke", "--locked", "--fresh", "--output"]).arg(&image).envs(variables);
+    succeed(&mut shell);
     image
 }
 
