@@ -77,16 +77,24 @@ fn eight_jobs_run_at_once_on_eight_gpus() -> Tested {
 #[test]
 fn jobs_of_all_kinds_run_side_by_side() -> Tested {
     let hub = TestHub::start();
+    // These last until the test says so.
+    let slow = [("slow-a", "gpu = \"any\""), ("slow-b", "gpu = \"none\""), ("slow-c", "gpu = [\"gfx942\"]")];
+    hub.add_list(&list(&slow));
     hub.add_list(&list(&MIXED));
     let data = tempfile::tempdir()?;
     let agent = start(&hub, data.path());
-    for job in names() {
+    for (job, _) in slow {
+        hub.wait(job, "its phase", |job| job.phase.as_deref() == Some("testing"));
+    }
+    agent.go_on.store(true, Ordering::SeqCst);
+    let names: Vec<&str> = slow.iter().map(|(name, _)| *name).chain(names()).collect();
+    for job in &names {
         hub.wait_for(job, JobState::Finished);
         assert_eq!(hub.job(job).attempts.len(), 1, "{job} was given back");
     }
-    assert!(agent.floor.most.load(Ordering::SeqCst) > 2);
+    assert!(agent.floor.most.load(Ordering::SeqCst) >= slow.len());
     agent.stop()?;
-    hub.each_has_one_result(&names());
+    hub.each_has_one_result(&names);
     Ok(())
 }
 
