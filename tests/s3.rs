@@ -364,6 +364,10 @@ fn a_hub_keeps_its_bundles_in_a_bucket_and_loses_nothing_when_that_is_away() {
     swift().native("HEAD", &place("hub-one", &first), None);
     assert_eq!((in_data(hub.home(), "bundles"), in_data(hub.home(), "bundle-cache")), (0, 0));
     assert_eq!(fetch(&hub, "rocrand"), Ok(first));
+    // A single file of it, too.
+    let file = ureq::get(format!("{}/jobs/rocrand/files/0", hub.address())).call().expect("an answer");
+    let file: Value = serde_json::from_reader(file.into_body().into_reader()).expect("JSON");
+    assert_eq!(file["job"]["package"], "rocrand");
 
     // The bucket is away: results are taken and can be read, also after the hub is started again.
     stored.relay.cut();

@@ -38,7 +38,7 @@ use std::path::PathBuf;
 pub use tarball::Rules;
 use tarball::{Form, LONGEST_PATH};
 
-pub use read::{BundleEntry, Contents, EntryKind, file, list, parse, read, read_with};
+pub use read::{BundleEntry, Contents, EntryKind, copy_entry, file, list, parse, read, read_with};
 pub use source::pack_source;
 pub use unpack::{unpack, unpack_source};
 pub use write::{BundleLimits, BundlePlan, write};

@@ -1,10 +1,10 @@
 //! Reads untrusted bundles.
 
-use std::io::Read;
+use std::io::{self, Read, Write};
 
 use protocol::JobResult;
 
-use crate::archive::{Item, limited, walk};
+use crate::archive::{Item, limited, of_reader, walk};
 use crate::member::{MemberKind, wrong};
 use crate::{LARGEST_RESULT, RESULT, ReadError, UNPACKED, WINDOW_LOG, rules};
 
@@ -105,18 +105,40 @@ pub fn parse(bytes: &[u8]) -> Result<Contents, ReadError> {
     read(bytes)
 }
 
-/// The entries of a bundle.
+/// Calls `each` with every entry of a bundle, in order, until its archive has been read for `unpacked` bytes.
 ///
 /// # Errors
 ///
-/// As [`read`], but the result is not parsed.
-pub fn list(bundle: impl Read) -> Result<Vec<BundleEntry>, ReadError> {
-    let mut entries = Vec::new();
-    walk(decompressed(bundle)?, &rules(UNPACKED), &mut |item, _| {
-        entries.push(BundleEntry::of(item));
+/// As [`read`], but the result is not parsed. [`ReadError::TooLarge`] comes after the entries up to the limit.
+pub fn list(bundle: impl Read, unpacked: u64, each: &mut dyn FnMut(BundleEntry)) -> Result<(), ReadError> {
+    walk(decompressed(bundle)?, &rules(unpacked.min(UNPACKED)), &mut |item, _| {
+        each(BundleEntry::of(item));
         Ok(true)
+    })
+}
+
+/// Copies the content of a file of a bundle: the entry with this number, in the order of [`list`], the first being 0.
+/// Returns its length, or `None` if there is no such entry or it is not a file. Reads no further than needed, and at most
+/// `unpacked` bytes of the archive.
+///
+/// # Errors
+///
+/// As [`read`], or if the file ends after `unpacked` bytes, or writing fails.
+pub fn copy_entry(
+    bundle: impl Read,
+    number: usize,
+    unpacked: u64,
+    to: &mut dyn Write,
+) -> Result<Option<u64>, ReadError> {
+    let (mut next, mut copied) = (0, None);
+    walk(decompressed(bundle)?, &rules(unpacked.min(UNPACKED)), &mut |item, content| {
+        if next == number && item.kind == MemberKind::File {
+            copied = Some(io::copy(content, to).map_err(of_reader)?);
+        }
+        next += 1;
+        Ok(next <= number)
     })?;
-    Ok(entries)
+    Ok(copied)
 }
 
 /// One file of a bundle, of at most `largest` bytes; `None` if there is no such file. Reads no further than needed:

@@ -166,3 +166,29 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn one_entry_is_copied_by_its_number_without_reading_the_rest() {
+    let big = vec![b'x'; 1 << 20];
+    let bytes = with_result(&[
+        ("user", EntryType::Directory, b""),
+        ("user/<script>", FILE, b"a"),
+        ("user/link", EntryType::Symlink, b"log"),
+        ("user/big", FILE, &big),
+    ]);
+    let copied = |number, limit| {
+        let mut to = Vec::new();
+        bundle::copy_entry(&bytes[..], number, limit, &mut to).map(|size| size.map(|size| (size, to)))
+    };
+    assert_eq!(copied(2, 1 << 20).unwrap(), Some((1, b"a".to_vec())));
+    // A directory, a link, and no entry.
+    assert_eq!([1, 3, 9].map(|number| copied(number, 2 << 20).unwrap()), [None, None, None]);
+    assert_eq!(copied(4, 2 << 20).unwrap().map(|(size, _)| size), Some(1 << 20));
+    assert_eq!(copied(4, 1 << 20).unwrap_err().to_string(), "it unpacks to more than 1048576 bytes");
+    // The list goes as far as the limit.
+    let mut names = Vec::new();
+    let ended = bundle::list(&bytes[..], 1 << 20, &mut |entry| names.push((entry.name, entry.size)));
+    assert!(matches!(ended, Err(bundle::ReadError::TooLarge(_))) && names.len() == 5, "{names:?}");
+    let cut = &bytes[..bytes.len() - 20];
+    assert!(bundle::list(cut, 2 << 20, &mut |_| ()).is_err());
+}

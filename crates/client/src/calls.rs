@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use protocol::Verdict;
 use protocol::api::{
-    AddJobs, AddKnown, AddedJobs, Claim, Claimed, Comparison, Complete, Completed, Confirmed, DebciStatus,
+    AddJobs, AddKnown, AddedJobs, BundleFiles, Claim, Claimed, Comparison, Complete, Completed, Confirmed, DebciStatus,
     ExplanationList, GiveBack, Given, Heartbeat, HeartbeatAnswer, HistoryList, JobInfo, JobPackages, JobPage, JobState,
     KnownFailure, KnownList, LogAnswer, Pause, ProblemCode, Register, Registered, ResultDetail, ResultPage, RetryGpus,
     TestState, WorkerInfo, WorkerPage, WorkerReport,
@@ -293,6 +293,16 @@ impl Client {
     /// Like [`Client::bundle`], starting at this byte, to continue an earlier download.
     pub fn bundle_from(&self, job: &str, offset: u64, to: &mut dyn Write) -> Result<u64, ClientError> {
         self.download(&format!("/results/{}/bundle", escape(job)), offset, to)
+    }
+
+    /// The first files of the bundle of a job's result, or those after `next` of the answer before.
+    pub fn files(&self, job: &str, after: Option<&str>) -> Result<BundleFiles, ClientError> {
+        self.get(&query(&format!("/results/{}/files", escape(job)), &[("after", after.map(str::to_owned))]))
+    }
+
+    /// Downloads a file of the bundle by its number. Returns the number of bytes.
+    pub fn file(&self, job: &str, number: usize, to: &mut dyn Write) -> Result<u64, ClientError> {
+        self.download(&format!("/results/{}/files/{number}", escape(job)), 0, to)
     }
 
     /// A reader for the bundle, for callers that need only its beginning. It does not resume after an interruption.

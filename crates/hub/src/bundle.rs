@@ -8,6 +8,8 @@ use std::io::Read;
 use bundle::{JUNIT, ReadError};
 use protocol::JobResult;
 
+use crate::store::Listing;
+
 /// Largest `junit.xml` that is stored beside the result, in bytes; a larger one is in the bundle only.
 const MAX_CASES: u64 = 64 << 20;
 
@@ -18,6 +20,8 @@ pub(crate) struct Contents {
     pub(crate) result: JobResult,
     /// The unparsed `junit.xml`, if there is one.
     pub(crate) junit: Option<Vec<u8>>,
+    /// Its files.
+    pub(crate) listing: Listing,
 }
 
 /// Reason why a bundle is refused.
@@ -42,7 +46,9 @@ pub(crate) fn read(bundle: impl Read, max_unpacked: u64) -> Result<Contents, Bun
         }
         Ok(())
     })?;
-    Ok(Contents { result: contents.result, junit })
+    let mut listing = Listing::default();
+    contents.entries.into_iter().for_each(|entry| listing.add(entry));
+    Ok(Contents { result: contents.result, junit, listing })
 }
 
 /// Reads a bundle as the hub does when a job is completed, and discards the contents. For fuzzing.

@@ -254,13 +254,10 @@ async fn check_and_complete(
     if let Some(bucket) = shared.bundles.bucket() {
         bucket.wake();
     }
-    if let Some(junit) = contents.junit {
-        let (cases, number) = (shared.cases.clone(), job.number);
-        // The bundle has the cases too, so nothing is lost if they cannot be stored here.
-        let kept = tokio::task::spawn_blocking(move || cases.keep(number, &junit)).await;
-        if let Err(error) = kept.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
-            tracing::warn!(%error, job = job.id, "the cases of a result could not be kept beside it");
-        }
+    let (keeping, number, (junit, listing)) = (shared.clone(), job.number, (contents.junit, contents.listing));
+    let kept = tokio::task::spawn_blocking(move || keeping.keep_derived(number, junit.as_deref(), &listing)).await;
+    if let Err(error) = kept.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
+        tracing::warn!(%error, job = job.id, "the cases or files of a result could not be kept beside it");
     }
     Ok(completed)
 }

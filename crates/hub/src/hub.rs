@@ -19,7 +19,7 @@ use crate::limits::Limits;
 use crate::problem::io_problem;
 use crate::quota::Received;
 use crate::store::bundles::{Bucket, Directory};
-use crate::store::{Bundles, CaseFiles, DataDir, Logs, Readers, Uploads, free_bytes, schema};
+use crate::store::{Bundles, CaseFiles, DataDir, FileLists, Listing, Logs, Readers, Uploads, free_bytes, schema};
 use crate::token::{Who, hash};
 use crate::watch::Watch;
 use crate::webhooks::WebhookStatus;
@@ -47,6 +47,7 @@ pub(crate) struct Inner {
     pub(crate) uploads: Uploads,
     pub(crate) logs: Logs,
     pub(crate) cases: CaseFiles,
+    pub(crate) file_lists: FileLists,
     pub(crate) counters: Counters,
     pub(crate) completions: Completions,
     pub(crate) limits: Limits,
@@ -149,6 +150,7 @@ impl Hub {
             uploads: Uploads::new(data.uploads()),
             logs: Logs::new(data.logs()),
             cases: CaseFiles::new(data.logs()),
+            file_lists: FileLists::new(data.logs()),
             counters: Counters::default(),
             completions: Completions::new(),
             received: Received::default(),
@@ -252,6 +254,14 @@ impl Inner {
         }
         tracing::error!(free, "the data directory's disk is nearly full: uploads and logs are refused");
         Err(Problem::new(ProblemCode::DiskFull, format!("{free} bytes are free in the data directory's file system")))
+    }
+
+    /// Stores what pages show of a bundle beside the result. The bundle has it too, so nothing is lost if that fails.
+    pub(crate) fn keep_derived(&self, job: i64, junit: Option<&[u8]>, listing: &Listing) -> std::io::Result<()> {
+        if let Some(junit) = junit {
+            self.cases.keep(job, junit)?;
+        }
+        self.file_lists.keep(job, listing)
     }
 
     /// Reads the join token from its file.

@@ -34,6 +34,12 @@ const SEARCHES: (usize, usize) = (2, 32);
 /// Requests of one worker: per second on average, and in a burst. A worker with a job sends a few per second.
 const OF_A_WORKER: (u32, u32) = (200, 2000);
 
+/// Files of bundles that are unpacked or sent: of one party, and of all clients without a token.
+const FILES: (usize, usize) = (8, 64);
+
+/// Bundles that are unpacked at once for these; each takes a processor and up to 128 MiB.
+const UNPACKING: usize = 2;
+
 /// Size of a burst, as a multiple of the requests per second.
 const BURST: u32 = 10;
 
@@ -49,6 +55,9 @@ pub(crate) struct Limits {
     searches: ConcurrencyLimit,
     /// Permit for reading during a search: one search at a time already keeps a disk busy.
     reading: Arc<Semaphore>,
+    files: ConcurrencyLimit,
+    /// Permits for unpacking a bundle for a file of it.
+    unpacking: Arc<Semaphore>,
 }
 
 /// A request that may be processed; it counts until this is dropped.
@@ -65,6 +74,8 @@ pub(crate) enum Stream {
     Events,
     /// A file.
     Download,
+    /// A file of a bundle, which has room on the disk until it was sent.
+    BundleFile,
 }
 
 impl Limits {
@@ -78,6 +89,8 @@ impl Limits {
             downloads: ConcurrencyLimit::new(config.max_streams, STREAMS),
             searches: ConcurrencyLimit::new(SEARCHES.0, SEARCHES.1),
             reading: Arc::new(Semaphore::new(1)),
+            files: ConcurrencyLimit::new(FILES.0, FILES.1),
+            unpacking: Arc::new(Semaphore::new(UNPACKING)),
         }
     }
 
@@ -107,6 +120,7 @@ impl Limits {
         let (limit, what) = match kind {
             Stream::Events => (&self.streams, "event streams"),
             Stream::Download => (&self.downloads, "downloads"),
+            Stream::BundleFile => (&self.files, "files of bundles"),
         };
         limit.acquire(party).ok_or_else(|| too_many(what).after(10))
     }
@@ -118,17 +132,41 @@ impl Limits {
         F: FnOnce() -> T + Send + 'static,
     {
         let permit = self.searches.acquire(party).ok_or_else(|| too_many("searches").after(2))?;
-        let busy = || Problem::new(ProblemCode::Unavailable, "too many others search at the same time").after(5);
-        let turn = tokio::time::timeout(TURN, self.reading.clone().acquire_owned()).await.map_err(|_| busy())?;
-        let turn = turn.map_err(|_| busy())?;
-        run_in_background("search", move || {
+        in_turn(&self.reading, ("search", "search"), move || {
             let found = search();
             // A search counts until it is done, even if its client has gone.
-            drop((permit, turn));
+            drop(permit);
             found
         })
         .await
     }
+
+    /// Reads a bundle for a file of it, or for its list, on a low-priority thread. The caller has a permit for
+    /// [`Stream::BundleFile`], and gives it to the work.
+    pub(crate) async fn unpack<T, F>(&self, work: F) -> Result<T, Problem>
+    where
+        T: Send + 'static,
+        F: FnOnce() -> T + Send + 'static,
+    {
+        in_turn(&self.unpacking, ("unpack", "open files of bundles"), work).await
+    }
+}
+
+/// Does work on a low-priority thread of this name once there is a permit, which it keeps until it is done.
+async fn in_turn<T, F>(turns: &Arc<Semaphore>, (thread, what): (&str, &str), work: F) -> Result<T, Problem>
+where
+    T: Send + 'static,
+    F: FnOnce() -> T + Send + 'static,
+{
+    let busy = || Problem::new(ProblemCode::Unavailable, format!("too many others {what} at the same time")).after(5);
+    let turn = tokio::time::timeout(TURN, turns.clone().acquire_owned()).await.map_err(|_| busy())?;
+    let turn = turn.map_err(|_| busy())?;
+    run_in_background(thread, move || {
+        let done = work();
+        drop(turn);
+        done
+    })
+    .await
 }
 
 fn too_many(what: &str) -> Problem {

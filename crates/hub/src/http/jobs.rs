@@ -10,7 +10,7 @@ use crate::core::Reasons;
 use crate::http::answer::{Answer, Refused, io_problem, refuse};
 use crate::http::auth::{Admin, Reader};
 use crate::http::body::Document;
-use crate::http::file;
+use crate::http::file::{self, Disposition};
 use crate::http::workers::meant;
 use crate::hub::Shared;
 use crate::limits::Stream;
@@ -158,5 +158,5 @@ pub(crate) async fn log(
         return refuse(ProblemCode::NotFound, format!("job `{id}` has no log of attempt {attempt}"));
     }
     let file = tokio::fs::File::open(&path).await.map_err(|error| io_problem(&error))?;
-    file::send(file, "text/plain; charset=utf-8", None, file::range(&method, &headers), permit).await
+    file::send(file, "text/plain; charset=utf-8", Disposition::Show, file::range(&method, &headers), permit).await
 }

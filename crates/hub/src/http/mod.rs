@@ -3,6 +3,7 @@
 pub(crate) mod answer;
 pub(crate) mod auth;
 mod body;
+pub(crate) mod bundle_files;
 mod debci;
 mod endpoint;
 pub(crate) mod file;

@@ -11,7 +11,7 @@ use sha256::Digest;
 use crate::http::answer::{Answer, refuse};
 use crate::http::auth::{Admin, WorkerId};
 use crate::http::body::Document;
-use crate::http::file;
+use crate::http::file::{self, Disposition};
 use crate::http::uploads::{self, Sender};
 use crate::hub::Shared;
 use crate::limits::Stream;
@@ -67,5 +67,5 @@ pub(crate) async fn fetch(
         _ => missing(),
     })?;
     let opened = tokio::fs::File::from_std(opened);
-    file::send(opened, "application/octet-stream", None, file::range(&method, &headers), permit).await
+    file::send(opened, "application/octet-stream", Disposition::Show, file::range(&method, &headers), permit).await
 }

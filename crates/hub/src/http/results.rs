@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::http::answer::{Answer, Refused, refuse};
 use crate::http::auth::Reader;
-use crate::http::file;
+use crate::http::file::{self, Disposition};
 use crate::http::jobs::number;
 use crate::http::workers::meant;
 use crate::hub::Shared;
@@ -106,5 +106,5 @@ pub(crate) async fn bundle(
         Err(error) => return Err(open_problem(error).into()),
     };
     let file = tokio::fs::File::from_std(opened);
-    file::send(file, "application/zstd", Some(&name), file::range(&method, &headers), permit).await
+    file::send(file, "application/zstd", Disposition::Save(&name), file::range(&method, &headers), permit).await
 }

@@ -6,17 +6,17 @@ use axum::http::Method;
 use axum::routing::{delete, get, head, patch, post, put};
 use axum::{Json, Router};
 use protocol::api::{
-    AddJobs, AddKnown, AddedJobs, AskParts, BundleStorage, Claim, Claimed, Comparison, Complete, Completed, Confirmed,
-    CreateUpload, DebciStatus, ExplanationList, GiveBack, Given, Heartbeat, HeartbeatAnswer, HistoryList, JobInfo,
-    JobPackages, JobPage, KnownFailure, KnownList, LogAnswer, PREFIX, Parts, Pause, Register, Registered, ResultDetail,
-    ResultPage, RetryGpus, Upload, WorkerInfo, WorkerPage, WorkerReport,
+    AddJobs, AddKnown, AddedJobs, AskParts, BundleFiles, BundleStorage, Claim, Claimed, Comparison, Complete,
+    Completed, Confirmed, CreateUpload, DebciStatus, ExplanationList, GiveBack, Given, Heartbeat, HeartbeatAnswer,
+    HistoryList, JobInfo, JobPackages, JobPage, KnownFailure, KnownList, LogAnswer, PREFIX, Parts, Pause, Register,
+    Registered, ResultDetail, ResultPage, RetryGpus, Upload, WorkerInfo, WorkerPage, WorkerReport,
 };
 use serde_json::Value;
 
 use crate::http::auth::Reader;
 use crate::http::endpoint::{Content, Endpoint, For, json};
 use crate::http::openapi::document;
-use crate::http::{debci, history, jobs, leases, packages, results, uploads, workers};
+use crate::http::{bundle_files, debci, history, jobs, leases, packages, results, uploads, workers};
 use crate::hub::Shared;
 use crate::storage;
 
@@ -164,6 +164,18 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         of(Method::GET, "/results/{job}/bundle", "read-bundle", For::Reader, get(results::bundle))
             .says("Downloads the bundle of a result; takes Range")
             .answers(200, Content::Bytes("application/zstd")),
+        of(Method::GET, "/results/{job}/files", "list-files", For::Reader, get(bundle_files::list))
+            .says("Lists the files of the bundle of a result")
+            .query(&[
+                ("find", "Only names that contain this text, in upper or lower case"),
+                ("limit", "How many at most; 500 if it is missing"),
+                PAGING[1],
+            ])
+            .answers(200, json::<BundleFiles>()),
+        of(Method::GET, "/results/{job}/files/{number}", "read-file", For::Reader, get(bundle_files::one))
+            .says("Reads a file of the bundle of a result: plain text, a PNG, JPEG, GIF or WebP image, or bytes; takes Range")
+            .query(&[("download", "true: a browser saves it instead of showing it")])
+            .answers(200, Content::Bytes("*/*")),
         of(Method::GET, "/debci", "show-debci", For::Reader, get(debci::status))
             .says("Shows the connections to a debci server whose jobs the hub takes, and to workers of debci that get its jobs")
             .answers(200, json::<DebciStatus>()),

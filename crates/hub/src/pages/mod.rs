@@ -3,6 +3,7 @@
 mod ansi;
 mod cases;
 mod feed;
+mod files;
 mod format;
 mod history;
 mod job;
@@ -122,6 +123,8 @@ pub(crate) fn router() -> Router<Shared> {
         .route("/", get(matrix::page))
         .route("/jobs", get(jobs::page))
         .route("/jobs/{job}", get(job::page))
+        .route("/jobs/{job}/files", get(files::page))
+        .route("/jobs/{job}/files/{number}", get(files::one))
         .route("/jobs/{job}/log", get(log::page))
         .route("/jobs/{job}/log/live", get(live::log))
         .route("/workers", get(workers::list))

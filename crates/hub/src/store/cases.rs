@@ -1,8 +1,11 @@
-//! [`CaseFiles`]: storage of each result's `junit.xml`, so that a page does not need to read the whole bundle.
+//! [`CaseFiles`]: storage of each result's `junit.xml`.
 
-use std::fs;
 use std::io;
 use std::path::PathBuf;
+
+use crate::store::derived;
+
+const SUFFIX: &str = "junit";
 
 /// The directory of `junit.xml` files, compressed.
 #[derive(Debug, Clone)]
@@ -15,27 +18,13 @@ impl CaseFiles {
         Self { root }
     }
 
-    fn path(&self, job: i64) -> PathBuf {
-        self.root.join(format!("{:02x}", job & 0xff)).join(format!("{job}.junit.zst"))
-    }
-
-    /// Stores a file. It can be extracted from the bundle again, so it does not need to survive a power cut.
+    /// Stores a file.
     pub(crate) fn keep(&self, job: i64, junit: &[u8]) -> io::Result<()> {
-        let path = self.path(job);
-        let draft = path.with_extension("new");
-        if let Some(directory) = path.parent() {
-            fs::create_dir_all(directory)?;
-        }
-        fs::write(&draft, zstd::encode_all(junit, 3)?)?;
-        fs::rename(draft, path)
+        derived::keep(&self.root, job, SUFFIX, junit)
     }
 
     /// Reads the file of a job.
     pub(crate) fn read(&self, job: i64) -> io::Result<Option<Vec<u8>>> {
-        match fs::read(self.path(job)) {
-            Ok(bytes) => zstd::decode_all(&bytes[..]).map(Some),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        derived::open(&self.root, job, SUFFIX)?.map(zstd::decode_all).transpose()
     }
 }

@@ -5,8 +5,10 @@ mod cases;
 pub(crate) mod columns;
 pub(crate) mod coverage;
 pub(crate) mod debci;
+mod derived;
 mod directory;
 mod disk;
+pub(crate) mod file_lists;
 mod logs;
 pub(crate) mod names;
 pub(crate) mod package_files;
@@ -19,6 +21,7 @@ pub(crate) use bundles::{Bundles, OpenError};
 pub(crate) use cases::CaseFiles;
 pub(crate) use directory::DataDir;
 pub(crate) use disk::free_bytes;
+pub(crate) use file_lists::{FileLists, Listing};
 pub(crate) use logs::{LogError, Logs};
 pub(crate) use readers::{ReadError, Readers};
 pub(crate) use rows::{

@@ -5,6 +5,7 @@ mod bundles;
 mod clocks;
 mod crash;
 mod disk;
+mod files;
 mod guard;
 mod history;
 mod hostile;

@@ -109,6 +109,8 @@ fn every_route_answers_as_it_is_described() -> Outcome {
         ("list-results", "/results".into(), people, "", String::new()),
         ("show-result", "/results/gzip".into(), people, "", String::new()),
         ("read-bundle", "/results/gzip/bundle".into(), people, "", String::new()),
+        ("list-files", "/results/gzip/files".into(), people, "", String::new()),
+        ("read-file", "/results/gzip/files/1".into(), people, "", String::new()),
         ("list-packages", "/results/gzip/packages".into(), people, "", String::new()),
         ("write-bug", "/results/gzip/bug".into(), people, "", String::new()),
         ("confirm-job", "/jobs/gzip/confirm?elsewhere=true".into(), people, "", String::new()),
@@ -145,7 +147,7 @@ fn every_route_answers_as_it_is_described() -> Outcome {
         match described["content"].as_object().and_then(|content| content.iter().next()) {
             None => assert_eq!(answer.body, "", "{id}"),
             Some((kind, content)) => {
-                assert_eq!(answer.kind, *kind, "{id}");
+                assert!(answer.kind == *kind || kind == "*/*", "{id}: {}", answer.kind);
                 if kind.ends_with("json") {
                     check(&document, &content["schema"], &answer.body, &format!("answer of {id}"));
                 }

@@ -10,6 +10,7 @@ mod check;
 mod compare;
 mod debci;
 mod events;
+mod files;
 mod history;
 mod jobs;
 mod known;
@@ -27,6 +28,7 @@ pub use check::{Invalid, check_id};
 pub use compare::{Compared, ComparedTest, Comparison};
 pub use debci::{DebciOrigin, DebciProblem, DebciStatus, DebciWorkers};
 pub use events::StateEvent;
+pub use files::{BundleFile, BundleFiles};
 pub use history::{
     ChangeKind, Confirmed, Difference, Explanation, ExplanationList, HistoryList, StateChange, TestHistory, TestRun,
     TestState,

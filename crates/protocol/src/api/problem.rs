@@ -151,6 +151,9 @@ codes! {
     /// It is larger than the hub takes.
     TooLarge "too-large" 413 "this is larger than the hub takes"
         "send less, or raise the hub's limit";
+    /// The file of a bundle is large, or far behind in it.
+    OnlyInBundle "only-in-bundle" 422 "the file is not sent by itself"
+        "download the whole bundle at /api/v1/results/{job}/bundle, or with `rocbed results fetch`";
     /// One address or one worker asks for more than its share.
     TooMany "too-many" 429 "too much at once from one address or worker"
         "wait for as long as Retry-After says; who runs the hub can raise its limits";

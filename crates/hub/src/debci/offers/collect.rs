@@ -136,11 +136,8 @@ impl Offers {
         if let Some(bucket) = shared.bundles.bucket() {
             bucket.wake();
         }
-        if let Some(junit) = contents.junit
-            && let Err(error) = shared.cases.keep(offered.number, &junit)
-        {
-            // The bundle has them too.
-            tracing::warn!(%error, job = offered.job.id, "the cases of a result could not be kept beside it");
+        if let Err(error) = shared.keep_derived(offered.number, contents.junit.as_deref(), &contents.listing) {
+            tracing::warn!(%error, job = offered.job.id, "the cases or files of a result could not be kept beside it");
         }
         Ok(())
     }
