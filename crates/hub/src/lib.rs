@@ -23,6 +23,7 @@
 mod app;
 mod background;
 mod bundle;
+mod cases;
 mod checks;
 mod clock;
 mod completion;

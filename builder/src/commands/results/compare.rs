@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::Result;
+use clap::builder::styling::Style;
 use client::Client;
 use jiff::Zoned;
 use protocol::api::{Compared, Comparison};
@@ -64,14 +65,9 @@ fn text(comparison: &Comparison, all: bool, screen: Screen) -> String {
             continue;
         }
         shown += 1;
-        let style = match test.compared {
-            Compared::Regressed | Compared::StillFailing => of_outcome(protocol::TestOutcome::Fail),
-            Compared::Fixed | Compared::StillPassing => of_outcome(protocol::TestOutcome::Pass),
-            Compared::Stopped | Compared::Added => of_outcome(protocol::TestOutcome::Skip),
-        };
         let run = |run: &Option<protocol::api::TestRun>| run.as_ref().map(about).unwrap_or_default();
         table.row([
-            Cell::coloured(test.compared.name(), style),
+            Cell::coloured(test.compared.name(), style(test.compared)),
             test.package.clone().into(),
             if test.test.is_empty() { "(whole run)".into() } else { test.test.clone().into() },
             test.target.clone().into(),
@@ -86,6 +82,20 @@ fn text(comparison: &Comparison, all: bool, screen: Screen) -> String {
     for change in &comparison.changed {
         let _ = writeln!(text, "changed: {}", printable(&change.to_string()));
     }
+    if !comparison.cases.is_empty() {
+        let mut table = Table::new(&["", "CASE", "SUITE"]).expendable(&["SUITE"]);
+        for case in &comparison.cases {
+            let cell = Cell::coloured(case.compared.name(), style(case.compared));
+            table.row([cell, case.case.clone().into(), case.suite.clone().into()]);
+        }
+        text.push_str(&table.text(screen));
+    }
+    if comparison.more_cases > 0 {
+        let _ = writeln!(text, "{} more cases differ or fail in both", comparison.more_cases);
+    }
+    if let Some(problem) = &comparison.cases_problem {
+        let _ = writeln!(text, "cases: {}", printable(problem));
+    }
     let counts = Compared::ALL.into_iter().filter_map(|how| {
         let count = comparison.tests.iter().filter(|test| test.compared == how).count();
         (count > 0).then(|| format!("{count} {}", how.name().replace('-', " ")))
@@ -93,6 +103,14 @@ fn text(comparison: &Comparison, all: bool, screen: Screen) -> String {
     let counts = counts.collect::<Vec<_>>().join(", ");
     let _ = writeln!(text, "{}", if counts.is_empty() { "nothing to compare" } else { &counts });
     text
+}
+
+fn style(compared: Compared) -> Style {
+    match compared {
+        Compared::Regressed | Compared::StillFailing => of_outcome(protocol::TestOutcome::Fail),
+        Compared::Fixed | Compared::StillPassing => of_outcome(protocol::TestOutcome::Pass),
+        Compared::Stopped | Compared::Added => of_outcome(protocol::TestOutcome::Skip),
+    }
 }
 
 #[cfg(test)]
@@ -107,11 +125,13 @@ mod tests {
                 { "package": "rocrand", "test": "upstream", "target": "gfx1030", "compared": "still-passing" },
             ],
             "changed": [{ "kind": "package", "name": "llvm", "from": "1", "to": "2" }],
+            "cases": [{ "suite": "gtest", "case": "Sum.Large", "compared": "fixed" }], "more-cases": 3,
         }))
         .expect("a comparison");
         let text = text(&comparison, false, Screen::default());
         assert!(text.contains("regressed  rocfft   (whole run)  gfx1030") && !text.contains("upstream"), "{text}");
-        assert!(text.ends_with("changed: llvm 1 -> 2\n1 regressed, 1 still passing\n"), "{text}");
+        assert!(text.contains("changed: llvm 1 -> 2\n") && text.contains("fixed  Sum.Large  gtest"), "{text}");
+        assert!(text.ends_with("3 more cases differ or fail in both\n1 regressed, 1 still passing\n"), "{text}");
     }
 
     #[test]

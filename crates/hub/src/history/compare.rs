@@ -26,8 +26,8 @@ type Key = (String, String, String);
 
 /// What came of comparing two jobs.
 pub(crate) enum JobComparison {
-    /// Both have results.
-    Compared(Comparison),
+    /// Both have results. The numbers of the jobs come with the comparison of their tests.
+    Compared(Comparison, [i64; 2]),
     /// The job with this id has no result.
     NoResult(String),
 }
@@ -54,7 +54,30 @@ pub(crate) fn compare_jobs(db: &Connection, before: &str, after: &str) -> rusqli
         }
     }
     comparison.tests.sort_by_key(|test| test.compared);
-    Ok(JobComparison::Compared(comparison))
+    let number = |job| db.prepare_cached("SELECT number FROM jobs WHERE id = ?1")?.query_row([job], |row| row.get(0));
+    Ok(JobComparison::Compared(comparison, [number(before)?, number(after)?]))
+}
+
+/// The job of the last run before that of a job which passed the same tests on the same target, if there was one.
+pub(crate) fn good_before(db: &Connection, job: &str) -> rusqlite::Result<Option<String>> {
+    let run: Option<(i64, i64)> = db
+        .prepare_cached(
+            "SELECT c.id, r.id FROM jobs j JOIN history_runs r ON r.job = j.number
+             JOIN history_series s ON s.id = r.series
+             JOIN history_cells c ON c.series = r.series AND c.target = r.target AND c.simulated = r.simulated
+                 AND c.test = ''
+             WHERE j.id = ?1 ORDER BY s.run_as DESC, r.target LIMIT 1",
+        )?
+        .query_row([job], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((cell, run)) = run else { return Ok(None) };
+    // What confirms a failure runs only the tests that failed.
+    db.prepare_cached(
+        "SELECT j.id FROM history_outcomes o JOIN history_runs r ON r.id = o.run JOIN jobs j ON j.number = r.job
+         WHERE o.cell = ?1 AND o.run < ?2 AND o.seen = ?3 AND r.of IS NULL ORDER BY o.run DESC LIMIT 1",
+    )?
+    .query_row(params![cell, run, Code::of(history::Seen::Pass)], |row| row.get(0))
+    .optional()
 }
 
 fn of_job(db: &Connection, job: &str) -> rusqlite::Result<BTreeMap<Key, Ran>> {

@@ -14,7 +14,7 @@ mod record;
 mod report;
 mod tables;
 
-pub(crate) use compare::{JobComparison, compare_days, compare_jobs};
+pub(crate) use compare::{JobComparison, compare_days, compare_jobs, good_before};
 pub(crate) use confirm::Elsewhere;
 pub(crate) use environments::packages_of_job;
 pub(crate) use explain::explain;

@@ -1,18 +1,22 @@
 //! Routes for histories of tests, comparisons, known failures and confirmations.
 
+use std::collections::BTreeSet;
+
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use jiff::civil::Date;
+use protocol::RunAs;
 use protocol::api::{
     AddKnown, Comparison, Confirmed, ExplanationList, HistoryList, JobPackages, KnownFailure, KnownList, Problem,
     ProblemCode, TestState,
 };
 use serde::Deserialize;
 
+use crate::cases::{self, CaseChanges};
 use crate::history::{self, Elsewhere, HistoryFilter, JobComparison};
-use crate::http::answer::{Answer, Refused, refuse};
+use crate::http::answer::{Answer, Refused, io_problem, refuse};
 use crate::http::auth::{Admin, Reader};
 use crate::http::body::Document;
 use crate::http::jobs::find;
@@ -94,13 +98,36 @@ pub(crate) async fn compare(
         let days = shared.readers.run(move |db| history::compare_days(db, before, after, package.as_deref()));
         return Ok(Json(days.await?));
     }
-    let compared = shared.readers.run(move |db| history::compare_jobs(db, &pair.before, &pair.after)).await?;
-    match compared {
-        JobComparison::Compared(comparison) => Ok(Json(comparison)),
-        JobComparison::NoResult(job) => {
-            refuse(ProblemCode::NotFound, format!("there is no result of job `{job}`, and it is not a day"))
-        }
+    Ok(Json(compare_results(&shared, pair.before, pair.after).await?))
+}
+
+/// Compares the results of two jobs: their tests, what differs in their environments, and their cases.
+pub(crate) async fn compare_results(shared: &Shared, before: String, after: String) -> Answer<Comparison> {
+    let (mut comparison, numbers) =
+        match shared.readers.run(move |db| history::compare_jobs(db, &before, &after)).await? {
+            JobComparison::Compared(comparison, numbers) => (comparison, numbers),
+            JobComparison::NoResult(job) => {
+                let detail = format!("there is no result of job `{job}`, and it is not a day");
+                return refuse(ProblemCode::NotFound, detail);
+            }
+        };
+    // These suites repeat the tests.
+    let packages: BTreeSet<&str> = comparison.tests.iter().map(|test| test.package.as_str()).collect();
+    let without: Vec<String> = packages
+        .into_iter()
+        .flat_map(|package| [RunAs::User, RunAs::Root].map(|user| format!("{package}.{user}")))
+        .collect();
+    let files = shared.cases.clone();
+    let compared = tokio::task::spawn_blocking(move || -> std::io::Result<_> {
+        let [Some(before), Some(after)] = [files.read(numbers[0])?, files.read(numbers[1])?] else { return Ok(None) };
+        Ok(Some(cases::compare(&before, &after, &without).map_err(|error| error.to_string())))
+    });
+    match compared.await?.map_err(|error| io_problem(&error))? {
+        Some(Ok(CaseChanges { cases, more })) => (comparison.cases, comparison.more_cases) = (cases, more),
+        Some(Err(problem)) => comparison.cases_problem = Some(problem),
+        None => {}
     }
+    Ok(comparison)
 }
 
 /// The last millisecond of a day in UTC: `2026-10-01`.

@@ -7,7 +7,7 @@ pub(crate) mod bundle_files;
 mod debci;
 mod endpoint;
 pub(crate) mod file;
-mod history;
+pub(crate) mod history;
 pub(crate) mod jobs;
 mod leases;
 mod openapi;

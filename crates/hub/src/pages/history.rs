@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use askama::Template;
 use axum::extract::{Path, State};
 use jiff::Timestamp;
-use protocol::api::{ChangeKind, Difference, Explanation, Problem, ProblemCode, TestHistory, TestRun, TestState};
+use protocol::api::{Difference, Explanation, Problem, ProblemCode, TestHistory, TestRun, TestState};
 
 use crate::history::{self, HistoryFilter};
 use crate::http::Reader;
 use crate::hub::Shared;
+use crate::pages::change::Change;
 use crate::pages::format::Time;
 use crate::pages::{Page, now, render};
 
@@ -92,6 +93,13 @@ impl Line {
     }
 }
 
+impl Line {
+    /// The jobs of the last good and the first bad run, if both are known.
+    fn pair(&self) -> Option<(&str, &str)> {
+        Some((self.good.as_ref()?.job.as_str(), self.bad.as_ref()?.job.as_str()))
+    }
+}
+
 /// The state in words: `flaky 3/30`.
 fn words(test: &TestHistory) -> String {
     match test.state {
@@ -134,14 +142,6 @@ struct Why {
     passes: String,
     with_it: String,
     next: String,
-}
-
-struct Change {
-    name: String,
-    from: String,
-    to: String,
-    is_package: bool,
-    note: String,
 }
 
 impl Strip {
@@ -188,24 +188,6 @@ impl Why {
             passes: why.passes_on.join(", "),
             with_it: why.broke_with_it.join(", "),
             next: why.next.clone(),
-        }
-    }
-}
-
-impl Change {
-    fn new(change: &Difference) -> Self {
-        let value = |value: &Option<String>| value.clone().unwrap_or_else(|| "none".to_owned());
-        let note = match (&change.cleared_by, &change.passed_with[..]) {
-            (Some(job), _) => format!("passed with it: {job}"),
-            (None, []) => String::new(),
-            (None, list) => format!("passed with it: {}", list.join(", ")),
-        };
-        Self {
-            name: change.name.clone(),
-            from: value(&change.from),
-            to: value(&change.to),
-            is_package: change.kind == ChangeKind::Package,
-            note,
         }
     }
 }

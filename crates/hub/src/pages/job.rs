@@ -5,12 +5,13 @@ use axum::extract::{Path, State};
 use protocol::api::{Attempt, DebciOrigin, JobState, ResultInfo};
 use protocol::{Cases, JobResult, RunAs, TestOutcome, Verdict};
 
+use crate::cases::{Suite, left_out, suites};
+use crate::history;
 use crate::http::Reader;
 use crate::http::answer::io_problem;
 use crate::http::jobs::find;
 use crate::http::results::detail;
 use crate::hub::Shared;
-use crate::pages::cases::{Suite, left_out, suites};
 use crate::pages::format::{Time, size, took};
 use crate::pages::log::{Part, beginning_of, part};
 use crate::pages::requirements::{fields, needs, not_counted};
@@ -41,6 +42,8 @@ struct JobPage {
     ended: Option<Time>,
     package: String,
     log_attempt: Option<u32>,
+    /// The last run before it that passed, if it has not passed.
+    good: Option<String>,
     result: Option<ResultView>,
     suites: Vec<Suite>,
     cases_note: Option<String>,
@@ -126,6 +129,13 @@ pub(crate) async fn page(State(shared): State<Shared>, _: Reader, Path(id): Path
         }
         None => (None, Vec::new(), None),
     };
+    let has_failed = job.result.as_ref().is_some_and(|result| result.verdict != Verdict::Pass);
+    let good = if has_failed {
+        let wanted = id.clone();
+        shared.readers.run(move |db| history::good_before(db, &wanted)).await?
+    } else {
+        None
+    };
     let mut attempts = Vec::new();
     for attempt in std::mem::take(&mut job.attempts) {
         attempts.push(attempt_view(&shared, number, attempt, now)?);
@@ -158,6 +168,7 @@ pub(crate) async fn page(State(shared): State<Shared>, _: Reader, Path(id): Path
         ended: job.ended.map(|ended| Time::new(ended, now)),
         package: job.job.source.name().to_owned(),
         log_attempt: attempts.iter().rev().find(|attempt| attempt.has_log).map(|attempt| attempt.number),
+        good,
         result,
         suites,
         cases_note,

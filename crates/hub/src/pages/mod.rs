@@ -1,7 +1,8 @@
 //! HTML pages for users, rendered on the server. They work without JavaScript and on phones.
 
 mod ansi;
-mod cases;
+mod change;
+mod compare;
 mod feed;
 mod files;
 mod format;
@@ -32,6 +33,7 @@ use crate::problem::internal;
 use crate::store::ReadError;
 
 pub(crate) use ansi::Converter;
+pub(crate) use format::size;
 
 /// Result type of page handlers.
 type Page = Result<Html<String>, PageError>;
@@ -133,6 +135,7 @@ pub(crate) fn router() -> Router<Shared> {
         .route("/packages/{package}/{target}", get(history::target))
         .route("/regressions", get(history::regressions))
         .route("/flaky", get(history::flaky))
+        .route("/compare", get(compare::page))
         .route("/feed.atom", get(feed::atom))
         .route("/badge/{package}/{file}", get(feed::badge))
         .route("/data/status/{suite}/{architecture}/packages.json", get(feed::packages_json))

@@ -1,10 +1,10 @@
 //! Histories of tests: states, explanations, comparisons, known failures, confirmations, and their pages.
 
 use client::HistoryQuery;
-use protocol::api::{AddKnown, ChangeKind, Compared, TestState};
+use protocol::api::{AddKnown, ChangeKind, Compared, Complete, TestState};
 use protocol::{InstalledPackage, JobResult, PackageList, TestOutcome, Verdict};
 
-use crate::support::{Outcome, Running, Worker, start, start_with};
+use crate::support::{Outcome, Running, Worker, archive, start, start_with};
 
 /// Packages of a testbed: source and version.
 fn packages(list: &[(&str, &str)]) -> PackageList {
@@ -99,6 +99,54 @@ fn a_regression_is_dated_and_what_changed_is_named() -> Outcome {
     assert!(compared.tests.iter().all(|test| test.compared == Compared::Regressed), "{compared:?}");
     assert_eq!((compared.tests.len(), compared.changed.len()), (2, 2));
     assert!(hub.people().compare(&good, "nothing", None).is_err());
+    Ok(())
+}
+
+/// Runs a job of a package with a report of cases, and another kernel.
+fn with_cases(hub: &Running, worker: &Worker, outcome: TestOutcome, kernel: &str, cases: &str) -> String {
+    hub.pass(24 * 3600);
+    hub.add(&format!("[[job]]\n{ROCFFT}\n"));
+    let claimed = worker.begin();
+    let mut result = result(worker, &claimed.job, outcome, &OLD);
+    result.machine.kernel = kernel.into();
+    let junit = format!(
+        "<testsuites><testsuite name=\"rocfft.user\"><testcase name=\"upstream\"/></testsuite>\
+         <testsuite name=\"gtest\">{cases}</testsuite></testsuites>"
+    );
+    let files = [("result.json", serde_json::to_vec(&result).expect("JSON")), ("junit.xml", junit.into_bytes())];
+    let files: Vec<_> = files.iter().map(|(name, content)| (*name, &content[..])).collect();
+    let bundle = worker.upload(&archive(&files)).expect("an upload");
+    let complete = Complete { bundle, verdict: result.verdict, summary: String::new() };
+    worker.client.complete(&claimed.lease, &complete).expect("it is taken");
+    claimed.job.id
+}
+
+#[test]
+fn two_results_are_compared_on_a_page_as_by_the_command() -> Outcome {
+    let hub = start();
+    let worker = hub.worker("w1", "gfx1030");
+    let both = "<testcase name=\"a\"/><testcase name=\"&lt;script&gt;\"/>";
+    let good = with_cases(&hub, &worker, TestOutcome::Pass, "7.1", both);
+    let bad = with_cases(&hub, &worker, TestOutcome::Fail, "7.2<i>", "<testcase name=\"a\"><failure/></testcase>");
+    let compared = hub.people().compare(&good, &bad, None)?;
+    let cases: Vec<_> = compared.cases.iter().map(|case| (case.case.as_str(), case.compared)).collect();
+    assert_eq!(cases, [("a", Compared::Regressed), ("<script>", Compared::Stopped)]);
+    assert!(compared.changed.iter().any(|change| change.kind == ChangeKind::Kernel), "{:?}", compared.changed);
+    let (status, page) = hub.get(&format!("/compare?before={good}&after={bad}"));
+    assert_eq!(status, 200);
+    for needed in ["c-regressed\">regressed</span> 2", "7.2&#60;i&#62;", "&#60;script&#62;", "c-stopped", "7.1"] {
+        assert!(page.contains(needed), "{needed}: {page}");
+    }
+    assert!(!page.contains("<script>") && !page.contains("<i>"), "{page}");
+    let link = format!("/compare?before={good}&amp;after={bad}");
+    for path in [format!("/jobs/{bad}"), "/packages/rocfft".into(), "/packages/rocfft/gfx1030".into()] {
+        assert!(hub.get(&path).1.contains(&link), "{path}: {}", hub.get(&path).1);
+    }
+    assert!(!hub.get(&format!("/jobs/{good}")).1.contains("/compare?"), "it passed");
+    // Without two results there is a form, and with others a reason.
+    let form = hub.get("/compare?before=%22%3E%3Cscript%3E").1;
+    assert!(form.contains("value=\"&#34;&#62;&#60;script&#62;\"") && form.contains("name=\"after\""), "{form}");
+    assert_eq!(hub.get(&format!("/compare?before={good}&after=nothing")).0, 404);
     Ok(())
 }
 

@@ -61,14 +61,42 @@ pub struct ComparedTest {
     pub after: Option<TestRun>,
 }
 
+/// A test case in a comparison.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct ComparedCase {
+    /// The suite in the results' `junit.xml`.
+    pub suite: String,
+    /// The case.
+    pub case: String,
+    /// How it differs.
+    pub compared: Compared,
+}
+
 /// A comparison of two jobs or days.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub struct Comparison {
     /// The tests, those that need attention first.
     pub tests: Vec<ComparedTest>,
     /// What differs between the environments of two jobs; empty for days.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changed: Vec<Difference>,
+    /// Test cases of two jobs that differ, or fail in both, those that need attention first; at most 500.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cases: Vec<ComparedCase>,
+    /// How many more of these cases there are.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub more_cases: u64,
+    /// Why cases are missing: a report cannot be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cases_problem: Option<String>,
+}
+
+/// Whether a number is left out.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 #[cfg(test)]

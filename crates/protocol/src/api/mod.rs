@@ -25,7 +25,7 @@ mod workers;
 
 pub use crate::job_id::job_id;
 pub use check::{Invalid, check_id};
-pub use compare::{Compared, ComparedTest, Comparison};
+pub use compare::{Compared, ComparedCase, ComparedTest, Comparison};
 pub use debci::{DebciOrigin, DebciProblem, DebciStatus, DebciWorkers};
 pub use events::StateEvent;
 pub use files::{BundleFile, BundleFiles};

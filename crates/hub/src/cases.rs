@@ -1,6 +1,10 @@
 //! Test cases of a result, from its `junit.xml`.
 
+mod compare;
+
 use roxmltree::{Document, Node};
+
+pub(crate) use compare::{CaseChanges, compare};
 
 /// Largest file shown, in bytes; larger ones are for programs.
 const LARGEST: usize = 16 << 20;
@@ -46,7 +50,7 @@ pub(crate) struct Case {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CasesError {
     /// The file has this many bytes.
-    #[error("There are too many cases to show ({}): see junit.xml in the bundle.", super::format::size(*.0))]
+    #[error("There are too many cases to show ({}): see junit.xml in the bundle.", crate::pages::size(*.0))]
     TooMany(u64),
     #[error("The cases cannot be shown: junit.xml is not UTF-8.")]
     NotUtf8(#[from] std::str::Utf8Error),
@@ -56,12 +60,57 @@ pub(crate) enum CasesError {
 
 /// Reads the suites of a `junit.xml`.
 pub(crate) fn suites(junit: &[u8]) -> Result<Vec<Suite>, CasesError> {
+    let document = parse(junit)?;
+    let suites = document.descendants().filter(|node| node.has_tag_name("testsuite"));
+    Ok(suites.map(suite).filter(|suite| suite.total > 0).collect())
+}
+
+fn parse(junit: &[u8]) -> Result<Document<'_>, CasesError> {
     if junit.len() > LARGEST {
         return Err(CasesError::TooMany(junit.len() as u64));
     }
-    let document = Document::parse(std::str::from_utf8(junit)?)?;
-    let suites = document.descendants().filter(|node| node.has_tag_name("testsuite"));
-    Ok(suites.map(suite).filter(|suite| suite.total > 0).collect())
+    Ok(Document::parse(std::str::from_utf8(junit)?)?)
+}
+
+/// What a case says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Outcome {
+    Pass,
+    Skip,
+    Fail,
+}
+
+fn children<'a, 'input>(suite: Node<'a, 'input>) -> impl Iterator<Item = Node<'a, 'input>> {
+    suite.children().filter(|child| child.has_tag_name("testcase"))
+}
+
+fn child<'a, 'input>(case: Node<'a, 'input>, names: [&str; 2]) -> Option<Node<'a, 'input>> {
+    case.children().find(|child| names.contains(&child.tag_name().name()))
+}
+
+fn failure<'a, 'input>(case: Node<'a, 'input>) -> Option<Node<'a, 'input>> {
+    child(case, ["failure", "error"])
+}
+
+fn outcome(case: Node) -> Outcome {
+    if failure(case).is_some() {
+        Outcome::Fail
+    } else if child(case, ["skipped", "disabled"]).is_some() || case.attribute("status") == Some("notrun") {
+        Outcome::Skip
+    } else {
+        Outcome::Pass
+    }
+}
+
+fn name_of_suite(suite: Node) -> String {
+    suite.attribute("name").unwrap_or("cases").to_owned()
+}
+
+fn name_of_case(case: Node, suite: &str) -> String {
+    match (case.attribute("classname"), case.attribute("name").unwrap_or("")) {
+        (Some(class), name) if class != suite && !class.is_empty() => format!("{class}.{name}"),
+        (_, name) => name.to_owned(),
+    }
 }
 
 /// A note if the suites have fewer cases than the tests have reported.
@@ -72,15 +121,11 @@ pub(crate) fn left_out(reported: u64, suites: &[Suite]) -> Option<String> {
 }
 
 fn suite(node: Node) -> Suite {
-    let mut suite = Suite { name: node.attribute("name").unwrap_or("cases").to_owned(), ..Suite::default() };
-    for case in node.children().filter(|child| child.has_tag_name("testcase")) {
+    let mut suite = Suite { name: name_of_suite(node), ..Suite::default() };
+    for case in children(node) {
         suite.total += 1;
-        let child = |names: [&str; 2]| case.children().find(|child| names.contains(&child.tag_name().name()));
-        let name = match (case.attribute("classname"), case.attribute("name").unwrap_or("")) {
-            (Some(class), name) if class != suite.name && !class.is_empty() => format!("{class}.{name}"),
-            (_, name) => name.to_owned(),
-        };
-        if let Some(failure) = child(["failure", "error"]) {
+        let name = name_of_case(case, &suite.name);
+        if let Some(failure) = failure(case) {
             suite.failures += 1;
             if suite.failed.len() < MOST.0 {
                 suite.failed.push(Case { name, text: words(failure) });
@@ -89,7 +134,7 @@ fn suite(node: Node) -> Suite {
             }
             continue;
         }
-        let skipped = child(["skipped", "disabled"]).is_some() || case.attribute("status") == Some("notrun");
+        let skipped = outcome(case) == Outcome::Skip;
         suite.skipped += usize::from(skipped);
         if suite.others.len() < MOST.1 {
             suite.others.push(Case { name, text: if skipped { "skip" } else { "pass" }.to_owned() });
