@@ -48,10 +48,23 @@ fn main() -> Result<(), Box<dyn Error>> {
     let address = socket.local_addr()?;
     let serving = hub.clone();
     std::thread::spawn(move || serving.serve_blocking(vec![Listener::plain(socket)], std::future::pending()));
+    // The job of package-07 on gfx1030 on a day.
+    let job = |day: usize| format!("package-07-{}", ((day * PACKAGES + 7) * TARGETS.len() + 5) * each_day + 1);
+    let compare = format!("/compare?before={}&after={}", job(200), job(320));
+    let page = format!("/jobs/{}", job(320));
     for path in [
         "/",
+        "/?package=*-0*&target=gfx1030&state=regression",
         "/regressions",
+        "/regressions?package=*-0*&target=gfx1030&as=user",
         "/flaky",
+        &compare,
+        &page,
+        "/jobs?package=*-0*",
+        "/jobs?package=none*",
+        "/jobs?package=*7&state=given-up",
+        "/jobs?package=*-0*&worker=worker-3",
+        "/workers?name=3",
         "/packages/package-07",
         "/packages/package-07/gfx1030",
         "/feed.atom",

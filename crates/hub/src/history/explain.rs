@@ -9,6 +9,7 @@ use rusqlite::{Connection, params};
 use crate::history::environments::Environments;
 use crate::history::queries::{HistoryFilter, TestRow, rows};
 use crate::history::record::Code;
+use crate::store::NameFilter;
 
 /// Most different environments of passing runs that are looked at.
 const MOST_PASSES: i64 = 100;
@@ -104,7 +105,7 @@ fn is_same_test(row: &TestRow, other: &TestRow) -> bool {
 fn others(db: &Connection, row: &TestRow, now: i64) -> rusqlite::Result<Vec<TestRow>> {
     let here = &row.history;
     let of = HistoryFilter { test: Some(here.test.clone()), ..HistoryFilter::default() };
-    let elsewhere = HistoryFilter { package: Some(here.package.clone()), ..of.clone() };
+    let elsewhere = HistoryFilter { package: Some(NameFilter::Exact(here.package.clone())), ..of.clone() };
     let beside = HistoryFilter { test: Some(String::new()), target: Some(here.target.clone()), ..of };
     let mut found = rows(db, &elsewhere, now)?;
     found.retain(|other| other.history.target != here.target);

@@ -12,6 +12,7 @@ mod known;
 mod queries;
 mod record;
 mod report;
+mod state_list;
 mod tables;
 
 pub(crate) use compare::{JobComparison, compare_days, compare_jobs, good_before};
@@ -22,4 +23,5 @@ pub(crate) use known::all as all_known;
 pub(crate) use queries::{HistoryFilter, WholeRun, changes_since, recent_changes, states, tests};
 pub(crate) use record::{Noted, note};
 pub(crate) use report::bug_report;
+pub(crate) use state_list::{StateLine, StateQuery, in_states, known_targets};
 pub(crate) use tables::{are_there, prepare};

@@ -1,11 +1,13 @@
 //! Queries for histories of tests.
 
+use protocol::RunAs;
 use protocol::api::{StateChange, TestHistory, TestRun, TestState};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::clock::timestamp;
 use crate::history::environments::Stored;
 use crate::history::{known, record::Code};
+use crate::store::NameFilter;
 use crate::store::columns::{Json, Named};
 
 /// Most tests in an answer.
@@ -16,9 +18,10 @@ const MOST_RUNS: usize = 2000;
 /// Filter for histories. What is not set does not matter.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct HistoryFilter {
-    /// Name of the source package.
-    pub(crate) package: Option<String>,
+    /// Names of the source packages.
+    pub(crate) package: Option<NameFilter>,
     pub(crate) target: Option<String>,
+    pub(crate) run_as: Option<RunAs>,
     pub(crate) test: Option<String>,
     /// Only tests in one of these states, before age is taken into account.
     pub(crate) states: Vec<TestState>,
@@ -45,17 +48,27 @@ pub(crate) fn tests(db: &Connection, filter: &HistoryFilter, now: i64) -> rusqli
     Ok(rows(db, filter, now)?.into_iter().map(|row| row.history).collect())
 }
 
+/// Columns of [`read`].
+pub(super) const ROWS: &str = "SELECT c.id, s.package, c.test, c.target, s.run_as, s.variant, c.simulated, c.state, c.since,
+         c.last_good, c.first_bad, c.last, c.last_at, c.streak, c.failed, c.ran, c.flips, c.infrastructure
+     FROM history_cells c JOIN history_series s ON s.id = c.series";
+
 pub(super) fn rows(db: &Connection, filter: &HistoryFilter, now: i64) -> rusqlite::Result<Vec<TestRow>> {
     let states: Vec<String> = filter.states.iter().map(|state| format!("'{}'", state.name())).collect();
-    let mut sql = "SELECT c.id, s.package, c.test, c.target, s.run_as, s.variant, c.simulated, c.state, c.since,
-             c.last_good, c.first_bad, c.last, c.last_at, c.streak, c.failed, c.ran, c.flips, c.infrastructure
-         FROM history_cells c JOIN history_series s ON s.id = c.series WHERE 1"
-        .to_owned();
+    let mut sql = format!("{ROWS} WHERE 1");
+    let run_as = filter.run_as.map(|user| user.to_string());
     let mut values: Vec<&dyn rusqlite::ToSql> = Vec::new();
-    for (condition, value) in [("s.package", &filter.package), ("c.target", &filter.target), ("c.test", &filter.test)] {
-        if let Some(value) = value {
+    let package = filter.package.as_ref().map(|name| (name.operator(), name.value()));
+    let equal = |value: Option<_>| value.map(|value| ("=", value));
+    for (column, condition) in [
+        ("s.package", package),
+        ("c.target", equal(filter.target.as_ref())),
+        ("c.test", equal(filter.test.as_ref())),
+        ("s.run_as", equal(run_as.as_ref())),
+    ] {
+        if let Some((operator, value)) = condition {
             values.push(value);
-            sql.push_str(&format!(" AND {condition} = ?{}", values.len()));
+            sql.push_str(&format!(" AND {column} {operator} ?{}", values.len()));
         }
     }
     if !states.is_empty() {
@@ -70,7 +83,7 @@ pub(super) fn rows(db: &Connection, filter: &HistoryFilter, now: i64) -> rusqlit
     found.collect()
 }
 
-fn read(db: &Connection, row: &Row, filter: &HistoryFilter, now: i64) -> rusqlite::Result<TestRow> {
+pub(super) fn read(db: &Connection, row: &Row, filter: &HistoryFilter, now: i64) -> rusqlite::Result<TestRow> {
     let cell: i64 = row.get(0)?;
     let run = |column: usize| -> rusqlite::Result<Option<TestRun>> {
         row.get::<_, Option<i64>>(column)?.map(|run| one(db, cell, run)).transpose().map(Option::flatten)
@@ -82,7 +95,7 @@ fn read(db: &Connection, row: &Row, filter: &HistoryFilter, now: i64) -> rusqlit
         package: row.get(1)?,
         test: row.get(2)?,
         target: row.get(3)?,
-        run_as: if row.get::<_, String>(4)? == "root" { protocol::RunAs::Root } else { protocol::RunAs::User },
+        run_as: if row.get::<_, String>(4)? == "root" { RunAs::Root } else { RunAs::User },
         variant: row.get(5)?,
         simulated: row.get(6)?,
         state,
@@ -219,7 +232,7 @@ fn by_number(db: &Connection, cell: i64, now: i64) -> rusqlite::Result<Option<Te
         .optional()?;
     let Some((package, target, test)) = key else { return Ok(None) };
     let filter = HistoryFilter {
-        package: Some(package),
+        package: Some(NameFilter::Exact(package)),
         target: Some(target),
         test: Some(test),
         variants: true,

@@ -22,6 +22,7 @@ use crate::http::body::Document;
 use crate::http::jobs::find;
 use crate::http::results::detail;
 use crate::hub::Shared;
+use crate::store::NameFilter;
 
 /// Query for histories.
 #[derive(Debug, Default, Deserialize)]
@@ -29,10 +30,17 @@ pub(crate) struct Filter {
     package: Option<String>,
     target: Option<String>,
     test: Option<String>,
+    #[serde(rename = "as")]
+    run_as: Option<String>,
     state: Option<String>,
     variants: Option<bool>,
     changes: Option<usize>,
     runs: Option<usize>,
+}
+
+/// A user of tests by its name.
+pub(crate) fn user(text: &str) -> Option<RunAs> {
+    [RunAs::User, RunAs::Root].into_iter().find(|user| user.to_string() == text)
 }
 
 impl Filter {
@@ -41,8 +49,11 @@ impl Filter {
         let words = self.state.unwrap_or_default();
         let states = words.split(',').filter(|word| !word.is_empty()).map(str::parse::<TestState>);
         let states = states.collect::<Result<_, _>>();
+        let run_as = self.run_as.filter(given).map(|text| user(&text).ok_or_else(|| format!("as: `{text}` is not user or root")));
+        let run_as = run_as.transpose();
         Ok(HistoryFilter {
-            package: self.package.filter(given),
+            package: self.package.as_deref().and_then(NameFilter::of_program),
+            run_as: run_as.map_err(|text| Problem::new(ProblemCode::Invalid, text))?,
             target: self.target.filter(given),
             // An empty name is that of the whole run.
             test: self.test,
@@ -155,7 +166,7 @@ pub(crate) async fn bug(State(shared): State<Shared>, _: Reader, Path(job): Path
     let targets = info.result.map(|result| result.targets).unwrap_or_default();
     let now = shared.config.clock.millis();
     let filter = HistoryFilter {
-        package: Some(info.job.source.name().to_owned()),
+        package: Some(NameFilter::Exact(info.job.source.name().to_owned())),
         target: targets.first().cloned(),
         ..HistoryFilter::default()
     };

@@ -16,7 +16,7 @@ use crate::hub::Shared;
 use crate::limits::Stream;
 use crate::party::Party;
 use crate::store::names::Among;
-use crate::store::{self, JobFilter};
+use crate::store::{self, JobFilter, NameFilter};
 
 pub(crate) async fn add(
     State(shared): State<Shared>,
@@ -35,7 +35,7 @@ pub(crate) async fn add(
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Filter {
     state: Option<String>,
-    package: Option<String>,
+    pub(crate) package: Option<String>,
     worker: Option<String>,
     limit: Option<usize>,
     after: Option<String>,
@@ -53,7 +53,7 @@ impl Filter {
         Ok(JobFilter {
             worker,
             state: state.map_err(|error| invalid(format!("state: {error}")))?,
-            package: self.package.filter(empty),
+            package: self.package.as_deref().and_then(NameFilter::of_program),
             before: number(self.after.as_deref())?,
             limit: self.limit.unwrap_or(100).clamp(1, 1000),
         })

@@ -25,10 +25,11 @@ const WORKER: (&str, &str) = ("worker", "Which worker had it last: its id, its n
 const PAGING: [(&str, &str); 2] =
     [("limit", "How many at most; 100 if it is missing"), ("after", "`next` of the page before")];
 
-const HISTORY: [(&str, &str); 7] = [
-    ("package", "Of this source package"),
+const HISTORY: [(&str, &str); 8] = [
+    ("package", "Of this source package, or of those that a pattern with * and ? matches"),
     ("target", "On this target: gfx1030"),
     ("test", "This test; the whole run if it is empty"),
+    ("as", "Run as user or root; both if it is missing"),
     ("state", "In one of these states, with commas between them: regression,new-failure"),
     ("variants", "true: also with packages from elsewhere than the archive"),
     ("changes", "How many changes of state each at most; none if it is missing"),
@@ -128,7 +129,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
             .says("Lists jobs, the newest first")
             .query(&[
                 ("state", "queued, running, finished, cancelled or given-up"),
-                ("package", "What is tested"),
+                ("package", "What is tested, or a pattern for its name with * and ?"),
                 WORKER,
                 PAGING[0],
                 PAGING[1],

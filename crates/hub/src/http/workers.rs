@@ -9,6 +9,7 @@ use protocol::api::{
 };
 use serde::Deserialize;
 
+use crate::core::state::Worker;
 use crate::http::answer::{Answer, refuse};
 use crate::http::auth::{Admin, Joining, Reader, WorkerId, note_clock};
 use crate::http::body::Document;
@@ -88,7 +89,7 @@ pub(crate) async fn list(
     Query(filter): Query<Filter>,
 ) -> Answer<Json<WorkerPage>> {
     let limit = filter.limit.unwrap_or(100).clamp(1, 1000);
-    let mut workers = infos(&shared, |id| filter.after.as_deref().is_none_or(|after| id > after), limit + 1);
+    let mut workers = infos(&shared, |id, _| filter.after.as_deref().is_none_or(|after| id > after), limit + 1);
     let more = workers.len() > limit;
     workers.truncate(limit);
     let next = if more { workers.last().map(|worker| worker.id.clone()) } else { None };
@@ -103,7 +104,7 @@ pub(crate) async fn one(State(shared): State<Shared>, _: Reader, Path(id): Path<
 /// Description of the worker with this id.
 pub(crate) fn info(shared: &Shared, id: &str) -> Result<WorkerInfo, Problem> {
     let gone = || Problem::new(ProblemCode::NotFound, format!("no worker `{id}` has registered"));
-    infos(shared, |other| other == id, 1).pop().ok_or_else(gone)
+    infos(shared, |other, _| other == id, 1).pop().ok_or_else(gone)
 }
 
 pub(crate) async fn pause(
@@ -147,9 +148,9 @@ pub(crate) async fn remove(State(shared): State<Shared>, _: Admin, Path(id): Pat
 }
 
 /// Descriptions of the matching workers, by id.
-pub(crate) fn infos(shared: &Shared, wanted: impl Fn(&str) -> bool, limit: usize) -> Vec<WorkerInfo> {
+pub(crate) fn infos(shared: &Shared, wanted: impl Fn(&str, &Worker) -> bool, limit: usize) -> Vec<WorkerInfo> {
     let state = shared.core.state();
-    let mut found: Vec<_> = state.workers.iter().filter(|(id, _)| wanted(id)).collect();
+    let mut found: Vec<_> = state.workers.iter().filter(|(id, worker)| wanted(id, worker)).collect();
     found.sort_unstable_by_key(|(id, _)| *id);
     found.truncate(limit);
     let online_since = shared.online_since();

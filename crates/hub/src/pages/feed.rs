@@ -17,6 +17,7 @@ use crate::http::Reader;
 use crate::hub::Shared;
 use crate::pages::PageError;
 use crate::problem::internal;
+use crate::store::NameFilter;
 use crate::store::columns::{Json as JsonColumn, Named};
 
 /// Changes in the feed.
@@ -121,7 +122,7 @@ pub(crate) async fn badge(
 ) -> Result<Response, PageError> {
     let target = file.strip_suffix(".svg").unwrap_or(&file).to_owned();
     let filter = HistoryFilter {
-        package: Some(package.clone()),
+        package: Some(NameFilter::Exact(package.clone())),
         target: Some(target.clone()),
         test: Some(String::new()),
         ..HistoryFilter::default()

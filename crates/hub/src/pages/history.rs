@@ -1,4 +1,4 @@
-//! Pages about histories: a package, a package on a target, and lists of tests in some states.
+//! Pages about histories: a package, and a package on a target.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +13,7 @@ use crate::hub::Shared;
 use crate::pages::change::Change;
 use crate::pages::format::Time;
 use crate::pages::{Page, now, render};
+use crate::store::NameFilter;
 
 /// Runs in a strip.
 const STRIP: usize = 60;
@@ -22,35 +23,35 @@ const GAP: i64 = 3 * 24 * 3600;
 const PACKAGES: usize = 40;
 
 /// A test with its state, for tables.
-struct Line {
-    package: String,
-    test: String,
-    target: String,
-    simulated: bool,
+pub(super) struct Line {
+    pub(super) package: String,
+    pub(super) test: String,
+    pub(super) target: String,
+    pub(super) simulated: bool,
     /// Who ran it, unless it was the user.
-    root: bool,
-    variant: String,
-    state: TestState,
-    words: String,
-    since: Option<Time>,
-    good: Option<RunLink>,
-    bad: Option<RunLink>,
-    last: Option<RunLink>,
-    known: Option<Bug>,
-    infrastructure: u32,
+    pub(super) root: bool,
+    pub(super) variant: String,
+    pub(super) state: TestState,
+    pub(super) words: String,
+    pub(super) since: Option<Time>,
+    pub(super) good: Option<RunLink>,
+    pub(super) bad: Option<RunLink>,
+    pub(super) last: Option<RunLink>,
+    pub(super) known: Option<Bug>,
+    pub(super) infrastructure: u32,
 }
 
 /// A run with a link to its job.
-struct RunLink {
-    job: String,
-    version: String,
-    at: Time,
+pub(super) struct RunLink {
+    pub(super) job: String,
+    pub(super) version: String,
+    pub(super) at: Time,
 }
 
 /// A bug with its address, if it has one.
-struct Bug {
-    text: String,
-    address: Option<String>,
+pub(super) struct Bug {
+    pub(super) text: String,
+    pub(super) address: Option<String>,
 }
 
 impl RunLink {
@@ -72,7 +73,7 @@ impl Bug {
 }
 
 impl Line {
-    fn new(test: &TestHistory, now: Timestamp) -> Self {
+    pub(super) fn new(test: &TestHistory, now: Timestamp) -> Self {
         let run = |run: &Option<TestRun>| run.as_ref().map(|run| RunLink::new(run, now));
         Self {
             package: test.package.clone(),
@@ -95,7 +96,7 @@ impl Line {
 
 impl Line {
     /// The jobs of the last good and the first bad run, if both are known.
-    fn pair(&self) -> Option<(&str, &str)> {
+    pub(super) fn pair(&self) -> Option<(&str, &str)> {
         Some((self.good.as_ref()?.job.as_str(), self.bad.as_ref()?.job.as_str()))
     }
 }
@@ -202,7 +203,7 @@ struct PackagePage {
 
 /// The page of a package: each test on each target.
 pub(crate) async fn package(State(shared): State<Shared>, _: Reader, Path(package): Path<String>) -> Page {
-    let filter = HistoryFilter { package: Some(package.clone()), variants: true, ..HistoryFilter::default() };
+    let filter = HistoryFilter { package: Some(NameFilter::Exact(package.clone())), variants: true, ..HistoryFilter::default() };
     let tests = read(&shared, filter).await?;
     let now = now(&shared);
     let lines = tests.iter().map(|test| Line::new(test, now)).collect();
@@ -230,7 +231,7 @@ pub(crate) async fn target(
     Path((package, target)): Path<(String, String)>,
 ) -> Page {
     let base =
-        HistoryFilter { package: Some(package.clone()), target: Some(target.clone()), ..HistoryFilter::default() };
+        HistoryFilter { package: Some(NameFilter::Exact(package.clone())), target: Some(target.clone()), ..HistoryFilter::default() };
     let tests = read(&shared, HistoryFilter { runs: STRIP, ..base.clone() }).await?;
     if tests.is_empty() {
         let detail = format!("no result of {package} on {target} counts");
@@ -249,61 +250,4 @@ pub(crate) async fn target(
     });
     let strips = strips.collect();
     render(&TargetPage { here: "matrix", package, target, strips })
-}
-
-#[derive(Template)]
-#[template(path = "states.html")]
-struct StatesPage {
-    here: &'static str,
-    title: &'static str,
-    lead: &'static str,
-    nothing: &'static str,
-    lines: Vec<Line>,
-}
-
-/// Tests that fail, or have stopped.
-pub(crate) async fn regressions(State(shared): State<Shared>, _: Reader) -> Page {
-    use TestState::{AlwaysFailed, Known, NewFailure, Regression, Stopped, UnexpectedPass};
-    let states = vec![Regression, NewFailure, UnexpectedPass, Stopped, AlwaysFailed, Known];
-    states_page(
-        &shared,
-        states,
-        "regressions",
-        "Regressions",
-        "Tests that fail or have stopped with the packages of the archive, those that passed before first.",
-        "No test fails.",
-    )
-    .await
-}
-
-/// Tests that pass and fail by chance.
-pub(crate) async fn flaky(State(shared): State<Shared>, _: Reader) -> Page {
-    let lead = "Tests that both passed and failed for the same question or with the same packages, or that failed and recovered several times in their last 30 runs.";
-    states_page(&shared, vec![TestState::Flaky], "flaky", "Flaky tests", lead, "No test is flaky.").await
-}
-
-async fn states_page(
-    shared: &Shared,
-    states: Vec<TestState>,
-    here: &'static str,
-    title: &'static str,
-    lead: &'static str,
-    nothing: &'static str,
-) -> Page {
-    let mut tests = read(shared, HistoryFilter { states, ..HistoryFilter::default() }).await?;
-    // The whole run is left out where its tests say more.
-    let with_tests: std::collections::BTreeSet<_> = tests
-        .iter()
-        .filter(|test| !test.test.is_empty())
-        .map(|test| (test.package.clone(), test.target.clone(), test.run_as.to_string()))
-        .collect();
-    tests.retain(|test| {
-        let key = (test.package.clone(), test.target.clone(), test.run_as.to_string());
-        !test.test.is_empty() || !with_tests.contains(&key)
-    });
-    let began = |test: &TestHistory| test.since.as_ref().map_or(0, |run| -run.at.as_second());
-    tests.sort_by_key(|test| (test.state, began(test)));
-    let now = now(shared);
-    let lines = tests.iter().map(|test| Line::new(test, now)).collect();
-    render(&StatesPage { here, title, lead, nothing, lines })
 }

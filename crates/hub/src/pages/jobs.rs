@@ -10,7 +10,8 @@ use crate::http::{Reader, debci_workers};
 use crate::hub::Shared;
 use crate::pages::format::Time;
 use crate::pages::requirements::{needs, not_counted};
-use crate::pages::{Page, now, render};
+use crate::pages::{Page, PageError, now, render};
+use crate::store::{self, NameFilter};
 
 #[derive(Template)]
 #[template(path = "jobs.html")]
@@ -58,9 +59,18 @@ struct Line {
     added: Time,
 }
 
-pub(crate) async fn page(State(shared): State<Shared>, _: Reader, Query(filter): Query<Filter>) -> Page {
-    let filter = filter.read(&shared).await?;
-    let (state, package) = (filter.state, filter.package.clone().unwrap_or_default());
+/// The package that somebody has typed: links have whole names, which are looked up faster than parts of names.
+async fn find_package(shared: &Shared, typed: &str) -> Result<Option<NameFilter>, PageError> {
+    let exact = typed.to_owned();
+    let is_name = !exact.is_empty() && shared.readers.run(move |db| store::has_jobs_of(db, &exact)).await?;
+    Ok(if is_name { Some(NameFilter::Exact(typed.to_owned())) } else { NameFilter::typed(typed) })
+}
+
+pub(crate) async fn page(State(shared): State<Shared>, _: Reader, Query(mut filter): Query<Filter>) -> Page {
+    let package = filter.package.take().unwrap_or_default().trim().to_owned();
+    let mut filter = filter.read(&shared).await?;
+    let state = filter.state;
+    filter.package = find_package(&shared, &package).await?;
     let worker = filter.worker.as_ref().map(|id| shared.core.state().name_of(id).to_owned()).unwrap_or_default();
     let found = load(&shared, filter).await?;
     let now = now(&shared);

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use askama::Template;
-use axum::extract::State;
+use axum::extract::{Query, State};
 use gpu::Target;
 use jiff::Timestamp;
 use protocol::Verdict;
-use protocol::api::TestState;
+use protocol::api::{Problem, ProblemCode, TestState};
+use serde::Deserialize;
 
 use crate::clock::timestamp;
 use crate::history::{self, WholeRun};
@@ -16,12 +17,19 @@ use crate::hub::Shared;
 use crate::pages::format::Time;
 use crate::pages::{Page, now, render};
 use crate::store::coverage::NO_GPU;
-use crate::store::{self, CellResult, MatrixCell};
+use crate::store::{self, CellResult, MatrixCell, NameFilter};
 
 #[derive(Template)]
 #[template(path = "matrix.html")]
 struct Matrix {
     here: &'static str,
+    /// What somebody has typed to choose packages.
+    package: String,
+    /// Targets to choose from, and whether each is chosen.
+    targets: Vec<(String, bool)>,
+    /// States to choose from, and whether each is chosen.
+    states: Vec<(&'static str, String, bool)>,
+    is_filtered: bool,
     columns: Vec<Column>,
     rows: Vec<Row>,
     /// Number of cells by verdict, without verdicts that do not occur.
@@ -33,6 +41,14 @@ struct Matrix {
     running: usize,
     online: usize,
     known: usize,
+}
+
+/// Query for some of the packages and targets.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Asked {
+    package: Option<String>,
+    target: Option<String>,
+    state: Option<String>,
 }
 
 struct Column {
@@ -130,6 +146,20 @@ impl Table {
         table
     }
 
+    /// Leaves out other targets, and packages that have no cell with this state.
+    fn filter(&mut self, target: Option<&str>, state: Option<TestState>, states: &States) {
+        let is_wanted = |key: &Key| target.is_none_or(|target| key.name() == target);
+        self.targets.retain(&is_wanted);
+        let has_state = |cell: &MatrixCell| {
+            let known = states.get(&(cell.package.clone(), cell.target.clone(), cell.simulated));
+            state.is_none_or(|state| known.map_or(TestState::Untested, |run| run.state) == state)
+        };
+        self.packages.retain(|_, row| {
+            row.retain(|key, _| is_wanted(key));
+            row.values().any(has_state)
+        });
+    }
+
     fn cells(&self) -> impl Iterator<Item = &MatrixCell> {
         self.packages.values().flat_map(BTreeMap::values)
     }
@@ -159,12 +189,23 @@ fn tag(states: &States, package: &str, cell: &Cell) -> Option<(TestState, String
     Some((run.state, words))
 }
 
-pub(crate) async fn page(State(shared): State<Shared>, _: Reader) -> Page {
+pub(crate) async fn page(State(shared): State<Shared>, _: Reader, Query(asked): Query<Asked>) -> Page {
     let millis = shared.config.clock.millis();
-    let (cells, states) = shared.readers.run(move |db| Ok((store::matrix(db)?, history::states(db, millis)?))).await?;
+    let given = |text: Option<String>| text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+    let (package, target, state) = (given(asked.package).unwrap_or_default(), given(asked.target), given(asked.state));
+    let chosen = state.as_ref().map(|text| text.parse::<TestState>()).transpose();
+    let chosen = chosen.map_err(|error| Problem::new(ProblemCode::Invalid, format!("state: {error}")))?;
+    let filter = NameFilter::typed(&package);
+    let found = shared.readers.run(move |db| {
+        Ok((store::matrix(db, filter.as_ref())?, history::states(db, millis)?, history::known_targets(db)?))
+    });
+    let (cells, states, known_targets) = found.await?;
     let key = |run: &WholeRun| (run.package.clone(), run.target.clone(), run.simulated);
     let states: States = states.into_iter().map(|run| (key(&run), run)).collect();
-    let table = Table::new(cells);
+    let mut table = Table::new(cells);
+    table.filter(target.as_deref(), chosen, &states);
+    let mut all_targets: Vec<Key> = known_targets.iter().map(|known| Key::new(known)).collect();
+    all_targets.sort();
     let now = now(&shared);
     let count = |verdict| (verdict, table.cells().filter(|cell| verdict_of(cell) == Some(verdict)).count());
     let counts: Vec<_> = Verdict::ALL.into_iter().map(count).filter(|(_, count)| *count > 0).collect();
@@ -190,6 +231,13 @@ pub(crate) async fn page(State(shared): State<Shared>, _: Reader) -> Page {
         let since = shared.online_since();
         Matrix {
             here: "matrix",
+            is_filtered: !package.is_empty() || target.is_some() || chosen.is_some(),
+            package,
+            targets: all_targets
+                .iter()
+                .map(|key| (key.name().to_owned(), target.as_deref() == Some(key.name())))
+                .collect(),
+            states: TestState::ALL.map(|known| (known.name(), known.words(), chosen == Some(known))).to_vec(),
             columns,
             rows,
             counts,

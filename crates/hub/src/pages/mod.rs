@@ -13,6 +13,7 @@ mod live;
 mod log;
 mod matrix;
 mod requirements;
+mod states;
 mod storage;
 mod watch;
 mod webhooks;
@@ -133,8 +134,8 @@ pub(crate) fn router() -> Router<Shared> {
         .route("/workers/{worker}", get(workers::one))
         .route("/packages/{package}", get(history::package))
         .route("/packages/{package}/{target}", get(history::target))
-        .route("/regressions", get(history::regressions))
-        .route("/flaky", get(history::flaky))
+        .route("/regressions", get(states::regressions))
+        .route("/flaky", get(states::flaky))
         .route("/compare", get(compare::page))
         .route("/feed.atom", get(feed::atom))
         .route("/badge/{package}/{file}", get(feed::badge))

@@ -8,6 +8,7 @@ use protocol::Machine;
 use protocol::api::WorkerInfo;
 use serde::Deserialize;
 
+use crate::core::state::Worker;
 use crate::http::Reader;
 use crate::http::workers::{info, infos, meant};
 use crate::hub::Shared;
@@ -22,6 +23,8 @@ const PAGE: usize = 200;
 #[template(path = "workers.html")]
 struct ListPage {
     here: &'static str,
+    name: String,
+    target: String,
     workers: Vec<Line>,
     next: Option<String>,
 }
@@ -61,9 +64,13 @@ struct Kind {
 /// What rocbed has in the name of a simulated GPU.
 const SIMULATED: &str = "simulated";
 
-/// Query with the last worker of the previous page.
+/// Query for some of the workers.
 #[derive(Debug, Default, Deserialize)]
-pub(crate) struct After {
+pub(crate) struct Asked {
+    /// Text that names contain.
+    name: Option<String>,
+    target: Option<String>,
+    /// The last worker of the previous page.
     after: Option<String>,
 }
 
@@ -98,14 +105,24 @@ fn line(info: &WorkerInfo, now: jiff::Timestamp) -> Line {
     }
 }
 
-pub(crate) async fn list(State(shared): State<Shared>, _: Reader, Query(after): Query<After>) -> Page {
-    let mut found = infos(&shared, |id| after.after.as_deref().is_none_or(|after| id > after), PAGE + 1);
+pub(crate) async fn list(State(shared): State<Shared>, _: Reader, Query(asked): Query<Asked>) -> Page {
+    let given = |text: Option<String>| text.unwrap_or_default().trim().to_lowercase();
+    let (name, target, after) = (given(asked.name), given(asked.target), asked.after.unwrap_or_default());
+    let has_target = |worker: &Worker| {
+        let gpus = &worker.machine.gpus.gpus;
+        target.is_empty() || gpus.iter().any(|gpu| gpu.target.without_features().to_string() == target)
+    };
+    let wanted = |id: &str, worker: &Worker| {
+        id > after.as_str() && worker.name.to_lowercase().contains(&name) && has_target(worker)
+    };
+    let mut found = infos(&shared, wanted, PAGE + 1);
     let more = found.len() > PAGE;
     found.truncate(PAGE);
     let next = if more { found.last().map(|worker| worker.id.clone()) } else { None };
     found.sort_by(|one, other| one.name().cmp(other.name()));
     let now = now(&shared);
-    render(&ListPage { here: "workers", workers: found.iter().map(|info| line(info, now)).collect(), next })
+    let workers = found.iter().map(|info| line(info, now)).collect();
+    render(&ListPage { here: "workers", name, target, workers, next })
 }
 
 pub(crate) async fn one(State(shared): State<Shared>, _: Reader, Path(id): Path<String>) -> Page {

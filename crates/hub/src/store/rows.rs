@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql};
 
 use crate::clock::timestamp;
 use crate::store::columns::{Hex, Json, Named};
-use crate::store::debci;
+use crate::store::{NameFilter, debci};
 
 /// Columns of a result `r`, whose worker's name is `rn.name`.
 macro_rules! result_columns {
@@ -27,11 +27,14 @@ const JOB: &str = concat!(
      LEFT JOIN results r ON r.job = j.number LEFT JOIN names rn ON rn.worker = r.worker"
 );
 
+/// Most packages whose jobs are merged for a page.
+const MOST_NAMES: usize = 100;
+
 /// Filter for jobs.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct JobFilter {
     pub(crate) state: Option<JobState>,
-    pub(crate) package: Option<String>,
+    pub(crate) package: Option<NameFilter>,
     /// Id of the worker that has or last had the job.
     pub(crate) worker: Option<String>,
     /// Only jobs with numbers below this.
@@ -107,12 +110,64 @@ impl Conditions {
 
 /// Jobs with their numbers, newest first.
 pub(crate) fn jobs(db: &Connection, filter: &JobFilter) -> rusqlite::Result<Vec<(i64, JobInfo)>> {
+    if let Some(names) = worth_merging(db, filter)? {
+        return merged(db, filter, names);
+    }
     let mut wanted = Conditions::default();
     wanted.add("j.state = :state", ":state", filter.state.map(JobState::name));
-    wanted.add("j.package = :package", ":package", filter.package.clone());
+    let condition = match &filter.package {
+        Some(NameFilter::Pattern(_)) => "lower(j.package) GLOB :package",
+        _ => "j.package = :package",
+    };
+    wanted.add(condition, ":package", filter.package.as_ref().map(|name| name.value().clone()));
     wanted.add("j.worker = :worker", ":worker", filter.worker.clone());
     wanted.add("j.number < :before", ":before", filter.before);
     wanted.query(db, (JOB, "j.number DESC"), filter.limit, |row| Ok((row.get("number")?, job_info(row)?)))
+}
+
+/// Names of packages that a pattern matches, if the newest jobs of each are to be merged. No index leads to the jobs of a
+/// pattern: where few match, a year of jobs would be looked at for one page. A worker, or a state that few jobs have, is
+/// an index that is good enough, and a pattern that matches many packages soon finds a page among all jobs.
+fn worth_merging(db: &Connection, filter: &JobFilter) -> rusqlite::Result<Option<Vec<String>>> {
+    let Some(NameFilter::Pattern(pattern)) = &filter.package else { return Ok(None) };
+    if filter.worker.is_some() || !matches!(filter.state, None | Some(JobState::Finished)) {
+        return Ok(None);
+    }
+    // One step in the index for each name.
+    let mut statement = db.prepare_cached(
+        "WITH RECURSIVE names (name) AS (
+             SELECT min(package) FROM jobs
+             UNION ALL SELECT (SELECT min(package) FROM jobs WHERE package > name) FROM names WHERE name IS NOT NULL
+         ) SELECT name FROM names WHERE lower(name) GLOB ?1 LIMIT ?2",
+    )?;
+    let names = statement
+        .query_map(rusqlite::params![pattern, i64::try_from(MOST_NAMES + 1).unwrap_or(i64::MAX)], |row| row.get(0))?;
+    let names: Vec<String> = names.collect::<Result<_, _>>()?;
+    Ok(Some(names).filter(|names| names.len() <= MOST_NAMES))
+}
+
+/// The newest jobs of these packages.
+fn merged(db: &Connection, filter: &JobFilter, names: Vec<String>) -> rusqlite::Result<Vec<(i64, JobInfo)>> {
+    let mut numbers: Vec<i64> = Vec::new();
+    for name in names {
+        let mut wanted = Conditions::default();
+        wanted.add("j.package = :package", ":package", Some(name));
+        wanted.add("j.state = :state", ":state", filter.state.map(JobState::name));
+        wanted.add("j.number < :before", ":before", filter.before);
+        let newest = wanted
+            .query(db, ("SELECT j.number FROM jobs j", "j.number DESC"), filter.limit, |row| row.get::<_, i64>(0))?;
+        numbers.extend(newest);
+    }
+    numbers.sort_unstable_by(|one, other| other.cmp(one));
+    numbers.truncate(filter.limit);
+    let mut statement = db.prepare_cached(&format!("{JOB} WHERE j.number = ?1"))?;
+    let one = |number| statement.query_row([number], |row| Ok((row.get("number")?, job_info(row)?)));
+    numbers.into_iter().map(one).collect()
+}
+
+/// Whether there is a job of the package with this name.
+pub(crate) fn has_jobs_of(db: &Connection, package: &str) -> rusqlite::Result<bool> {
+    db.prepare_cached("SELECT 1 FROM jobs WHERE package = ?1")?.exists([package])
 }
 
 /// A job with its number and its count of attempts.
@@ -222,19 +277,20 @@ pub(crate) fn result_json(db: &Connection, job: &str) -> rusqlite::Result<Option
     db.prepare_cached(sql)?.query_row([job], |row| row.get(0)).optional()
 }
 
-/// All cells of the matrix; real and simulated ones are separate.
-pub(crate) fn matrix(db: &Connection) -> rusqlite::Result<Vec<MatrixCell>> {
-    let mut statement = db.prepare_cached(
+/// The cells of the matrix, of all packages or some; real and simulated ones are separate.
+pub(crate) fn matrix(db: &Connection, package: Option<&NameFilter>) -> rusqlite::Result<Vec<MatrixCell>> {
+    let condition = package.map(|name| format!("WHERE c.package {} ?", name.operator())).unwrap_or_default();
+    let mut statement = db.prepare_cached(&format!(
         "SELECT c.package, c.target, c.simulated, j.id, c.verdict, c.received, m.id, c.mark, c.mark_received
          FROM coverage c LEFT JOIN jobs j ON j.number = c.job LEFT JOIN jobs m ON m.number = c.mark_job
-         ORDER BY c.package, c.target",
-    )?;
+         {condition} ORDER BY c.package, c.target"
+    ))?;
     let result = |row: &Row, first: usize| -> rusqlite::Result<Option<CellResult>> {
         let Some(job) = row.get(first)? else { return Ok(None) };
         let Named(verdict) = row.get(first + 1)?;
         Ok(Some(CellResult { job, verdict, received: row.get(first + 2)? }))
     };
-    let rows = statement.query_map([], |row| {
+    let rows = statement.query_map(rusqlite::params_from_iter(package.map(NameFilter::value)), |row| {
         Ok(MatrixCell {
             package: row.get(0)?,
             target: row.get(1)?,

@@ -6,6 +6,7 @@ mod clocks;
 mod crash;
 mod disk;
 mod files;
+mod filters;
 mod guard;
 mod history;
 mod hostile;
