@@ -18,6 +18,7 @@ use crate::error::HubError;
 use crate::limits::Limits;
 use crate::problem::io_problem;
 use crate::quota::Received;
+use crate::sessions::Sessions;
 use crate::store::bundles::{Bucket, Directory};
 use crate::store::{Bundles, CaseFiles, DataDir, FileLists, Listing, Logs, Readers, Uploads, free_bytes, schema};
 use crate::token::{Who, hash};
@@ -52,6 +53,8 @@ pub(crate) struct Inner {
     pub(crate) completions: Completions,
     pub(crate) limits: Limits,
     pub(crate) received: Received,
+    /// Browsers whose users have logged in.
+    pub(crate) sessions: Sessions,
     /// The connection to a debci server, if its jobs are taken.
     pub(crate) debci: OnceLock<Arc<Link>>,
     /// The connection to the broker of debci's workers, if jobs are offered to them.
@@ -154,6 +157,7 @@ impl Hub {
             counters: Counters::default(),
             completions: Completions::new(),
             received: Received::default(),
+            sessions: Sessions::default(),
             debci: OnceLock::new(),
             offers: OnceLock::new(),
             watch: OnceLock::new(),

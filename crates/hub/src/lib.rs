@@ -46,6 +46,7 @@ mod quota;
 mod rate;
 mod reload;
 mod serve;
+mod sessions;
 mod storage;
 mod store;
 mod tls;

@@ -49,7 +49,8 @@ pub(crate) fn tests(db: &Connection, filter: &HistoryFilter, now: i64) -> rusqli
 }
 
 /// Columns of [`read`].
-pub(super) const ROWS: &str = "SELECT c.id, s.package, c.test, c.target, s.run_as, s.variant, c.simulated, c.state, c.since,
+pub(super) const ROWS: &str =
+    "SELECT c.id, s.package, c.test, c.target, s.run_as, s.variant, c.simulated, c.state, c.since,
          c.last_good, c.first_bad, c.last, c.last_at, c.streak, c.failed, c.ran, c.flips, c.infrastructure
      FROM history_cells c JOIN history_series s ON s.id = c.series";
 

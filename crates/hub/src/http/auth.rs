@@ -1,6 +1,6 @@
 //! Authentication: `Authorization: Bearer TOKEN` (RFC 6750, section 2.1), and for browsers that only read, `Basic` with
-//! the token as password (RFC 7617). Browsers also send the password with requests that other sites' pages cause, so it
-//! never allows changes.
+//! the token as password (RFC 7617), or the cookie of a session ([`login`](super::login)). Browsers also send these with
+//! requests that other sites' pages cause, so neither allows changes here.
 
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
@@ -15,6 +15,7 @@ use protocol::api::{Problem, ProblemCode};
 
 use crate::core::{HubEvent, WorkerClock};
 use crate::http::answer::Refused;
+use crate::http::login::session;
 use crate::hub::Shared;
 use crate::party::Party;
 use crate::token::{Who, hash};
@@ -55,10 +56,14 @@ fn known(parts: &Parts, shared: &Shared) -> Result<Option<Who>, Refused> {
 
 /// The owner of a request's token; `None` without a token.
 pub(crate) fn who(parts: &Parts, shared: &Shared) -> Result<Option<Who>, Refused> {
-    let Some(value) = parts.headers.get(AUTHORIZATION) else { return Ok(None) };
+    let is_read = [Method::GET, Method::HEAD].contains(&parts.method);
+    let Some(value) = parts.headers.get(AUTHORIZATION) else {
+        let session = if is_read { session(&parts.headers, shared) } else { None };
+        return Ok(session.map(|_| Who::Admin));
+    };
     let unknown = || Refused(Problem::new(ProblemCode::Unauthorized, "the hub does not know this token"));
     let (kind, token) = value.to_str().ok().and_then(token).ok_or_else(unknown)?;
-    if kind == Kind::Password && ![Method::GET, Method::HEAD].contains(&parts.method) {
+    if kind == Kind::Password && !is_read {
         let text = "a token as a browser's password is for reading only; to change something, send it as a bearer token, as \
                     rocbed does";
         return Err(Refused(Problem::new(ProblemCode::Forbidden, text)));

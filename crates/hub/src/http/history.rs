@@ -49,7 +49,10 @@ impl Filter {
         let words = self.state.unwrap_or_default();
         let states = words.split(',').filter(|word| !word.is_empty()).map(str::parse::<TestState>);
         let states = states.collect::<Result<_, _>>();
-        let run_as = self.run_as.filter(given).map(|text| user(&text).ok_or_else(|| format!("as: `{text}` is not user or root")));
+        let run_as = self
+            .run_as
+            .filter(given)
+            .map(|text| user(&text).ok_or_else(|| format!("as: `{text}` is not user or root")));
         let run_as = run_as.transpose();
         Ok(HistoryFilter {
             package: self.package.as_deref().and_then(NameFilter::of_program),

@@ -10,6 +10,7 @@ pub(crate) mod file;
 pub(crate) mod history;
 pub(crate) mod jobs;
 mod leases;
+pub(crate) mod login;
 mod openapi;
 mod packages;
 pub(crate) mod results;

@@ -203,7 +203,8 @@ struct PackagePage {
 
 /// The page of a package: each test on each target.
 pub(crate) async fn package(State(shared): State<Shared>, _: Reader, Path(package): Path<String>) -> Page {
-    let filter = HistoryFilter { package: Some(NameFilter::Exact(package.clone())), variants: true, ..HistoryFilter::default() };
+    let filter =
+        HistoryFilter { package: Some(NameFilter::Exact(package.clone())), variants: true, ..HistoryFilter::default() };
     let tests = read(&shared, filter).await?;
     let now = now(&shared);
     let lines = tests.iter().map(|test| Line::new(test, now)).collect();
@@ -230,8 +231,11 @@ pub(crate) async fn target(
     _: Reader,
     Path((package, target)): Path<(String, String)>,
 ) -> Page {
-    let base =
-        HistoryFilter { package: Some(NameFilter::Exact(package.clone())), target: Some(target.clone()), ..HistoryFilter::default() };
+    let base = HistoryFilter {
+        package: Some(NameFilter::Exact(package.clone())),
+        target: Some(target.clone()),
+        ..HistoryFilter::default()
+    };
     let tests = read(&shared, HistoryFilter { runs: STRIP, ..base.clone() }).await?;
     if tests.is_empty() {
         let detail = format!("no result of {package} on {target} counts");

@@ -10,6 +10,7 @@ use crate::history;
 use crate::http::Reader;
 use crate::http::answer::io_problem;
 use crate::http::jobs::find;
+use crate::http::login::LoggedIn;
 use crate::http::results::detail;
 use crate::hub::Shared;
 use crate::pages::format::{Time, size, took};
@@ -44,6 +45,10 @@ struct JobPage {
     log_attempt: Option<u32>,
     /// The last run before it that passed, if it has not passed.
     good: Option<String>,
+    /// The form key of who is logged in.
+    form_key: Option<String>,
+    /// Whether its failing tests can be run again.
+    can_confirm: bool,
     result: Option<ResultView>,
     suites: Vec<Suite>,
     cases_note: Option<String>,
@@ -115,7 +120,12 @@ struct AttemptView {
     has_log: bool,
 }
 
-pub(crate) async fn page(State(shared): State<Shared>, _: Reader, Path(id): Path<String>) -> Page {
+pub(crate) async fn page(
+    State(shared): State<Shared>,
+    _: Reader,
+    LoggedIn(session): LoggedIn,
+    Path(id): Path<String>,
+) -> Page {
     let (number, last, mut job) = find(&shared, &id).await?;
     let now = now(&shared);
     let (result, suites, cases_note) = match &job.result {
@@ -130,6 +140,7 @@ pub(crate) async fn page(State(shared): State<Shared>, _: Reader, Path(id): Path
         None => (None, Vec::new(), None),
     };
     let has_failed = job.result.as_ref().is_some_and(|result| result.verdict != Verdict::Pass);
+    let is_neutral = job.result.as_ref().is_some_and(|result| result.verdict == Verdict::Neutral);
     let good = if has_failed {
         let wanted = id.clone();
         shared.readers.run(move |db| history::good_before(db, &wanted)).await?
@@ -169,6 +180,8 @@ pub(crate) async fn page(State(shared): State<Shared>, _: Reader, Path(id): Path
         package: job.job.source.name().to_owned(),
         log_attempt: attempts.iter().rev().find(|attempt| attempt.has_log).map(|attempt| attempt.number),
         good,
+        form_key: session.map(|session| session.form_key),
+        can_confirm: has_failed && !is_neutral,
         result,
         suites,
         cases_note,

@@ -11,6 +11,7 @@ mod job;
 mod jobs;
 mod live;
 mod log;
+mod login;
 mod matrix;
 mod requirements;
 mod states;
@@ -23,7 +24,7 @@ use askama::Template;
 use axum::Router;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use jiff::Timestamp;
 use protocol::api::{Problem, ProblemCode};
 
@@ -126,6 +127,10 @@ pub(crate) fn router() -> Router<Shared> {
         .route("/", get(matrix::page))
         .route("/jobs", get(jobs::page))
         .route("/jobs/{job}", get(job::page))
+        .route("/jobs/{job}/retry", post(login::retry))
+        .route("/jobs/{job}/confirm", post(login::confirm))
+        .route("/login", get(login::page).post(login::open))
+        .route("/logout", post(login::close))
         .route("/jobs/{job}/files", get(files::page))
         .route("/jobs/{job}/files/{number}", get(files::one))
         .route("/jobs/{job}/log", get(log::page))

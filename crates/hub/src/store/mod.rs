@@ -27,6 +27,7 @@ pub(crate) use logs::{LogError, Logs};
 pub(crate) use name_filter::{NameFilter, for_program};
 pub(crate) use readers::{ReadError, Readers};
 pub(crate) use rows::{
-    CellResult, JobFilter, MatrixCell, ResultFilter, attempts, has_jobs_of, job, jobs, matrix, result, result_json, results,
+    CellResult, JobFilter, MatrixCell, ResultFilter, attempts, has_jobs_of, job, jobs, matrix, result, result_json,
+    results,
 };
 pub(crate) use uploads::{UploadError, UploadFile, Uploads};

@@ -13,6 +13,7 @@ mod hostile;
 mod leases;
 mod life;
 mod limits;
+mod login;
 mod matrix;
 mod moments;
 mod names;
