@@ -9,6 +9,10 @@ use crate::support::{Outcome, Worker, archive, start};
 /// Sets `window.evil` if it is executed.
 const EVIL: &str = "<img src=x onerror=\"window.evil=1\"><script>window.evil=1</script><svg onload=window.evil=1>'\"&";
 
+/// Documents that would run a script if they were taken for what they are.
+const PAGE: &str = "<!doctype html><title>x</title><script>window.evil=1</script>";
+const SVG: &str = "<svg xmlns=\"http://www.w3.org/2000/svg\"><script>window.evil=1</script></svg>";
+
 #[test]
 fn nothing_that_others_wrote_executes_in_a_browser() -> Outcome {
     let hub = start();
@@ -51,22 +55,42 @@ fn nothing_that_others_wrote_executes_in_a_browser() -> Outcome {
         "<testsuites><testsuite name=\"{words}\"><testcase classname=\"{words}\" name=\"{words}\"><failure message=\"{words}\">\
          {words}</failure></testcase><testcase name=\"{words}\"/></testsuite></testsuites>"
     );
-    let files = [("result.json", &serde_json::to_vec(&result)?[..]), ("junit.xml", junit.as_bytes())];
+    let files = [
+        ("result.json", &serde_json::to_vec(&result)?[..]),
+        ("junit.xml", junit.as_bytes()),
+        (EVIL, EVIL.as_bytes()),
+        ("page.html", PAGE.as_bytes()),
+        ("image.svg", SVG.as_bytes()),
+    ];
     let bundle = worker.upload(&archive(&files))?;
     worker.client.complete(&claimed.lease, &Complete { bundle, verdict: Verdict::Fail, summary: EVIL.into() })?;
 
     let mut browser = Browser::start();
     let find: String = EVIL.bytes().map(|byte| format!("%{byte:02x}")).collect();
-    for page in ["/", "/jobs", "/jobs/evil", "/jobs/evil/log", "/workers", "/workers/w1", "/nothing"]
-        .map(str::to_owned)
-        .into_iter()
-        .chain([
-            format!("/jobs?package={find}"),
-            format!("/jobs/evil/log?find={find}"),
-            format!("/jobs/{find}"),
-            format!("/workers/{find}"),
-        ])
-    {
+    for page in [
+        "/",
+        "/jobs",
+        "/jobs/evil",
+        "/jobs/evil/log",
+        "/workers",
+        "/workers/w1",
+        "/nothing",
+        "/jobs/evil/files",
+        "/compare?before=evil&after=evil",
+    ]
+    .map(str::to_owned)
+    .into_iter()
+    .chain([
+        format!("/jobs?package={find}"),
+        format!("/jobs/evil/log?find={find}"),
+        format!("/jobs/{find}"),
+        format!("/workers/{find}"),
+        format!("/?package={find}"),
+        format!("/regressions?package={find}"),
+        format!("/workers?name={find}"),
+        format!("/jobs/evil/files?find={find}"),
+        format!("/compare?before={find}&after=evil"),
+    ]) {
         browser.open(&format!("{}{page}", hub.address));
         let found =
             browser.evaluate("[window.evil ?? 0, document.querySelectorAll('main img, main svg, main script').length]");
@@ -77,6 +101,16 @@ fn nothing_that_others_wrote_executes_in_a_browser() -> Outcome {
         // Chromium logs error answers, and nothing else is expected here.
         let complaints = std::mem::take(&mut browser.complaints);
         assert!(complaints.iter().all(|what| what.contains("404")), "{page}: {complaints:?}");
+    }
+
+    // Files that a test has left are shown as text, in a sandbox, whatever they are.
+    for (number, text) in [(0, "onerror"), (1, "onerror"), (2, EVIL), (3, PAGE), (4, SVG)] {
+        browser.open(&format!("{}/jobs/evil/files/{number}", hub.address));
+        let found = browser.evaluate("[window.evil ?? 0, document.contentType, origin]");
+        assert_eq!(found, serde_json::json!([0, "text/plain", "null"]), "{number}");
+        let shown = browser.evaluate("document.body.textContent");
+        assert!(shown.as_str().is_some_and(|shown| shown.contains(text)), "{number}: {shown}");
+        assert_eq!(std::mem::take(&mut browser.complaints), Vec::<String>::new(), "{number}");
     }
 
     // Text that arrives while a page is open.

@@ -96,6 +96,23 @@ fn all_of_it_works_without_javascript() -> Outcome {
     browser.open(&format!("{}/jobs", hub.address));
     browser.evaluate("document.querySelector('input').value = 'gzip'; document.querySelector('form').submit()");
     browser.wait_for("location.search.includes('package=gzip') && document.querySelectorAll('tbody tr').length === 1");
+    // A filter of the matrix, and what only people who are logged in do.
+    browser.open(&hub.address);
+    browser.evaluate(
+        "document.querySelector('input[name=package]').value = 'zip'; document.querySelector('form').submit()",
+    );
+    browser.wait_for("location.search.includes('package=zip') && document.querySelectorAll('tbody tr').length === 1");
+    browser.open(&format!("{}/jobs/gzip", hub.address));
+    browser.evaluate("document.querySelector('.actions a').click()");
+    browser.wait_for("document.title === 'Log in · rocbed'");
+    let token = &hub.admin;
+    browser.evaluate(&format!(
+        "document.querySelector('input[name=token]').value = '{token}'; document.querySelector('form').submit()"
+    ));
+    browser.wait_for("location.pathname === '/jobs/gzip' && document.querySelectorAll('.actions form').length === 2");
+    browser.evaluate("document.querySelector('.actions button').click()");
+    browser
+        .wait_for("location.pathname === '/jobs/gzip-2' && document.querySelector('.state').textContent === 'queued'");
     let scripts = browser.evaluate("document.querySelectorAll('[onclick], script:not([src])').length");
     assert_eq!(scripts, Value::from(0));
     Ok(())

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use advice::Advice;
 use gpu::{Reason, ReasonKind, UnusableGpu};
-use hub::Clock;
-use protocol::api::{Claimed, Complete, GiveBack, GiveBackReason, Health, Heartbeat, WorkerReport};
-use protocol::{Cases, InstalledPackage, JobResult, Machine, PackageList, TestOutcome, TestResult, Verdict};
+use hub::{ArchiveState, Clock, ReadArchive, WatchOptions, WatchedPackage, Webhook, WebhookOptions};
+use protocol::api::{Claimed, Complete, GiveBack, GiveBackReason, Health, Heartbeat, TestState, WorkerReport};
+use protocol::{Cases, GpuNeed, InstalledPackage, JobResult, Machine, PackageList, TestOutcome, TestResult, Verdict};
+use safetext::Secret;
+use sha256::Digest;
 
-use crate::support::{Outcome, Running, Worker, archive, start};
+use crate::support::{Outcome, Running, Worker, archive, start_with};
 
 const PACKAGES: [&str; 18] = [
     "composable-kernel",
@@ -59,9 +62,49 @@ const LOG: &str = "autopkgtest [10:00:00]: test upstream: preparing testbed\n\
 
 /// Fills a hub. Workers have completed jobs, one still has a job, and some jobs are queued.
 pub fn lab() -> (Running, Vec<Worker>) {
-    let hub = start();
+    let hub = start_with(|config| config.webhooks = vec![webhook("ci", &[]), webhook("chat", &[TestState::Stopped])]);
     let workers = fill(&hub).expect("a hub");
+    watch(&hub);
     (hub, workers)
+}
+
+/// A receiver of changes that is away: nothing listens at its port.
+fn webhook(name: &str, states: &[TestState]) -> Webhook {
+    let (address, secret) = (Secret::new("http://127.0.0.1:9/".to_owned()), Secret::new("not to be guessed"));
+    let (name, states) = (Some(name.to_owned()), states.to_vec());
+    Webhook::new(WebhookOptions { name, address, secret, states, authorities: None, hub: None }).expect("a webhook")
+}
+
+/// An archive in which two packages have changed.
+struct Archive;
+
+impl ReadArchive for Archive {
+    fn read(&self, known: Option<Digest>) -> Result<Option<ArchiveState>, Advice> {
+        let package = |name: &str| WatchedPackage {
+            package: name.to_owned(),
+            version: "7.3.0-1".into(),
+            need: GpuNeed::Any,
+            tested_with: [("rocr-runtime".to_owned(), "7.3.0-1".to_owned())].into(),
+        };
+        let state = ArchiveState {
+            suite: "sid".into(),
+            date: jiff::Timestamp::from_second(1_790_000_000).expect("a time"),
+            release: Digest::of("the Release file"),
+            packages: ["rocalution", "rocrand"].map(package).into(),
+        };
+        Ok(Some(state).filter(|state| known != Some(state.release)))
+    }
+}
+
+/// Has the hub watch the archive. The budget is for one of the packages on each target; the other one waits.
+fn watch(hub: &Running) {
+    let every = Duration::from_secs(3600);
+    hub.hub.watch_archive(WatchOptions { archive: std::sync::Arc::new(Archive), every, budget: 1, priority: -10 });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        hub.hub.read_archive().await;
+        hub.hub.make_watch_jobs().await
+    });
 }
 
 fn machine(id: &str, gpus: &str, name: &str, simulated: bool) -> Machine {
@@ -221,8 +264,17 @@ fn finish(hub: &Running, worker: &Worker, verdict: Verdict) -> Outcome {
     worker.client.append_log(&claimed.lease, 0, LOG.as_bytes())?;
     let result = result(worker, &claimed, verdict, jiff::Timestamp::from_millisecond(hub.clock.millis())?);
     let junit = if verdict == Verdict::Neutral { String::new() } else { junit(&result) };
-    let files = [("result.json", &serde_json::to_vec(&result)?[..]), ("junit.xml", junit.as_bytes())];
-    let bundle = worker.upload(&archive(&files[..if junit.is_empty() { 1 } else { 2 }]))?;
+    let mut files = vec![("result.json", serde_json::to_vec(&result)?), ("log", LOG.into())];
+    if !junit.is_empty() {
+        files.insert(1, ("junit.xml", junit.clone().into_bytes()));
+        files.push((
+            "user/artifacts/gtest-results/Suite/normal_tests.float/report-of-a-test-with-a-name-that-is-long.xml",
+            junit.into(),
+        ));
+        files.push(("user/artifacts/plot.png", include_bytes!("../../../../docs/images/display-small.png").into()));
+    }
+    let files: Vec<_> = files.iter().map(|(name, content)| (*name, &content[..])).collect();
+    let bundle = worker.upload(&archive(&files))?;
     let summary = match verdict {
         Verdict::Pass => "2 of 2 tests passed",
         Verdict::Neutral => "all tests were skipped",

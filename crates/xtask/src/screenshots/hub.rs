@@ -101,6 +101,13 @@ impl Hub {
         Ok(job.and_then(|job| job["id"].as_str()).map(str::to_owned))
     }
 
+    /// The ids of a package's jobs that have ended with a result.
+    pub(super) fn finished(&self, package: &str) -> Result<Vec<String>> {
+        let jobs = self.json(&["jobs", "list", "--state", "finished", "-n", "0"])?;
+        let jobs = jobs.iter().filter(|job| job["job"]["package"] == package);
+        Ok(jobs.filter_map(|job| job["id"].as_str()).map(str::to_owned).collect())
+    }
+
     fn json(&self, words: &[&str]) -> Result<Vec<Value>> {
         let text = output(self.rocbed().args(["--quiet"]).args(words).arg("--json"))?;
         serde_json::from_str(&text).with_context(|| format!("reading what rocbed {} prints", words.join(" ")))

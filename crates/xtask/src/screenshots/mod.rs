@@ -106,6 +106,20 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     for (colours, name) in [(Colours::Light, "matrix.png"), (Colours::Dark, "matrix-dark.png")] {
         browser.take("/", desktop(500), colours, &pictures.join(name))?;
     }
+    // The same package on another GPU is something to compare with.
+    let other = hub.finished(SEEN)?.into_iter().find(|other| *other != job);
+    let other = other.with_context(|| format!("looking for another result of {SEEN}"))?;
+    for (page, height, name) in [
+        (format!("/jobs/{job}/files"), 560, "hub-files.png"),
+        (format!("/compare?before={other}&after={job}"), 760, "hub-compare.png"),
+        ("/regressions".to_owned(), 400, "hub-regressions.png"),
+        ("/flaky".to_owned(), 400, "hub-flaky.png"),
+        ("/archive".to_owned(), 320, "hub-archive.png"),
+        ("/webhooks".to_owned(), 320, "hub-webhooks.png"),
+        (format!("/login?next={page}"), 320, "hub-login.png"),
+    ] {
+        browser.take(&page, desktop(height), Colours::Light, &pictures.join(name))?;
+    }
     println!("{}", pictures.display());
     Ok(())
 }
