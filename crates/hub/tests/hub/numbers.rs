@@ -34,6 +34,9 @@ fn no_number_is_an_error_of_the_hub() -> Outcome {
         ("/api/v1/jobs?limit=18446744073709551615", 200),
         ("/api/v1/jobs?after=-9223372036854775808", 200),
         ("/api/v1/jobs/gzip/log?attempt=4294967295", 404),
+        ("/regressions?from=18446744073709551615", 200),
+        ("/jobs/gzip/files?after=18446744073709551615", 200),
+        ("/jobs/gzip/files/18446744073709551615", 404),
     ] {
         assert_eq!(hub.get(path).0, expected, "{path}");
     }
@@ -49,6 +52,10 @@ fn no_number_is_an_error_of_the_hub() -> Outcome {
         "/api/v1/workers?limit={}".into(),
         "/jobs?after={}&limit={}".into(),
         "/workers?after={}".into(),
+        "/regressions?from={}".into(),
+        "/flaky?from={}".into(),
+        "/jobs/gzip/files?after={}&limit={}".into(),
+        "/jobs/gzip/files/{}".into(),
         format!("PUT /api/v1/leases/{lease}/log?offset={{}}"),
     ];
     let mut runner = TestRunner::new(Config { cases: 200, failure_persistence: None, ..Config::default() });
