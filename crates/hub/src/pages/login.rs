@@ -101,7 +101,7 @@ async fn button(
 
 /// Path of the page of a job. An id from an address may be any text.
 fn address(job: &str) -> String {
-    let plain = |char: char| char.is_ascii_alphanumeric() || "-._+~".contains(char);
+    let plain = |char: char| char.is_ascii_alphanumeric() || "-._+~@:".contains(char);
     if job.chars().all(plain) { format!("/jobs/{job}") } else { "/jobs".to_owned() }
 }
 
@@ -133,4 +133,17 @@ pub(crate) async fn confirm(
     let missing = || Problem::new(ProblemCode::Internal, "the hub has made no job");
     let new = confirmed.jobs.first().ok_or_else(missing)?;
     Ok(see(address(new)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_s_address_has_nothing_that_an_address_gives_a_meaning() {
+        assert_eq!(address("rocrand@gfx1030-2"), "/jobs/rocrand@gfx1030-2");
+        for job in ["a/../b", "a?b", "a#b", "a%2fb", "a b", "a\r\nb", "ä"] {
+            assert_eq!(address(job), "/jobs", "{job}");
+        }
+    }
 }
