@@ -41,6 +41,7 @@ const WITH_HELP: &[fn(&(dyn Error + 'static)) -> Option<Help>] = &[
     help_of::<store::StoreError>,
     help_of::<testbed::Error>,
     help_of::<vm::VmError>,
+    help_of::<vm::vfio::VfioError>,
 ];
 
 /// Takes an error apart for showing it.

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-use crate::machine::{Boot, Bus, Machine, Network};
+use crate::machine::{Boot, Bus, Kept, Machine, Network};
 use crate::{Accelerator, Disk};
 
 impl Accelerator {
@@ -87,6 +87,12 @@ impl Machine {
         for (number, disk) in self.disks.iter().enumerate() {
             arguments.extend(disk.arguments(number));
         }
+        for (number, address) in self.host_devices.iter().enumerate() {
+            // A root port each, as on a machine: a GPU's driver looks for PCI Express above it.
+            let chassis = number + 1;
+            arguments.extend(["-device".into(), format!("pcie-root-port,id=host{number},chassis={chassis}").into()]);
+            arguments.extend(["-device".into(), format!("vfio-pci,host={address},bus=host{number}").into()]);
+        }
         if let Boot::Direct { kernel, initrd, cmdline } = &self.boot {
             arguments.extend(["-kernel".into(), kernel.clone().into_os_string()]);
             if let Some(initrd) = initrd {
@@ -101,8 +107,12 @@ impl Machine {
 
 impl Disk {
     fn arguments(&self, number: usize) -> Vec<OsString> {
-        // A snapshot is discarded anyway, so it need not reach the disk.
-        let kept = if self.snapshot { "snapshot=on,cache=unsafe" } else { "cache=writeback" };
+        let kept = match self.kept {
+            // A snapshot is discarded anyway, so it need not reach the disk.
+            Kept::Snapshot => "snapshot=on,cache=unsafe",
+            Kept::Scratch => "cache=unsafe,discard=unmap,werror=report,rerror=report",
+            Kept::Always => "cache=writeback",
+        };
         let drive = with_path(&format!("if=none,id=disk{number},format=raw,{kept},file="), &self.path);
         let (size, order) = (self.block_size, number + 1);
         let mut arguments = vec!["-drive".into(), drive];
@@ -185,6 +195,23 @@ mod tests {
         let expected = "-device virtio-serial-pci -chardev socket,id=port0,path=/tmp/a,,b \
                         -device virtserialport,chardev=port0,name=org.example";
         assert!(line(&machine, None).ends_with(expected), "{}", line(&machine, None));
+    }
+
+    #[test]
+    fn a_device_of_the_host_is_behind_a_port_of_its_own() {
+        let machine = Machine::new(Accelerator::Kvm).host_device("0000:03:00.0".parse().unwrap());
+        let line = line(&machine.host_device("0000:43:00.0".parse().unwrap()), None);
+        let expected = "-device pcie-root-port,id=host0,chassis=1 -device vfio-pci,host=0000:03:00.0,bus=host0 \
+                        -device pcie-root-port,id=host1,chassis=2 -device vfio-pci,host=0000:43:00.0,bus=host1";
+        assert!(line.ends_with(expected), "{line}");
+    }
+
+    #[test]
+    fn a_full_disk_of_the_host_is_an_error_for_the_machine() {
+        let line = line(&Machine::new(Accelerator::Kvm).disk(Disk::scratch("/a", Bus::Virtio)), None);
+        let expected =
+            "-drive if=none,id=disk0,format=raw,cache=unsafe,discard=unmap,werror=report,rerror=report,file=/a";
+        assert!(line.contains(expected), "{line}");
     }
 
     #[test]

@@ -26,9 +26,11 @@ mod picture;
 pub mod probe;
 mod running;
 mod terminal;
+pub mod vfio;
 
 pub use accelerator::{Accelerator, Choice};
 pub use error::VmError;
 pub use firmware::Firmware;
+pub use gpu::PciAddress;
 pub use machine::{Boot, Bus, Disk, Machine, Network};
 pub use running::{End, Exit, Running};

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use gpu::PciAddress;
+
 use crate::Accelerator;
 
 /// What a machine boots from.
@@ -50,19 +52,37 @@ pub enum Bus {
 pub struct Disk {
     pub(crate) path: PathBuf,
     pub(crate) bus: Bus,
-    pub(crate) snapshot: bool,
+    pub(crate) kept: Kept,
     pub(crate) block_size: u32,
+}
+
+/// How long what a machine writes to a disk is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// Until the machine ends; the file is never written.
+    Snapshot,
+    /// In the file, which is of no use after a crash of the host.
+    Scratch,
+    /// In the file.
+    Always,
 }
 
 impl Disk {
     /// A disk whose file is never written: the machine's changes are discarded when it ends.
     pub fn snapshot(path: impl Into<PathBuf>, bus: Bus) -> Self {
-        Self { path: path.into(), bus, snapshot: true, block_size: 512 }
+        Self { path: path.into(), bus, kept: Kept::Snapshot, block_size: 512 }
+    }
+
+    /// A disk whose file the machine writes to, without waiting for the host's disk: for files that are deleted with the
+    /// machine. Blocks that the machine frees become holes. If the host's disk is full, the machine gets an error, where
+    /// QEMU would stop it otherwise.
+    pub fn scratch(path: impl Into<PathBuf>, bus: Bus) -> Self {
+        Self { kept: Kept::Scratch, ..Self::snapshot(path, bus) }
     }
 
     /// A disk whose file the machine writes to.
     pub fn writable(path: impl Into<PathBuf>, bus: Bus) -> Self {
-        Self { snapshot: false, ..Self::snapshot(path, bus) }
+        Self { kept: Kept::Always, ..Self::snapshot(path, bus) }
     }
 
     /// Sets the size of logical and physical blocks to `bytes`: 512, the default, or 4096.
@@ -96,7 +116,9 @@ pub struct Machine {
     pub(crate) interactive: bool,
     pub(crate) picture: Option<PathBuf>,
     pub(crate) ports: Vec<(String, PathBuf)>,
+    pub(crate) host_devices: Vec<PciAddress>,
     pub(crate) extra: Vec<OsString>,
+    pub(crate) launcher: Vec<OsString>,
     pub(crate) qemu: Option<PathBuf>,
     pub(crate) log: Option<PathBuf>,
     pub(crate) deadline: Duration,
@@ -118,7 +140,9 @@ impl Machine {
             interactive: false,
             picture: None,
             ports: Vec::new(),
+            host_devices: Vec::new(),
             extra: Vec::new(),
+            launcher: Vec::new(),
             qemu: None,
             log: None,
             deadline: Duration::from_secs(300),
@@ -186,6 +210,20 @@ impl Machine {
     pub fn port(mut self, name: impl Into<String>, socket: impl Into<PathBuf>) -> Self {
         self.ports.push((name.into(), socket.into()));
         self
+    }
+
+    /// Gives it a PCI device of the host, by VFIO. The device's driver has to be `vfio-pci` already: see
+    /// [`vfio::check`](crate::vfio::check).
+    #[must_use]
+    pub fn host_device(mut self, address: PciAddress) -> Self {
+        self.host_devices.push(address);
+        self
+    }
+
+    /// Starts QEMU through a program that gets these arguments, and after them QEMU's path and arguments, to execute.
+    #[must_use]
+    pub fn launcher(self, words: impl IntoIterator<Item = OsString>) -> Self {
+        Self { launcher: words.into_iter().collect(), ..self }
     }
 
     /// Adds an argument for QEMU, unchanged.

@@ -114,7 +114,14 @@ impl Machine {
             Some(path) => Some(File::create(path).map_err(VmError::io("creating", path))?),
             None => None,
         };
-        let mut command = Command::new(&qemu);
+        let mut command = match self.launcher.split_first() {
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(&qemu);
+                command
+            }
+            None => Command::new(&qemu),
+        };
         let place = self.picture.as_ref().map(|_| monitor_place()).transpose()?;
         let monitor = place.as_ref().map(|place| place.path().join("qmp"));
         command.args(self.arguments(flash, monitor.as_deref())).stderr(Stdio::piped());
@@ -154,6 +161,11 @@ impl Running {
     /// QEMU's process id.
     pub fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// Whether the machine has ended; [`Self::wait`] returns at once then.
+    pub fn has_ended(&self) -> bool {
+        self.watcher.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
     /// Waits until the machine has ended.
