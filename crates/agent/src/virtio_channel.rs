@@ -16,10 +16,7 @@ use super::backlog::Backlog;
 use super::job_source::{Assignment, Claim, Delivery, End, JobSource, Progress, Room};
 use super::running::InterruptedJob;
 use appliance::settings::{Origin, Settings};
-
-/// The sysfs directory with the ports and their names (kernel Documentation/ABI/testing/sysfs-class-virtio-ports...
-/// in short).
-const CLASS: &str = "/sys/class/virtio-ports";
+use appliance::virtio_port;
 
 /// How long a claim waits for a job that can begin.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -71,7 +68,8 @@ fn lock<T>(frames: &Mutex<FrameStream<T>>) -> MutexGuard<'_, FrameStream<T>> {
 impl Port {
     /// Opens the port if this machine has it, reads the jobs, and adds the settings that came with them.
     pub fn open(settings: &mut Settings) -> Result<Option<Self>, Advice> {
-        let Some(path) = find(Path::new(CLASS), Path::new("/dev")) else { return Ok(None) };
+        let port = virtio_port::find(Path::new(virtio_port::CLASS), Path::new("/dev"), PORT_NAME);
+        let Some(path) = port else { return Ok(None) };
         let stream = OpenOptions::new().read(true).write(true).open(&path);
         let stream = stream.map_err(|error| failed(format!("opening {}: {error}", path.display())))?;
         Port::take(stream, Path::new(TREES), settings).map(Some)
@@ -264,15 +262,6 @@ fn failed(what: String) -> Advice {
     Advice::new(what, "use a rocbed of the same version as the image's")
 }
 
-/// The device file of the port with our name.
-fn find(class: &Path, dev: &Path) -> Option<PathBuf> {
-    let entries = fs::read_dir(class).ok()?;
-    let ours = entries
-        .flatten()
-        .find(|entry| fs::read_to_string(entry.path().join("name")).is_ok_and(|name| name.trim_end() == PORT_NAME))?;
-    Some(dev.join(ours.file_name()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -369,18 +358,6 @@ mod tests {
             assert!(closing.join().is_ok());
         }
         assert!(!directory.path().join("x").exists());
-        Ok(())
-    }
-
-    #[test]
-    fn finds_the_port_by_its_name() -> io::Result<()> {
-        let class = tempfile::tempdir()?;
-        for (port, name) in [("vport1p1", "com.redhat.spice.0"), ("vport1p2", PORT_NAME)] {
-            fs::create_dir(class.path().join(port))?;
-            fs::write(class.path().join(port).join("name"), format!("{name}\n"))?;
-        }
-        assert_eq!(find(class.path(), Path::new("/dev")), Some("/dev/vport1p2".into()));
-        assert_eq!(find(&class.path().join("none"), Path::new("/dev")), None);
         Ok(())
     }
 }

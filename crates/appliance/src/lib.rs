@@ -13,3 +13,4 @@ pub mod root;
 pub mod settings;
 pub mod superblock;
 pub mod uptime;
+pub mod virtio_port;
