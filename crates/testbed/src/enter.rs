@@ -36,8 +36,8 @@ const COMMAND_FAILED: u8 = 253;
 /// Exit status instead of 0 for a command to which the simulated GPU refused something, such as running a kernel.
 pub(crate) const REFUSED: u8 = 1;
 /// Exit status of shells for a command that does not exist or cannot be executed.
-const NOT_FOUND: u8 = 127;
-const NOT_EXECUTABLE: u8 = 126;
+pub(crate) const NOT_FOUND: u8 = 127;
+pub(crate) const NOT_EXECUTABLE: u8 = 126;
 
 /// `oom_score_adj` of commands (`proc_pid_oom_score_adj(5)`): when memory runs out, a test is killed before autopkgtest
 /// and the machine's services.
@@ -51,7 +51,8 @@ pub(crate) fn processes_of_commands(processes: u64) -> u64 {
     processes - processes / RESERVE
 }
 
-const PASSED_ON: [(i32, Signal); 6] = [
+/// Signals that are passed on to a command.
+pub(crate) const PASSED_ON: [(i32, Signal); 6] = [
     (libc::SIGHUP, Signal::HUP),
     (libc::SIGINT, Signal::INT),
     (libc::SIGQUIT, Signal::QUIT),
@@ -61,7 +62,7 @@ const PASSED_ON: [(i32, Signal); 6] = [
 ];
 
 /// The complete environment of every command; the caller's other variables are the host's.
-const ENVIRONMENT: [(&str, &str); 5] = [
+pub(crate) const ENVIRONMENT: [(&str, &str); 5] = [
     ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
     ("HOME", "/root"),
     ("USER", "root"),
@@ -118,7 +119,7 @@ pub(crate) fn command_line(
 
 /// An option whose value may have any bytes. autopkgtest decodes the line with the command before it splits the command
 /// at commas, so these are encoded a second time.
-fn option(name: &str, value: &OsStr) -> OsString {
+pub(crate) fn option(name: &str, value: &OsStr) -> OsString {
     format!("--{name}={}", quote(value.as_bytes())).into()
 }
 
@@ -310,7 +311,7 @@ fn judged(simulation: &Simulation, report: Option<&mut File>, code: u8) -> Resul
 }
 
 /// The status to report to autopkgtest for a command's exit status.
-fn told(code: u8) -> u8 {
+pub(crate) fn told(code: u8) -> u8 {
     if matches!(code, 254 | 255) { COMMAND_FAILED } else { code }
 }
 

@@ -60,6 +60,53 @@ pub enum Error {
     /// A signal requested the end.
     #[error("ended by signal {0}")]
     Signal(i32),
+    /// What is to be an image is none, or not all of one.
+    #[error("{} is not an image that a machine can be started from: {reason}", image.display())]
+    Image {
+        /// Its directory.
+        image: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The image does not know what this program asks for.
+    #[error("the image is older than this program: it cannot be a testbed of its own")]
+    OldImage,
+    /// The image's program speaks another version of the protocol.
+    #[error("the image's program speaks version {image} of the protocol for testbeds, and this one version {program}")]
+    ImageVersion {
+        /// The image's version.
+        image: u32,
+        /// This program's.
+        program: u32,
+    },
+    /// There is not enough memory for the machine.
+    #[error(
+        "a machine with {} MiB of memory was asked for, and {} MiB are available; it needs 512 MiB",
+        wanted >> 20,
+        available >> 20
+    )]
+    NoMemory {
+        /// Bytes that were asked for.
+        wanted: u64,
+        /// Bytes that are available.
+        available: u64,
+    },
+    /// QEMU cannot be used.
+    #[error(transparent)]
+    Vm(#[from] vm::VmError),
+    /// A device cannot be given to the machine.
+    #[error("--gpu: {0}")]
+    Vfio(#[from] vm::vfio::VfioError),
+    /// The machine does not do what it should.
+    #[error("the virtual machine {what}{}", told(qemu.as_deref(), console))]
+    VirtualMachine {
+        /// What it does.
+        what: &'static str,
+        /// What QEMU said last.
+        qemu: Option<String>,
+        /// What was last on its serial console.
+        console: Vec<String>,
+    },
     /// A copy failed; the failed process has logged the reason.
     #[error("copying failed")]
     Copy,
@@ -74,9 +121,26 @@ impl Advise for Error {
                 format!("as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}").into()
             }
             Self::Stuck(_) => "restart the machine".into(),
+            Self::Image { .. } => "make one with `rocbed build RECIPE`, and name its directory: images/RECIPE".into(),
+            Self::OldImage | Self::ImageVersion { .. } => {
+                "build the image again, with the rocbed that this is of".into()
+            }
+            Self::NoMemory { .. } => {
+                "say with --memory how much it gets, as bytes or a part of what is available".into()
+            }
+            Self::Vm(error) => error.help(),
+            Self::Vfio(error) => error.help(),
+            Self::VirtualMachine { .. } => "--console FILE keeps all that the machine says".into(),
             _ => Help::none(),
         }
     }
+}
+
+/// What QEMU and the machine said last, for a message.
+fn told(qemu: Option<&str>, console: &[String]) -> String {
+    let qemu = qemu.filter(|line| !line.is_empty()).map(|line| format!("; QEMU says: {line}"));
+    let console = (!console.is_empty()).then(|| format!("; last on its console: {}", console.join(" | ")));
+    qemu.into_iter().chain(console).collect()
 }
 
 impl Error {

@@ -35,6 +35,7 @@ mod stream;
 mod terminal;
 mod testbed;
 mod upper;
+pub mod virtual_machine;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -49,8 +50,8 @@ pub use testbed::Machine;
 ///
 /// `enter ...` runs commands in the testbed; the server tells autopkgtest to use it. `autopkgtest ...` runs autopkgtest
 /// itself from a root directory, with the server that its arguments name. `simulate ...` runs a command with simulated
-/// GPUs. Anything else runs the server. The caller
-/// must not have started a thread, and must not hold file descriptors that the testbed must not get.
+/// GPUs. Words that begin with `vm-` are parts of the server of virtual machines, which `--vm` asks for. Anything else
+/// runs the server. The caller must not have started a thread, and must not hold file descriptors that the testbed must not get.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut arguments: Vec<OsString> = arguments.into_iter().collect();
     if arguments.first().is_some_and(|first| first == "virt") {
@@ -64,6 +65,14 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
     if arguments.first().is_some_and(|first| first == "autopkgtest") {
         return driver::main(arguments.drain(1..));
+    }
+    if let Some((first, rest)) = arguments.split_first()
+        && let Some(code) = virtual_machine::part(first, rest)
+    {
+        return code;
+    }
+    if virtual_machine::options::are_wanted(&arguments) {
+        return virtual_machine::main(arguments);
     }
     let options = match TestbedOptions::parse(arguments) {
         Ok(Some(options)) => options,

@@ -14,6 +14,7 @@ use crate::{Error, Memory};
 /// Output of `--help`.
 pub const HELP: &str = "\
 Usage: autopkgtest-virt-rocbed --root DIR [OPTION]...
+       autopkgtest-virt-rocbed --vm IMAGE [OPTION]...
 
 A virtualisation server for autopkgtest(1): autopkgtest PACKAGE -- rocbed --root DIR
 
@@ -41,6 +42,8 @@ A virtualisation server for autopkgtest(1): autopkgtest PACKAGE -- rocbed --root
   --user NAME           the user to suggest for tests [the first with an id from 1000 to 59999]
   --debug               print what is asked and answered on standard error
   --help                print this
+
+Testbeds of --vm IMAGE are virtual machines, and have other options: see --vm IMAGE --help
 ";
 
 /// Options of testbeds.
@@ -196,7 +199,7 @@ impl TestbedOptions {
 }
 
 /// Splits `--name=value` into `--name value`.
-fn split_equals(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+pub(crate) fn split_equals(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut words = Vec::new();
     for argument in arguments {
         let bytes = argument.into_vec();
@@ -213,7 +216,7 @@ fn split_equals(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> 
 }
 
 /// Parses an amount of memory: a number with K, M, G or T for powers of 1024, or with %.
-fn parse_memory(text: &str) -> Result<Memory, Error> {
+pub(crate) fn parse_memory(text: &str) -> Result<Memory, Error> {
     match text.strip_suffix('%').map(str::parse::<u8>) {
         Some(Ok(percent @ 1..=100)) => Ok(Memory::Percent(percent)),
         Some(_) => Err(wrong_size(text)),
@@ -222,7 +225,7 @@ fn parse_memory(text: &str) -> Result<Memory, Error> {
 }
 
 /// Parses a number with K, M, G or T for powers of 1024.
-fn parse_bytes(text: &str) -> Result<u64, Error> {
+pub(crate) fn parse_bytes(text: &str) -> Result<u64, Error> {
     let wrong = || wrong_size(text);
     let letters = text.trim_start_matches(|character: char| character.is_ascii_digit());
     let number: u64 = text.strip_suffix(letters).and_then(|digits| digits.parse().ok()).ok_or_else(wrong)?;

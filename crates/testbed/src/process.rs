@@ -22,6 +22,12 @@ pub(crate) struct Child {
 }
 
 impl Child {
+    /// A process that the standard library has started, which must not wait for it.
+    pub(crate) fn spawned(child: &std::process::Child) -> io::Result<Self> {
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
+        Ok(Self { pid, pidfd: rustix::process::pidfd_open(pid, PidfdFlags::empty())? })
+    }
+
     pub(crate) fn pid(&self) -> Pid {
         self.pid
     }
@@ -113,6 +119,14 @@ pub(crate) fn close_all_but(kept: &OwnedFd) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Closes a file descriptor.
+///
+/// Only for a forked process that never returns, and does not use the descriptor's owner.
+pub(crate) fn close_one(number: std::os::fd::RawFd) -> io::Result<()> {
+    // SAFETY: the caller does not use it again.
+    if unsafe { libc::close(number) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Blocks signals; returns them as a set.

@@ -15,6 +15,11 @@ pub enum Request {
     Open,
     /// Restore the testbed to its state after opening.
     Revert,
+    /// Restart the testbed, with its files as they are.
+    Reboot {
+        /// A test restarts it itself: only prepare for that, and wait.
+        prepare_only: bool,
+    },
     /// Remove the testbed.
     Close,
     /// Query the command that runs others in the testbed.
@@ -99,6 +104,11 @@ impl Request {
             b"capabilities" => plain(Self::Capabilities),
             b"open" => plain(Self::Open),
             b"revert" => plain(Self::Revert),
+            b"reboot" => match arguments.as_slice() {
+                [] => Ok(Self::Reboot { prepare_only: false }),
+                [word] if word == b"prepare-only" => Ok(Self::Reboot { prepare_only: true }),
+                _ => Err(BadRequest::Arguments("reboot".into(), "no, or `prepare-only',")),
+            },
             b"close" => plain(Self::Close),
             b"print-execute-command" => plain(Self::PrintExecuteCommand),
             b"auxverb_debug_fail" | b"auxverb-debug-fail" => plain(Self::DebugFailure),

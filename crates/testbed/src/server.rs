@@ -30,6 +30,10 @@ pub trait Testbed {
     fn open(&mut self, scratch: Option<&str>) -> Result<String, Error>;
     /// Ends all processes in the testbed and removes it.
     fn close(&mut self) -> Result<(), Error>;
+    /// Restarts the testbed, or waits until the test in it does so itself. Its files stay, the scratch directory's too.
+    fn reboot(&mut self, _prepare_only: bool) -> Result<(), Error> {
+        Err(Error::Inside("`reboot' when `reboot' not advertised".into()))
+    }
     /// The program and arguments that run the command appended to them in the testbed.
     fn execute_command(&self) -> Result<Vec<OsString>, Error>;
     /// Copies between host and testbed.
@@ -78,6 +82,9 @@ impl<T: Testbed> Session<T> {
             Request::Capabilities => Ok(self.testbed.capabilities()),
             Request::Open => self.open(),
             Request::Revert => self.close().and_then(|()| self.open()),
+            // README.virtualisation-server has the scratch directory in the answer; autopkgtest 6.0 and its own servers
+            // have none.
+            Request::Reboot { prepare_only } => self.testbed.reboot(prepare_only).map(|()| Vec::new()),
             Request::Close => self.close().map(|()| Vec::new()),
             Request::PrintExecuteCommand => self.testbed.execute_command().map(|words| {
                 let words: Vec<String> = words.iter().map(|word| quote(word.as_bytes())).collect();
@@ -111,6 +118,7 @@ impl<T: Testbed> Session<T> {
         match (request, self.open) {
             (Request::Open, true) => Some("`open' when already open"),
             (Request::Close, false) => Some("`close' when not open"),
+            (Request::Reboot { .. }, false) => Some("`reboot' when not open"),
             (Request::Revert, false) => Some("`revert' when not open"),
             (Request::PrintExecuteCommand, false) => Some("`print-execute-command' when not open"),
             (Request::Copy(_), false) => Some("`copydown' or `copyup' when not open"),
@@ -227,6 +235,7 @@ mod tests {
         log: Vec<String>,
         copies_fail_with: Option<Error>,
         close_fails: bool,
+        reboots: bool,
     }
 
     impl Testbed for Double {
@@ -240,6 +249,10 @@ mod tests {
         fn close(&mut self) -> Result<(), Error> {
             self.log.push("close".into());
             if self.close_fails { Err(Error::Stuck("process 7 (rocminfo)".into())) } else { Ok(()) }
+        }
+        fn reboot(&mut self, prepare_only: bool) -> Result<(), Error> {
+            self.log.push(format!("reboot {prepare_only}"));
+            if self.reboots { Ok(()) } else { Err(Error::Inside("no".into())) }
         }
         fn execute_command(&self) -> Result<Vec<OsString>, Error> {
             Ok(vec!["/usr/bin/rocbed-init".into(), "enter".into(), "1,2 3".into()])
@@ -280,6 +293,17 @@ mod tests {
         session.answer(b"open");
         let again = "open Some(\"/tmp/autopkgtest.one\")";
         assert_eq!(session.testbed.log, ["open None", "close", again, "close", again]);
+    }
+
+    #[test]
+    fn a_restart_keeps_the_testbed_open() {
+        let mut session = Session::new(Double { reboots: true, ..Double::default() });
+        session.answer(b"open");
+        assert_eq!(session.answer(b"reboot\n"), say("ok"));
+        assert_eq!(session.answer(b"reboot prepare-only\n"), say("ok"));
+        assert!(matches!(session.answer(b"reboot now\n"), Answer::Fail(_)));
+        session.close().unwrap();
+        assert_eq!(session.testbed.log, ["open None", "reboot false", "reboot true", "close"]);
     }
 
     #[test]

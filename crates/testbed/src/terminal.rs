@@ -25,14 +25,14 @@ const MOST_WAITING: usize = 1 << 16;
 /// The caller's terminal in raw mode, with this process's group in the foreground, where autopkgtest may not be.
 /// Restored when this is dropped.
 #[derive(Debug)]
-struct Raw {
+pub(crate) struct Raw {
     terminal: OwnedFd,
     before: Termios,
     foreground: Option<Pid>,
 }
 
 impl Raw {
-    fn make(terminal: OwnedFd) -> io::Result<Self> {
+    pub(crate) fn make(terminal: OwnedFd) -> io::Result<Self> {
         // A terminal of another session has no foreground group for it.
         let foreground = rustix::termios::tcgetpgrp(&terminal).ok();
         if foreground.is_some() {

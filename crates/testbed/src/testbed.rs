@@ -6,12 +6,11 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::rc::Rc;
-use std::time::Duration;
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 
 use crate::control_group::{Group, Parent};
-use crate::copy::{Copies, Records, Room};
+use crate::copy::{self, Copies, Records, Room};
 use crate::enter::Rules;
 use crate::gpu::Granted;
 use crate::identity::Identity;
@@ -27,16 +26,11 @@ use crate::server::Testbed;
 use crate::upper::{self, Upper};
 use crate::{Error, enter, proxy, simulate};
 
-/// Default time limit for a copy, in seconds; `AUTOPKGTEST_VIRT_COPY_TIMEOUT` overrides it, as for autopkgtest's other
-/// servers.
-const COPY_TIMEOUT: u64 = 300;
 /// Environment variables that name the proxy of a testbed that has one.
 const PROXIED: [(&str, &str); 3] =
     [("http_proxy", proxy::ADDRESS), ("https_proxy", proxy::ADDRESS), ("no_proxy", "localhost,127.0.0.1,::1")];
 /// Upper limit for processes, more than any test needs.
 const MOST_PROCESSES: u64 = 16384;
-/// Environment variable with the path of a file that gets a line for each file that copies have left out.
-const NOTES: &str = "ROCBED_COPY_NOTES";
 /// Environment variable with the path of a directory that gets a record of what is installed after each test.
 const RECORDS: &str = "ROCBED_PACKAGE_RECORDS";
 
@@ -117,7 +111,7 @@ impl Machine {
             upper::remove_stale(directory)?;
         }
         let room = Room { bytes: options.copy_limit.unwrap_or(Room::BYTES), entries: Room::ENTRIES };
-        let copies = Copies::new(room, std::env::var_os(NOTES).map(PathBuf::from));
+        let copies = Copies::new(room, std::env::var_os(copy::NOTES).map(PathBuf::from));
         let records = std::env::var_os(RECORDS).map(PathBuf::from).filter(|path| path.is_dir()).map(Records::new);
         Ok(Self {
             options,
@@ -263,8 +257,7 @@ impl Testbed for Machine {
     }
 
     fn copy(&mut self, copy: &Copy) -> Result<(), Error> {
-        let seconds = std::env::var("AUTOPKGTEST_VIRT_COPY_TIMEOUT").ok().and_then(|value| value.parse().ok());
-        let timeout = Duration::from_secs(seconds.unwrap_or(COPY_TIMEOUT));
+        let timeout = copy::timeout();
         let test = test_of(copy).map(str::to_owned);
         if test.is_some() {
             self.tell_limits(test.as_deref());
@@ -344,7 +337,7 @@ fn read_below(root: &Path, path: &str) -> Result<Option<String>, Error> {
 }
 
 /// The user to suggest: the requested one, or the first that is neither a system user nor `nobody`.
-fn suggested_user(passwd: &str, wanted: Option<&str>) -> Result<Option<String>, Error> {
+pub(crate) fn suggested_user(passwd: &str, wanted: Option<&str>) -> Result<Option<String>, Error> {
     let users = passwd.lines().filter_map(|line| {
         let mut fields = line.split(':');
         let (name, id) = (fields.next()?, fields.nth(1)?.parse::<u32>().ok()?);

@@ -39,7 +39,7 @@ impl Room {
 
 /// Why a path is not sent to the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum OverLimit {
+pub(crate) enum OverLimit {
     #[error("it is below more than {DEEPEST} directories")]
     TooDeep,
     #[error("its path has more than {LONGEST} bytes")]
@@ -54,15 +54,15 @@ pub(super) enum OverLimit {
 
 /// Decides which files are sent to the host.
 #[derive(Debug)]
-pub(super) struct CopyBudget {
+pub(crate) struct CopyBudget {
     room: Room,
     /// Free bytes on the host's file system; holes do not count.
     disk: u64,
-    pub(super) report: CopyReport,
+    pub(crate) report: CopyReport,
 }
 
 impl CopyBudget {
-    pub(super) fn new(room: Room, disk: u64) -> Self {
+    pub(crate) fn new(room: Room, disk: u64) -> Self {
         Self { room, disk, report: CopyReport::default() }
     }
 
@@ -70,7 +70,7 @@ impl CopyBudget {
     ///
     /// # Errors
     /// The limit that it is over; it is not counted then.
-    pub(super) fn path(&mut self, path: &Path) -> Result<(), OverLimit> {
+    pub(crate) fn path(&mut self, path: &Path) -> Result<(), OverLimit> {
         if path.components().count() > DEEPEST {
             return Err(OverLimit::TooDeep);
         }
@@ -88,7 +88,7 @@ impl CopyBudget {
     ///
     /// # Errors
     /// The limit that it is over; it is not counted then.
-    pub(super) fn file(&mut self, size: u64, data: u64) -> Result<(), OverLimit> {
+    pub(crate) fn file(&mut self, size: u64, data: u64) -> Result<(), OverLimit> {
         let left = self.room.bytes.saturating_sub(self.report.bytes);
         if size > left {
             return Err(OverLimit::TooLarge { size, left });
@@ -101,36 +101,41 @@ impl CopyBudget {
         Ok(())
     }
 
+    /// Bytes of files that may still be sent.
+    pub(crate) fn left(&self) -> u64 {
+        self.room.bytes.saturating_sub(self.report.bytes).min(self.disk)
+    }
+
     /// How many bytes of a log may be sent. A log has a limit of its own and does not count for the others: without a
     /// test's output there is no result.
-    pub(super) fn log(&self, all: u64) -> u64 {
+    pub(crate) fn log(&self, all: u64) -> u64 {
         all.min(self.disk).max(SHORTEST_LOG.min(all))
     }
 
     /// Whether the limit of files is reached; then further files are only counted.
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.report.entries >= self.room.entries
     }
 }
 
 /// Report of the process inside the testbed to the server.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct CopyReport {
+pub(crate) struct CopyReport {
     /// Bytes of the files sent, including holes.
-    pub(super) bytes: u64,
+    pub(crate) bytes: u64,
     /// Number of files, directories and links sent.
-    pub(super) entries: u64,
+    pub(crate) entries: u64,
     /// Links that were not sent.
-    pub(super) links: Vec<Link>,
+    pub(crate) links: Vec<Link>,
     /// Notes about what was left out.
-    pub(super) notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
     /// Number of files left out without a note.
-    pub(super) more: u64,
+    pub(crate) more: u64,
 }
 
 impl CopyReport {
     /// Records that something is not sent.
-    pub(super) fn leave_out(&mut self, path: &Path, reason: &str) {
+    pub(crate) fn leave_out(&mut self, path: &Path, reason: &str) {
         if self.notes.len() < MOST_NOTES {
             let clean = |text: &str| text.chars().filter(|char| !char.is_control()).take(300).collect::<String>();
             self.notes.push(format!("{}: {}", clean(&path.to_string_lossy()), clean(reason)));
@@ -140,7 +145,7 @@ impl CopyReport {
     }
 
     /// Records a link that leads out and is not sent.
-    pub(super) fn withhold(&mut self, path: &Path, target: &Path) {
+    pub(crate) fn withhold(&mut self, path: &Path, target: &Path) {
         self.leave_out(path, &format!("it is a link to elsewhere ({})", target.display()));
         if self.links.len() < MOST_LINKS {
             self.links.push((path.as_os_str().as_bytes().to_vec(), target.as_os_str().as_bytes().to_vec()));
@@ -148,7 +153,7 @@ impl CopyReport {
     }
 
     /// Writes the report to a file that both processes have open.
-    pub(super) fn write(&self, file: &File) -> io::Result<()> {
+    pub(crate) fn write(&self, file: &File) -> io::Result<()> {
         let mut out = BufWriter::new(file);
         for number in [self.bytes, self.entries, self.more] {
             out.write_all(&number.to_le_bytes())?;
@@ -162,7 +167,7 @@ impl CopyReport {
     }
 
     /// Reads a written report.
-    pub(super) fn read(mut file: &File) -> io::Result<Self> {
+    pub(crate) fn read(mut file: &File) -> io::Result<Self> {
         file.rewind()?;
         let mut from = BufReader::new(file);
         let mut number = || {

@@ -9,7 +9,7 @@ use std::path::{Component, Path, PathBuf};
 ///
 /// All `..` must come first, and there must be no more of them than directories above the link: the rest may pass
 /// through other links, each of which stays below too.
-pub(super) fn stays_below(path: &Path, target: &Path) -> bool {
+pub(crate) fn stays_below(path: &Path, target: &Path) -> bool {
     let above = path.parent().map_or(0, |parent| parent.components().count());
     let ups = target.components().take_while(|part| *part == Component::ParentDir).count();
     // The standard library removes `.`, except at the start.
@@ -18,21 +18,21 @@ pub(super) fn stays_below(path: &Path, target: &Path) -> bool {
 }
 
 /// A link: its path and its target.
-pub(super) type Link = (Vec<u8>, Vec<u8>);
+pub(crate) type Link = (Vec<u8>, Vec<u8>);
 
 /// Links that were not copied to the host, by directory. They are restored when the directory is copied back to a
 /// testbed, as when a tree is built in one testbed and tested in another.
 #[derive(Debug, Default)]
-pub(super) struct Withheld(HashMap<PathBuf, Vec<Link>>);
+pub(crate) struct Withheld(HashMap<PathBuf, Vec<Link>>);
 
 impl Withheld {
     /// Records the links of a directory.
-    pub(super) fn keep(&mut self, directory: &Path, links: Vec<Link>) {
+    pub(crate) fn keep(&mut self, directory: &Path, links: Vec<Link>) {
         self.0.entry(plain(directory)).or_default().extend(links);
     }
 
     /// The links of a directory and everything below it, with paths relative to it.
-    pub(super) fn of(&self, directory: &Path) -> Vec<Link> {
+    pub(crate) fn of(&self, directory: &Path) -> Vec<Link> {
         let directory = plain(directory);
         let below = self.0.iter().filter_map(|(kept, links)| Some((kept.strip_prefix(&directory).ok()?, links)));
         let relative = |prefix: &Path, (path, target): &Link| {

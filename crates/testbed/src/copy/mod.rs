@@ -6,11 +6,11 @@
 //! Data from a testbed is untrusted. Only regular files, directories and links that stay inside reach the host, without
 //! set-id bits and attributes, with holes preserved, and within limits; what is left out is reported.
 
-mod limits;
-mod links;
-mod receive;
+pub(crate) mod limits;
+pub(crate) mod links;
+pub(crate) mod receive;
 mod record;
-mod send;
+pub(crate) mod send;
 
 use std::cell::{Cell, RefCell};
 use std::fs::{DirBuilder, File};
@@ -40,6 +40,19 @@ pub(crate) use self::record::Records;
 
 /// Free space to keep on the host's file system, in bytes, or a twentieth of its size if that is less.
 const KEPT_FREE: u64 = 1 << 30;
+
+/// Default time limit for a copy, in seconds; `AUTOPKGTEST_VIRT_COPY_TIMEOUT` overrides it, as for autopkgtest's other
+/// servers.
+const TIMEOUT: u64 = 300;
+
+/// Environment variable with the path of a file that gets a line for each file that copies have left out.
+pub(crate) const NOTES: &str = "ROCBED_COPY_NOTES";
+
+/// The time limit for a copy.
+pub(crate) fn timeout() -> Duration {
+    let seconds = std::env::var("AUTOPKGTEST_VIRT_COPY_TIMEOUT").ok().and_then(|value| value.parse().ok());
+    Duration::from_secs(seconds.unwrap_or(TIMEOUT))
+}
 
 /// State of the copies of a session.
 #[derive(Debug)]
@@ -87,36 +100,31 @@ impl Copies {
         };
         *bytes = bytes.saturating_sub(report.bytes);
         self.room.entries = self.room.entries.saturating_sub(report.entries);
-        self.tell(destination, &report);
+        tell(self.notes.as_deref(), destination, &report);
         self.withheld.keep(destination, report.links);
         Ok(())
     }
+}
 
-    /// Reports what was left out, in the log and in the file of notes.
-    fn tell(&self, destination: &Path, report: &CopyReport) {
-        let name = destination.file_name().unwrap_or_default().to_string_lossy();
-        let more = (report.more > 0).then(|| format!("{} more", report.more));
-        let lines: Vec<String> =
-            report.notes.iter().chain(&more).map(|note| format!("left out of {name}: {note}")).collect();
-        self.note(&lines);
+/// Reports what was left out, in the log and in the file of notes, if there is one.
+pub(crate) fn tell(notes: Option<&Path>, destination: &Path, report: &CopyReport) {
+    let name = destination.file_name().unwrap_or_default().to_string_lossy();
+    let more = (report.more > 0).then(|| format!("{} more", report.more));
+    let lines: Vec<String> =
+        report.notes.iter().chain(&more).map(|note| format!("left out of {name}: {note}")).collect();
+    for line in &lines {
+        eprintln!("{NAME}: {line}");
     }
-
-    /// Logs lines, and adds them to the file of notes.
-    pub(crate) fn note(&self, lines: &[String]) {
-        for line in lines {
-            eprintln!("{NAME}: {line}");
-        }
-        let Some(path) = self.notes.as_ref().filter(|_| !lines.is_empty()) else { return };
-        let file = File::options().append(true).create(true).open(path);
-        if let Err(error) = file.and_then(|mut file| writeln!(file, "{}", lines.join("\n"))) {
-            eprintln!("{NAME}: writing {}: {error}", path.display());
-        }
+    let Some(path) = notes.filter(|_| !lines.is_empty()) else { return };
+    let file = File::options().append(true).create(true).open(path);
+    if let Err(error) = file.and_then(|mut file| writeln!(file, "{}", lines.join("\n"))) {
+        eprintln!("{NAME}: writing {}: {error}", path.display());
     }
 }
 
 /// Bytes that may be written to the destination's file system. If they cannot be determined, the copy itself will fail
 /// when it is full.
-fn free(destination: &Path) -> u64 {
+pub(crate) fn free(destination: &Path) -> u64 {
     let existing = destination.ancestors().find_map(|path| rustix::fs::statvfs(path).ok());
     existing.map_or(u64::MAX, |space| {
         let bytes = |blocks: u64| blocks.saturating_mul(space.f_frsize);
@@ -205,7 +213,7 @@ fn up(
 }
 
 /// Whether a file is a test's output (README.running-tests of autopkgtest).
-fn is_output(name: &[u8]) -> bool {
+pub(crate) fn is_output(name: &[u8]) -> bool {
     name.ends_with(b"-stdout") || name.ends_with(b"-stderr")
 }
 
@@ -255,7 +263,7 @@ fn part(copy: &Copy, work: impl FnOnce() -> io::Result<()>) -> Result<Child, Err
     .map_err(Error::step("starting a process"))
 }
 
-fn die_with_server() -> io::Result<()> {
+pub(crate) fn die_with_server() -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL)).map_err(Into::into)
 }
 
@@ -285,7 +293,7 @@ fn wait_for(children: &[Child], signals: &Signals, timeout: Duration) -> Result<
 }
 
 /// Restricts this process to a directory (chroot).
-fn shut_into(directory: &Path, make: bool) -> io::Result<()> {
+pub(crate) fn shut_into(directory: &Path, make: bool) -> io::Result<()> {
     if make && !directory.is_dir() {
         DirBuilder::new().mode(0o755).create(directory)?;
     }

@@ -14,7 +14,7 @@ use crate::stream::{Entry, Extent};
 
 /// Source of the files in the pipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(crate) enum Origin {
     /// The host: files arrive unchanged.
     Host,
     /// A testbed: only the content of files matters, special permissions are removed.
@@ -32,7 +32,7 @@ impl Origin {
 }
 
 /// Writes a file in the testbed. Like `cat` and `chmod +x`: an existing file keeps its owner.
-pub(super) fn receive_file(mut from: &File, destination: &Path) -> io::Result<()> {
+pub(crate) fn receive_file(mut from: &File, destination: &Path) -> io::Result<()> {
     let mut to = File::create(destination)?;
     io::copy(&mut from, &mut to)?;
     if from.metadata()?.mode() & 0o111 != 0 {
@@ -43,7 +43,7 @@ pub(super) fn receive_file(mut from: &File, destination: &Path) -> io::Result<()
 }
 
 /// Creates everything that comes through the pipe in the current directory.
-pub(super) fn receive_tree(pipe: impl Read, whose: Origin) -> io::Result<()> {
+pub(crate) fn receive_tree(pipe: impl Read, whose: Origin) -> io::Result<()> {
     rustix::process::umask(rustix::fs::Mode::empty());
     let mut from = BufReader::with_capacity(1 << 16, pipe);
     let mut modes = Vec::new();

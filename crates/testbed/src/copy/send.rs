@@ -18,17 +18,22 @@ use crate::stream::{Entry, Extent};
 /// Most bytes of a log that are copied. Of a longer log, the first part and a quarter of the limit from the end are
 /// kept, as the end has a test's summary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct LogLimit {
+pub(crate) struct LogLimit {
     all: u64,
 }
 
 impl LogLimit {
     /// Limit for a test's output.
-    pub(super) const OUTPUT: Self = Self { all: 256 << 20 };
+    pub(crate) const OUTPUT: Self = Self { all: 256 << 20 };
+
+    /// The number of bytes.
+    pub(crate) fn bytes(self) -> u64 {
+        self.all
+    }
 }
 
 /// Opens a regular file, without blocking.
-pub(super) fn open_regular(path: &Path, links: bool) -> io::Result<File> {
+pub(crate) fn open_regular(path: &Path, links: bool) -> io::Result<File> {
     let follow = if links { 0 } else { libc::O_NOFOLLOW };
     let file = File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY | follow).open(path)?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
@@ -36,7 +41,7 @@ pub(super) fn open_regular(path: &Path, links: bool) -> io::Result<File> {
 
 /// Copies one file to the host. Of a log, the middle may be left out; any other file is copied completely, with its
 /// holes, or not at all.
-pub(super) fn send_file(
+pub(crate) fn send_file(
     source: &Path,
     mut to: &File,
     log: Option<LogLimit>,
@@ -96,7 +101,7 @@ fn next_extent(file: &File, from: u64, size: u64) -> io::Result<Option<Extent>> 
 
 /// Content to send from a directory.
 #[derive(Debug)]
-pub(super) enum What<'a> {
+pub(crate) enum What<'a> {
     /// Everything that can be sent, and these links.
     All(&'a [Link]),
     /// What the budget admits.
@@ -121,7 +126,7 @@ impl What<'_> {
 
 /// Sends everything in the current directory. Sockets, pipes and devices are left out, as they have no meaning
 /// elsewhere.
-pub(super) fn send_tree(pipe: impl Write, mut what: What<'_>) -> io::Result<()> {
+pub(crate) fn send_tree(pipe: impl Write, mut what: What<'_>) -> io::Result<()> {
     let mut sender = Sender { out: BufWriter::with_capacity(1 << 16, pipe), first_names: HashMap::new() };
     let mut directories = vec![PathBuf::new()];
     while let Some(directory) = directories.pop() {
