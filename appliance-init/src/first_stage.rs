@@ -22,6 +22,8 @@ use appliance::cmdline::{CommandLine, RootSpec};
 use appliance::paths::{self, IMAGE, OVERLAY};
 use appliance::root::find;
 
+mod testbed_disk;
+
 /// Directories of drivers that are not needed for reaching a disk; the second stage loads them from the root, with
 /// their firmware.
 const DEFERRED: [&str; 4] = ["kernel/drivers/net/", "kernel/drivers/gpu/", "kernel/drivers/char/", "kernel/sound/"];
@@ -56,23 +58,24 @@ pub fn run(system: &mut dyn System, console: &mut Console) -> Result<Infallible,
     let mut events = KernelUevents::listen()
         .map_err(|error| Fatal::new(format!("listening for devices: {error}"), "use a kernel with CONFIG_NET"))?;
     keep_settings(system, console);
-    let (root, kind) = if let Some(source) = Source::of(line)? {
+    let (root, kind, changes) = if let Some(source) = Source::of(line)? {
         offer_modprobe(system, console);
         let mut search = Search::new(paths, drivers, &DEFERRED_FOR_NETWORK, system, console);
-        let found = netroot::reach(&source, line, &mut search, &mut events)?;
+        let (root, kind) = netroot::reach(&source, line, &mut search, &mut events)?;
         search.load("overlay");
-        found
+        (root, kind, None)
     } else {
         let mut search = Search::new(paths, drivers, &DEFERRED, system, console);
         let started = start_disk::ask(&mut search.drivers, search.system).unwrap_or_else(|problem| {
             search.console.say(&format!("{problem}; of several disks with this image the first is taken"));
             None
         });
-        let found = search.reach_root(line, started.as_deref(), &mut events)?;
+        let (root, kind) = search.reach_root(line, started.as_deref(), &mut events)?;
+        let changes = search.reach_testbed_disk(line, &mut events)?;
         search.load("overlay");
-        found
+        (root, kind, changes)
     };
-    mount_root(&root, &kind, line, system)?;
+    mount_root(&root, &kind, line, changes.as_ref(), system)?;
     switch_root(Path::new(NEW_ROOT), system)
 }
 
@@ -215,8 +218,14 @@ fn not_found(spec: &RootSpec, waited: Duration, devices: &[BlockDevice]) -> Fata
     Fatal::new(format!("the root {spec} did not show up in {} s", waited.as_secs()), advice).with_details(details)
 }
 
-/// Mounts the image read-only, and over it a tmpfs that takes all changes.
-fn mount_root(root: &BlockDevice, kind: &str, line: &CommandLine, system: &mut dyn System) -> Result<(), Fatal> {
+/// Mounts the image read-only, and over it what takes all changes: a tmpfs, or the disk of a bare testbed.
+fn mount_root(
+    root: &BlockDevice,
+    kind: &str,
+    line: &CommandLine,
+    changes: Option<&BlockDevice>,
+    system: &mut dyn System,
+) -> Result<(), Fatal> {
     let device = format!("/dev/{}", root.name);
     let mut step = |source: &str, target: &str, kind: &str, mode, options: &str| {
         let result = system
@@ -228,7 +237,10 @@ fn mount_root(root: &BlockDevice, kind: &str, line: &CommandLine, system: &mut d
         })
     };
     step(&device, IMAGE, kind, MountMode::ReadOnly, &line.root_flags)?;
-    step("tmpfs", OVERLAY, "tmpfs", MountMode::Writable, "mode=755")?;
+    match changes {
+        None => step("tmpfs", OVERLAY, "tmpfs", MountMode::Writable, "mode=755")?,
+        Some(disk) => step(&format!("/dev/{}", disk.name), OVERLAY, testbed_disk::KIND, MountMode::Writable, "")?,
+    }
     for name in ["upper", "work"] {
         let directory = Path::new(OVERLAY).join(name);
         system.create_directory(&directory).map_err(|error| {

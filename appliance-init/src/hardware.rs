@@ -30,10 +30,20 @@ const LATER: i32 = 10;
 /// crashed in the kernel and took its thread with it, reports nothing.
 const GPU_PATIENCE: Duration = Duration::from_secs(180);
 
+/// Whose the machine's disks are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Disks {
+    /// The machine's owner's, except the one that the appliance was started from, if any: they are set read-only.
+    Foreign(Option<String>),
+    /// The tests': the machine is a virtual one, made for them.
+    Own,
+}
+
 /// The state of the hardware thread.
 struct Hardware {
     drivers: Drivers,
-    protector: Protector,
+    /// `None` if the disks need no protection.
+    protector: Option<Protector>,
     buttons: PowerButtons,
     groups: String,
     events: Sender<Event>,
@@ -41,11 +51,11 @@ struct Hardware {
     refused: bool,
 }
 
-/// Starts the thread. `disk` is the disk that the appliance was started from, if any.
+/// Starts the thread.
 ///
 /// # Errors
 /// If the thread cannot be started; problems with single devices come as events.
-pub fn start(line: &CommandLine, disk: Option<String>, events: Sender<Event>) -> std::io::Result<()> {
+pub fn start(line: &CommandLine, disks: Disks, events: Sender<Event>) -> std::io::Result<()> {
     let line = line.clone();
     thread::Builder::new().name("hardware".into()).spawn(move || {
         // Without a GPU the agent need not wait until the index of thousands of modules was read.
@@ -69,7 +79,11 @@ pub fn start(line: &CommandLine, disk: Option<String>, events: Sender<Event>) ->
             let _ = events.send(Event::Said(format!("starting a thread for GPUs: {error}; going on without them")));
             let _ = events.send(Event::GpuDriversLoaded);
         }
-        let (protector, buttons) = (Protector::sparing(disk), PowerButtons::default());
+        let protector = match disks {
+            Disks::Foreign(spared) => Some(Protector::sparing(spared)),
+            Disks::Own => None,
+        };
+        let buttons = PowerButtons::default();
         Hardware { drivers, protector, buttons, groups, events, refused: false }.run();
     })?;
     Ok(())
@@ -113,8 +127,9 @@ impl Hardware {
     /// Protects foreign disks as soon as they show up. The machine does not go on with one that it might write to:
     /// the next start stops at it, with the same message.
     fn protect(&mut self) {
+        let Some(protector) = &mut self.protector else { return };
         let mut list = || block::list(Path::new("/sys/class/block"));
-        let failed = self.protector.insist(&mut list, Path::new("/dev"), &mut Linux);
+        let failed = protector.insist(&mut list, Path::new("/dev"), &mut Linux);
         if let Some(first) = failed.first().filter(|_| !self.refused) {
             self.refused = true;
             let why = format!("{first}; {}", protect::ADVICE);

@@ -6,6 +6,7 @@
 
 pub mod about;
 pub mod agent_process;
+pub mod bare_testbed;
 pub mod clock;
 pub mod console;
 pub mod data;
@@ -39,6 +40,7 @@ pub mod stick;
 pub mod supervisor;
 pub mod switch_root;
 pub mod system;
+pub mod testbed_service;
 pub mod uevent;
 pub mod virt;
 pub mod watchdog;

@@ -9,7 +9,7 @@ use rocbed_init::fatal::{Fatal, show_and_reboot};
 use rocbed_init::linux::Linux;
 use rocbed_init::netroot::boot_report;
 use rocbed_init::netroot::on_demand::server as root_server;
-use rocbed_init::{faults, first_stage, modprobe, second_stage, virt};
+use rocbed_init::{faults, first_stage, modprobe, second_stage, testbed_service, virt};
 
 fn main() -> ExitCode {
     if virt::is_wanted() {
@@ -28,6 +28,9 @@ fn main() -> ExitCode {
         }
         if std::env::args_os().nth(1).is_some_and(|argument| argument == "agent") {
             return agent::main();
+        }
+        if std::env::args_os().nth(1).is_some_and(|argument| argument == testbed_service::COMMAND) {
+            return testbed_service::main();
         }
         if std::env::args_os().nth(1).is_some_and(|argument| argument == root_server::COMMAND) {
             return root_server::main(std::env::args().skip(2));

@@ -14,6 +14,7 @@ use crate::console::Console;
 use crate::drivers::Drivers;
 use crate::events::Event;
 use crate::fatal::Fatal;
+use crate::hardware::Disks;
 use crate::linux::Linux;
 use crate::netroot;
 use crate::netroot::on_demand::RootServer;
@@ -21,7 +22,7 @@ use crate::online::Online;
 use crate::screen::Screen;
 use crate::supervisor::Supervisor;
 use crate::system::{Ending, MountMode, System};
-use crate::{about, clock, data, hardware, load, shell, shutdown, signals, start_disk, stick, watchdog};
+use crate::{about, bare_testbed, clock, data, hardware, load, shell, shutdown, signals, start_disk, stick, watchdog};
 use appliance::block;
 use appliance::cmdline::CommandLine;
 use appliance::paths;
@@ -64,6 +65,9 @@ const LOG_RESTRICTED: &str = "/proc/sys/kernel/dmesg_restrict";
 /// Runs the appliance; returns only with an error.
 pub fn run(system: &mut dyn System, console: &mut Console) -> Result<Infallible, Fatal> {
     let line = CommandLine::of_kernel();
+    if line.testbed_disk.is_some() {
+        return bare_testbed::run(system, console, line);
+    }
     let (sender, events) = channel();
     signals::listen(sender.clone()).map_err(|error| {
         Fatal::new(format!("listening for signals: {error}"), "report this as a bug of rocbed, with this text")
@@ -72,7 +76,7 @@ pub fn run(system: &mut dyn System, console: &mut Console) -> Result<Infallible,
         console.say(&problem.in_one_line());
     }
     let disk = boot_disk();
-    hardware::start(line, disk.clone(), sender.clone()).map_err(|error| {
+    hardware::start(line, Disks::Foreign(disk.clone()), sender.clone()).map_err(|error| {
         Fatal::new(format!("starting a thread for devices: {error}"), "give the machine more memory")
     })?;
     if let Some(disk) = &disk {
@@ -113,7 +117,7 @@ pub fn run(system: &mut dyn System, console: &mut Console) -> Result<Infallible,
 }
 
 /// Sets up mounts and kernel settings. The appliance can start without any of them; returns the errors.
-fn prepare(system: &mut dyn System, line: &CommandLine, processors: &Processors) -> Vec<Advice> {
+pub(crate) fn prepare(system: &mut dyn System, line: &CommandLine, processors: &Processors) -> Vec<Advice> {
     let mut problems = Vec::new();
     for (source, target, kind, options) in MOUNTS {
         let target = Path::new(target);

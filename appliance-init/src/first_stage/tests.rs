@@ -214,7 +214,7 @@ fn mounts_the_image_under_memory() {
         part_label: None,
     };
     let mut system = Recording::default();
-    mount_root(&root, "ext4", &CommandLine::default(), &mut system).unwrap();
+    mount_root(&root, "ext4", &CommandLine::default(), None, &mut system).unwrap();
     let mounts: Vec<_> = system.calls.iter().filter(|call| call.starts_with("mount")).collect();
     assert_eq!(
         mounts,
@@ -226,7 +226,7 @@ fn mounts_the_image_under_memory() {
         ]
     );
     let mut system = Recording { fails: vec!["mount /dev/sda2"], ..Recording::default() };
-    let error = mount_root(&root, "ext4", &CommandLine::default(), &mut system).unwrap_err();
+    let error = mount_root(&root, "ext4", &CommandLine::default(), None, &mut system).unwrap_err();
     assert!(error.to_string().starts_with("mounting /dev/sda2 (ext4) on /run/rocbed/root: "), "{error}");
 }
 
@@ -238,4 +238,54 @@ fn kernel_file_systems_come_first_and_may_be_there_already() {
     let mut system = Recording::default();
     mount_kernel_file_systems(&mut system).unwrap();
     assert_eq!(system.calls.iter().filter(|call| call.starts_with("mount")).count(), 4);
+}
+
+#[test]
+fn only_the_disk_of_a_bare_testbed_becomes_writable() -> io::Result<()> {
+    let machine = Machine::new(&[])?;
+    let path = machine.directory.path();
+    for (name, uuid) in [("vda", 0x11), ("vdb", 0x22), ("vdc", 0x33)] {
+        add_disk(&path.join("sys"), name, &[])?;
+        std::fs::write(path.join("dev").join(name), ext4(uuid, "any"))?;
+    }
+    let reach = |line: &str| {
+        let paths = SystemPaths { sys: path.join("sys"), dev: path.join("dev") };
+        let drivers = Drivers::new("/m".into(), kmod::ModuleSet::default());
+        let mut system = Recording::default();
+        let found = Search::new(paths, drivers, &DEFERRED, &mut system, &mut Console::nowhere())
+            .reach_testbed_disk(&CommandLine::parse(line), &mut Silence);
+        let writable: Vec<_> = system.calls.into_iter().filter(|call| call.starts_with("writable")).collect();
+        (found.map(|disk| disk.map(|disk| disk.name)), writable)
+    };
+    let (found, writable) = reach("rocbed.testbed-disk=22222222-2222-2222-2222-222222222222");
+    assert_eq!(found.ok().flatten().as_deref(), Some("vdb"));
+    assert_eq!(writable.len(), 1, "{writable:?}");
+    assert!(writable[0].ends_with("/vdb"), "{writable:?}");
+    let (found, writable) = reach("quiet");
+    assert_eq!((found.ok(), writable.len()), (Some(None), 0));
+    let (found, writable) = reach("rocbed.testbed-disk=44444444-4444-4444-4444-444444444444");
+    assert!(found.is_err_and(|error| error.to_string().contains("did not show up")));
+    assert!(writable.is_empty());
+    Ok(())
+}
+
+#[test]
+fn changes_of_a_bare_testbed_go_to_its_disk() {
+    let disk = |name: &str| BlockDevice {
+        name: name.into(),
+        number: "8:2".into(),
+        size: 0,
+        read_only: false,
+        disk: None,
+        part_uuid: None,
+        part_label: None,
+    };
+    let mut system = Recording::default();
+    mount_root(&disk("vda"), "ext4", &CommandLine::default(), Some(&disk("vdb")), &mut system).unwrap();
+    assert!(
+        system.calls.iter().any(|call| call == "mount /dev/vdb /run/rocbed/overlay ext4 Writable"),
+        "{:?}",
+        system.calls
+    );
+    assert!(!system.calls.iter().any(|call| call.contains("tmpfs")), "{:?}", system.calls);
 }

@@ -60,6 +60,8 @@ pub struct CommandLine {
     pub network_timeout: Option<Duration>,
     /// URL to which the result of the start is reported: `rocbed.boot-report=`.
     pub boot_report: Option<String>,
+    /// The file system for all changes, which makes the machine a bare testbed: `rocbed.testbed-disk=`, a UUID.
+    pub testbed_disk: Option<RootSpec>,
     /// Modules never to load: `module_blacklist=` and `rocbed.blacklist=`, comma-separated.
     pub blacklist: Vec<String>,
     /// Parameters for modules when they are loaded: `MODULE.PARAMETER=`.
@@ -85,6 +87,7 @@ impl Default for CommandLine {
             root_index_sha256: None,
             network_timeout: Some(Duration::from_secs(600)),
             boot_report: None,
+            testbed_disk: None,
             blacklist: Vec::new(),
             module_parameters: kmod::Parameters::default(),
             panic_timeout: 10,
@@ -157,6 +160,7 @@ impl CommandLine {
                 self.root_index_sha256 = Some(value.to_owned()).filter(|value| !value.is_empty());
             }
             Ok(Key::BootReport) => self.boot_report = Some(value.to_owned()),
+            Ok(Key::TestbedDisk) => self.testbed_disk = Some(RootSpec::FsUuid(value.to_ascii_lowercase())),
             Ok(Key::Blacklist) => self.blacklist.extend(settings::list(value).map(str::to_owned)),
             Ok(Key::PanicTimeout) => {
                 if let Some(seconds) = self.seconds("rocbed.panic-timeout", value) {
@@ -305,6 +309,9 @@ mod tests {
         assert_eq!(line.blacklist, ["a", "b", "c"]);
         assert_eq!((line.root_timeout, line.panic_timeout), (Some(Duration::from_secs(5)), 0));
         assert!(line.problems.is_empty(), "{:?}", line.problems);
+        assert_eq!(line.testbed_disk, None);
+        let bare = CommandLine::parse("rocbed.testbed-disk=ABCD-12");
+        assert_eq!(bare.testbed_disk, Some(RootSpec::FsUuid("abcd-12".into())));
         assert_eq!(CommandLine::parse("rootwait").root_timeout, None);
     }
 

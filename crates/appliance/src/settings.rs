@@ -369,6 +369,7 @@ impl Settings {
             | Key::RootSha256
             | Key::RootIndexSha256
             | Key::BootReport
+            | Key::TestbedDisk
             | Key::Blacklist
             | Key::PanicTimeout => {}
         }

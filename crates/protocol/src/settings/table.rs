@@ -170,6 +170,9 @@ settings! {
     BootReport "boot-report" ValueKind::Url, Scope::CommandLine,
         "nobody is told",
         "Where to tell how the start went. `rocbed netboot` writes it.";
+    TestbedDisk "testbed-disk" ValueKind::Text, Scope::CommandLine,
+        "none: the machine is a worker",
+        "UUID of an ext4 file system that takes all changes to the root, instead of memory. The machine is a bare testbed then: it looks for no jobs and runs the commands that come over a virtio-serial port. `autopkgtest-virt-rocbed --vm` writes it.";
     Blacklist "blacklist" ValueKind::Words, Scope::CommandLine,
         "none",
         "Kernel modules never to load, as the kernel's own `module_blacklist=`, which does the same.";

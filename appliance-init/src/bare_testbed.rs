@@ -1,0 +1,117 @@
+//! The second stage of a bare testbed: a machine that runs no jobs, only the commands of `autopkgtest-virt-rocbed --vm`.
+//!
+//! The [service](crate::testbed_service) that runs the commands, loads drivers and brings up the network is a process of
+//! its own. PID 1 becomes systemd where the image has it, so that services start as on any Debian; else this program
+//! stays PID 1, reaps, and ends the machine in order. Without the service nobody can use the machine, so it is switched
+//! off when that has ended.
+
+use std::convert::Infallible;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+
+use crate::console::Console;
+use crate::events::Event;
+use crate::fatal::Fatal;
+use crate::system::{Ending, System};
+use crate::{second_stage, shutdown, signals};
+use appliance::cmdline::CommandLine;
+use appliance::paths;
+use machineinfo::Processors;
+
+/// The init of images that have it.
+pub const SYSTEMD: &str = "/usr/lib/systemd/systemd";
+
+/// Name of the machine.
+const NAME: &str = "testbed";
+
+/// Name of the service's process. systemd spares processes with an `@` until the machine ends (its documentation, "systemd
+/// and Storage Daemons for the Root File System"), so that the host hears of it.
+const SERVICE: &str = "@rocbed-init";
+
+/// Runs the machine; returns only with an error.
+pub fn run(system: &mut dyn System, console: &mut Console, line: &CommandLine) -> Result<Infallible, Fatal> {
+    for problem in second_stage::prepare(system, line, &Processors::read()) {
+        console.say(&problem.in_one_line());
+    }
+    if let Err(error) = system.write_file(Path::new("/proc/sys/kernel/hostname"), NAME) {
+        console.say(&format!("setting the host name to {NAME}: {error}"));
+    }
+    if Path::new(SYSTEMD).exists() {
+        start_service()?;
+        let error = system.execute(Path::new(SYSTEMD), &[]);
+        return Err(Fatal::new(format!("starting {SYSTEMD}: {error}"), "build the image again"));
+    }
+    let (sender, events) = channel();
+    // Before the service starts, whose end must not be missed.
+    signals::listen(sender).map_err(|error| {
+        Fatal::new(format!("listening for signals: {error}"), "report this as a bug of rocbed, with this text")
+    })?;
+    let service = start_service()?;
+    let how = follow(service, &events, system, console);
+    match shutdown::end(how, std::fs::read_to_string("/proc/self/mounts"), None, system, console) {
+        Ok(()) => Err(Fatal::new("the kernel came back from ending the machine", "start the testbed again")),
+        Err(error) => Err(Fatal::new(format!("ending the machine: {error}"), "start the testbed again")),
+    }
+}
+
+/// Starts the service; returns its process id.
+fn start_service() -> Result<i32, Fatal> {
+    let child = Command::new(paths::PROGRAM)
+        .arg0(SERVICE)
+        .arg(crate::testbed_service::COMMAND)
+        .env_clear()
+        .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        .current_dir("/")
+        .process_group(0)
+        .stdin(Stdio::null())
+        .spawn();
+    child
+        .and_then(|child| i32::try_from(child.id()).map_err(io::Error::other))
+        .map_err(|error| Fatal::new(format!("starting the testbed's service: {error}"), "give the machine more memory"))
+}
+
+/// Handles events until the machine is to end.
+fn follow(service: i32, events: &Receiver<Event>, system: &mut dyn System, console: &mut Console) -> Ending {
+    // The sender is in a thread that never ends.
+    for event in events {
+        match event {
+            Event::End(how, why) => {
+                console.say(&format!("ending the machine: {why}"));
+                return how;
+            }
+            Event::ChildEnded if system.reap().iter().any(|child| child.pid == service) => {
+                console.say("the testbed's service has ended");
+                return Ending::PowerOff;
+            }
+            _ => {}
+        }
+    }
+    Ending::PowerOff
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system::Ended;
+    use crate::system::recording::Recording;
+
+    #[test]
+    fn ends_with_its_service_or_when_told_to() {
+        let ended = |pid| Ended { pid, code: Some(0) };
+        for (ends, event, how) in [
+            (vec![ended(3), ended(7)], None, Ending::PowerOff),
+            (vec![ended(3)], Some(Event::End(Ending::Restart, "SIGINT".into())), Ending::Restart),
+        ] {
+            let (sender, events) = channel();
+            for _ in &ends {
+                sender.send(Event::ChildEnded).unwrap();
+            }
+            event.into_iter().for_each(|event| sender.send(event).unwrap());
+            let mut system = Recording { ends, ..Recording::default() };
+            assert_eq!(follow(7, &events, &mut system, &mut Console::nowhere()), how);
+        }
+    }
+}
