@@ -3,7 +3,7 @@
 use super::program::Program;
 
 /// Programs that take more than half a minute, longest first.
-const LONG: [&str; 20] = [
+const LONG: [&str; 21] = [
     "appliance",
     "worker",
     "netboot",
@@ -15,6 +15,7 @@ const LONG: [&str; 20] = [
     "docs",
     "same_twice",
     "boot",
+    "virtual_machine",
     "local",
     "elsewhere",
     "simulate",
