@@ -66,7 +66,7 @@ impl Stick {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(list_error(format!("reading {JOB_LIST} on the stick: {error}"))),
         };
-        let mut list = JobList::parse(&bytes)
+        let mut list = JobList::parse_without_hub(&bytes)
             .map_err(|error| list_error(format!("{JOB_LIST} on the stick: {error}")).and(error.help()))?;
         for job in &mut list.job {
             read_keys(paths.esp, job)?;

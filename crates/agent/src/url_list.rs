@@ -170,7 +170,7 @@ impl UrlList {
         self.asked = Some(Instant::now());
         let list = match self.web.fetch(&self.address, &self.known) {
             Ok(Fetched::Unchanged) => None,
-            Ok(Fetched::List(bytes, known)) => match JobList::parse(&bytes) {
+            Ok(Fetched::List(bytes, known)) => match JobList::parse_without_hub(&bytes) {
                 Ok(list) => Some((list, known)),
                 // An empty list is fine: there may be no jobs on some days.
                 Err(protocol::ListError::Empty) => Some((JobList::default(), known)),

@@ -103,6 +103,7 @@ mod tests {
             gpu_energy: None,
             kernel_log: Vec::new(),
             installed: InstalledLists::default(),
+            parts: Vec::new(),
         }
     }
 

@@ -11,6 +11,7 @@ use crate::api::Invalid;
 use crate::apt_source::{AptSource, MOST_SOURCES};
 use crate::need::GpuNeed;
 use crate::own_packages::{self, JobArchive, MOST_PACKAGE_FILES, MOST_VERSIONS, PackageFile};
+use crate::shards;
 use crate::span::Span;
 
 /// A job: the tests of one package.
@@ -49,6 +50,8 @@ pub struct Job {
     pub gpu_memory: Option<u64>,
     /// Jobs with a higher number are run first.
     pub priority: i32,
+    /// In how many parts a hub runs it, from 1 to [`MOST_SHARDS`](crate::MOST_SHARDS).
+    pub shards: u32,
 }
 
 /// The source of a job's tests.
@@ -100,6 +103,7 @@ impl Job {
             memory: None,
             gpu_memory: None,
             priority: 0,
+            shards: 1,
         }
     }
 }
@@ -266,6 +270,10 @@ struct JobRepr {
     /// Jobs with a higher number are run first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     priority: Option<i32>,
+    /// In how many parts a hub runs it: each with `GTEST_TOTAL_SHARDS` and `GTEST_SHARD_INDEX`, on whichever machine is free.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 64))]
+    shards: Option<u32>,
 }
 
 impl From<Job> for JobRepr {
@@ -295,6 +303,7 @@ impl From<Job> for JobRepr {
             memory: job.memory,
             gpu_memory: job.gpu_memory,
             priority: (job.priority != 0).then_some(job.priority),
+            shards: (job.shards != 1).then_some(job.shards),
         }
     }
 }
@@ -359,6 +368,8 @@ impl TryFrom<JobRepr> for Job {
         }
         job.gpu_memory = repr.gpu_memory;
         job.priority = repr.priority.unwrap_or_default();
+        job.shards = repr.shards.unwrap_or(1);
+        shards::check(job.shards, &job.env)?;
         Ok(job)
     }
 }
@@ -444,7 +455,7 @@ mod tests {
             "timeout": "2h", "pin": ["experimental=src:rocr-runtime"], "env": {"X_Y": "1"}, "tests": ["t"],
             "versions": {"rocminfo": "7.1-1"}, "packages": ["librocrand1_7.2-1_amd64.deb"], "archive": "experimental",
             "apt-sources": [{"uris": ["http://x"], "suites": ["sid"], "components": ["main"], "trusted": true}],
-            "memory": 4096, "gpu-memory": 8192, "priority": 3, "unknown": "is fine"}"#;
+            "memory": 4096, "gpu-memory": 8192, "priority": 3, "shards": 4, "unknown": "is fine"}"#;
         let read = job(text)?;
         assert_eq!(read.run_as, [RunAs::User, RunAs::Root]);
         let written = serde_json::to_string(&read).map_err(|error| error.to_string())?;

@@ -28,6 +28,7 @@ mod result;
 mod results;
 pub mod schema;
 pub mod settings;
+mod shards;
 mod span;
 mod verdict;
 mod virtio_channel;
@@ -47,6 +48,7 @@ pub use own_packages::{FileContent, JobArchive, MOST_PACKAGE_FILES, MOST_VERSION
 pub use reproduce::quoted;
 pub use result::{ArchiveState, Cases, ImageId, JobResult, Machine, PackageVersion, Run, TestOutcome, TestResult};
 pub use results::{Listed, ResultList};
+pub use shards::{MOST_SHARDS, PartOf, PartResult, SHARD_INDEX, TOTAL_SHARDS, part_name};
 pub use span::Span;
 pub use verdict::Verdict;
 pub use virtio_channel::{Decoder, Frame, FrameError, FromAppliance, LONGEST, PORT_NAME, SourceTree, ToAppliance};

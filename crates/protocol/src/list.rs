@@ -48,6 +48,14 @@ pub enum ListError {
     /// Two jobs have the same id.
     #[error("two jobs have the id `{0}`")]
     SameId(String),
+    /// A job is to run in several parts, where there is no hub that splits it.
+    #[error("job `{id}` is to run in {shards} parts (shards), and only a hub splits jobs")]
+    Shards {
+        /// Id of the job.
+        id: String,
+        /// Number of its parts.
+        shards: u32,
+    },
 }
 
 impl Advise for ListError {
@@ -61,6 +69,7 @@ impl Advise for ListError {
                     .into()
             }
             Self::SameId(_) => "give one of them another id".into(),
+            Self::Shards { .. } => "leave shards out, or give the job to a hub with `rocbed jobs import`".into(),
         }
     }
 }
@@ -84,6 +93,18 @@ impl JobList {
         }
         list.number_repeated_ids()?;
         Ok(list)
+    }
+
+    /// Like [`parse`](Self::parse), for a list that machines run without a hub.
+    ///
+    /// # Errors
+    /// As `parse`, or if a job is to run in several parts: nobody would put them together.
+    pub fn parse_without_hub(bytes: &[u8]) -> Result<Self, ListError> {
+        let list = Self::parse(bytes)?;
+        match list.job.iter().find(|job| job.shards > 1) {
+            Some(job) => Err(ListError::Shards { id: job.id.clone(), shards: job.shards }),
+            None => Ok(list),
+        }
     }
 
     /// Numbers ids that were generated from the same source.
@@ -180,6 +201,15 @@ mod tests {
     fn who_wrote_no_job_is_told_how_jobs_look() {
         let help = JobList::parse(b"# none yet\n").expect_err("there is none").help();
         assert!(help.iter().any(|text| text.contains("[[job]]")), "{help}");
+    }
+
+    #[test]
+    fn jobs_in_parts_are_for_a_hub() {
+        let text = b"[[job]]\npackage = \"gzip\"\n[[job]]\npackage = \"rocrand\"\nshards = 3\n";
+        assert!(JobList::parse(text).is_ok());
+        let error = JobList::parse_without_hub(text).expect_err("it has parts");
+        assert_eq!(error.to_string(), "job `rocrand` is to run in 3 parts (shards), and only a hub splits jobs");
+        assert!(error.help().iter().any(|help| help.contains("jobs import")));
     }
 
     #[test]

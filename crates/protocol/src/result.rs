@@ -8,6 +8,7 @@ use sha256::Digest;
 use crate::error::ResultError;
 use crate::installed::InstalledLists;
 use crate::job::{Job, RunAs};
+use crate::shards::PartResult;
 use crate::verdict::Verdict;
 
 /// The result of a job.
@@ -55,6 +56,10 @@ pub struct JobResult {
     /// The packages that were installed while the tests ran; each test names its list.
     #[serde(default, skip_serializing_if = "InstalledLists::is_empty")]
     pub installed: InstalledLists,
+    /// The parts that this result was put together from, by index. Then `machine` and `gpus` are those of the first part
+    /// with the worst verdict, and seconds are the sums of all parts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<PartResult>,
 }
 
 /// One run of autopkgtest.
@@ -333,6 +338,7 @@ pub(crate) mod tests {
             gpu_energy: Some(1234.5),
             kernel_log: Vec::new(),
             installed: InstalledLists::default(),
+            parts: Vec::new(),
         }
     }
 

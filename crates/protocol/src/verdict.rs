@@ -71,6 +71,13 @@ impl Verdict {
         }
     }
 
+    /// The verdict on several runs of one thing, or on parts of it: the worst. Runs without a test beside runs with some count as
+    /// skipped tests. [`Neutral`](Self::Neutral) if there is none.
+    pub fn worst(verdicts: impl IntoIterator<Item = Self>) -> Self {
+        let is_tested = |verdict: &Self| *verdict != Self::Neutral;
+        verdicts.into_iter().filter(is_tested).max().unwrap_or(Self::Neutral)
+    }
+
     /// Whether it says something about the package: not where the GPU or the testbed failed.
     pub fn is_of_package(self) -> bool {
         !matches!(self, Self::GpuFault | Self::TestbedFailed)
@@ -140,6 +147,20 @@ mod tests {
         ];
         for (verdicts, code) in table {
             assert_eq!(Verdict::exit_code_of_all(verdicts.iter().copied()), code, "{verdicts:?}");
+        }
+    }
+
+    #[test]
+    fn parts_have_the_worst_verdict() {
+        let table: [(&[Verdict], Verdict); 5] = [
+            (&[Pass, Pass], Pass),
+            (&[Neutral, Pass], Pass),
+            (&[Neutral, Neutral], Neutral),
+            (&[Pass, Fail, Neutral], Fail),
+            (&[Timeout, TestbedFailed, GpuFault], TestbedFailed),
+        ];
+        for (verdicts, worst) in table {
+            assert_eq!(Verdict::worst(verdicts.iter().copied()), worst, "{verdicts:?}");
         }
     }
 }

@@ -58,6 +58,26 @@ pub fn read(report: impl BufRead, each: &mut dyn FnMut(Case)) -> Option<Cases> {
 
 /// Like [`read`], and also returns the fault.
 pub fn examine(report: impl BufRead, each: &mut dyn FnMut(Case)) -> Examined {
+    walk(report, &mut |item| match item {
+        Item::Case(case) => each(case),
+        Item::Suite { .. } => {}
+    })
+}
+
+/// An element of a report, in the report's order.
+#[derive(Debug)]
+pub(crate) enum Item {
+    /// The begin of a suite, or of the root element.
+    Suite {
+        name: String,
+        /// Number of its cases, as the suite says.
+        tests: Option<u64>,
+    },
+    Case(Case),
+}
+
+/// Like [`examine`], and also passes on where suites begin.
+pub(crate) fn walk(report: impl BufRead, each: &mut dyn FnMut(Item)) -> Examined {
     let mut reader = Reader::from_reader(report);
     // A report with mismatched tags is broken; the cases before that count.
     reader.config_mut().check_end_names = false;
@@ -98,6 +118,7 @@ pub fn examine(report: impl BufRead, each: &mut dyn FnMut(Case)) -> Examined {
                     b"testsuites" | b"testsuite" if depth == 0 || cases.is_some() => {
                         cases.get_or_insert_default();
                         suite = attribute(start, "name");
+                        each(Item::Suite { name: suite.clone(), tests: attribute(start, "tests").parse().ok() });
                     }
                     _ if cases.is_none() => return Examined { cases, fault },
                     b"testcase" => {
@@ -190,7 +211,7 @@ fn cut(text: &str) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
-fn finish(case: Option<Case>, cases: Option<&mut Cases>, each: &mut dyn FnMut(Case)) {
+fn finish(case: Option<Case>, cases: Option<&mut Cases>, each: &mut dyn FnMut(Item)) {
     let (Some(case), Some(cases)) = (case, cases) else { return };
     cases.total += 1;
     match case.outcome {
@@ -198,7 +219,7 @@ fn finish(case: Option<Case>, cases: Option<&mut Cases>, each: &mut dyn FnMut(Ca
         CaseOutcome::Failed => cases.failed += 1,
         CaseOutcome::Skipped => cases.skipped += 1,
     }
-    each(case);
+    each(Item::Case(case));
 }
 
 fn attribute(start: &BytesStart<'_>, name: &str) -> String {

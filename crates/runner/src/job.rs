@@ -363,6 +363,7 @@ impl State<'_, '_> {
             problem: (!self.problems.is_empty()).then(|| self.problems.join("; ")),
             kernel_log: std::mem::take(&mut self.kernel.lines),
             installed: InstalledLists { local, ..std::mem::take(&mut self.installed) },
+            parts: Vec::new(),
         }
     }
 }

@@ -6,10 +6,11 @@ use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use bundle::regular;
-use protocol::{JobResult, Run, TestOutcome, TestResult, Verdict};
+use protocol::{Cases, JobResult, Run, TestOutcome, TestResult, Verdict};
 
 use crate::cases::{self, Case, CaseOutcome};
 use crate::output::{LARGEST_REPORT, TestReport, failed_cases};
+use crate::shards::JoinedReport;
 use crate::xml::{escape, seconds};
 
 /// Bytes of the end of a failed test's output in the report; the complete output is in the bundle.
@@ -20,9 +21,51 @@ const MOST_CASES: u64 = 50_000;
 /// Writes the report. `directory` contains the output directories of the runs; `reports` are the reports of each run,
 /// in order.
 pub(crate) fn write(to: File, result: &JobResult, reports: &[Vec<TestReport>], directory: &Path) -> io::Result<()> {
+    let cases: Vec<Cases> = reports.iter().flatten().map(|report| report.cases).collect();
+    let mut left = MOST_CASES;
+    write_runs(to, result, &cases, Some(directory), &mut |out, place, run| {
+        let reports = reports.get(place).map(Vec::as_slice).unwrap_or_default();
+        reports.iter().try_for_each(|report| merge(out, run, report, directory, &mut left))
+    })
+}
+
+/// Writes the report of a job that ran in parts.
+pub(crate) fn write_joined(to: File, result: &JobResult, reports: &[JoinedReport]) -> io::Result<()> {
+    let cases: Vec<Cases> = reports.iter().map(|report| report.totals).collect();
+    let mut left = MOST_CASES;
+    write_runs(to, result, &cases, None, &mut |out, _, run| {
+        let name = run.run_as.to_string();
+        let mine = reports.iter().filter(|report| report.run == name);
+        mine.into_iter().try_for_each(|report| {
+            begin_report(out, run, report.test.as_deref(), &report.path, report.totals)?;
+            let mut omitted = report.totals.total.saturating_sub(report.cases.len() as u64);
+            for case in &report.cases {
+                if left == 0 && case.outcome != CaseOutcome::Failed {
+                    omitted += 1;
+                    continue;
+                }
+                left = left.saturating_sub(1);
+                write_case(out, case)?;
+            }
+            end_report(out, omitted)
+        })
+    })
+}
+
+/// Writes the reports of a run, which is at this place of the result.
+type WriteReports<'a> = dyn FnMut(&mut BufWriter<File>, usize, &Run) -> io::Result<()> + 'a;
+
+/// Writes the report. `cases` are those of all reports of tests, which `each` writes for each run. The output of failed
+/// tests is taken from `directory`.
+fn write_runs(
+    to: File,
+    result: &JobResult,
+    cases: &[Cases],
+    directory: Option<&Path>,
+    each: &mut WriteReports<'_>,
+) -> io::Result<()> {
     let mut out = BufWriter::new(to);
     let count = |outcome| result.count(outcome) as u64;
-    let cases = reports.iter().flatten().map(|report| report.cases);
     let (mut total, mut failed, mut skipped) = (0_u64, 0_u64, 0_u64);
     for cases in cases {
         (total, failed, skipped) = (total + cases.total, failed + cases.failed, skipped + cases.skipped);
@@ -45,12 +88,9 @@ pub(crate) fn write(to: File, result: &JobResult, reports: &[Vec<TestReport>], d
     if let Some(problem) = outside {
         write_outside(&mut out, result, problem)?;
     }
-    let mut left = MOST_CASES;
-    for (run, reports) in result.runs.iter().zip(reports) {
+    for (place, run) in result.runs.iter().enumerate() {
         suite(&mut out, result, run, directory)?;
-        for report in reports {
-            merge(&mut out, run, report, directory, &mut left)?;
-        }
+        each(&mut out, place, run)?;
     }
     writeln!(out, "</testsuites>")?;
     out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
@@ -83,7 +123,7 @@ fn write_outside(out: &mut impl Write, result: &JobResult, problem: &str) -> io:
     writeln!(out, "  </testsuite>")
 }
 
-fn suite(out: &mut impl Write, result: &JobResult, run: &Run, directory: &Path) -> io::Result<()> {
+fn suite(out: &mut impl Write, result: &JobResult, run: &Run, directory: Option<&Path>) -> io::Result<()> {
     let count = |outcome| run.tests.iter().filter(|test| test.outcome == outcome).count();
     writeln!(
         out,
@@ -134,7 +174,7 @@ fn suite(out: &mut impl Write, result: &JobResult, run: &Run, directory: &Path) 
         }
         if test.outcome != TestOutcome::Pass {
             for (element, suffix) in [("system-out", "stdout"), ("system-err", "stderr")] {
-                if let Some(text) = tail(directory, run, test, suffix) {
+                if let Some(text) = directory.and_then(|directory| tail(directory, run, test, suffix)) {
                     write!(out, "<{element}>{}</{element}>", escape(&text))?;
                 }
             }
@@ -169,19 +209,7 @@ fn tail(directory: &Path, run: &Run, test: &TestResult, suffix: &str) -> Option<
 
 /// Writes the cases of a report as a suite.
 fn merge(out: &mut impl Write, run: &Run, report: &TestReport, directory: &Path, left: &mut u64) -> io::Result<()> {
-    let place = match &report.test {
-        Some(test) => format!("{}.{test}", run.run_as),
-        None => run.run_as.to_string(),
-    };
-    let cases = report.cases;
-    writeln!(
-        out,
-        "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" errors=\"0\" skipped=\"{}\">",
-        escape(&format!("{place}: {}", report.path.display())),
-        cases.total,
-        cases.failed,
-        cases.skipped
-    )?;
+    begin_report(out, run, report.test.as_deref(), &report.path.display().to_string(), report.cases)?;
     let file = regular::open(&directory.join(&run.directory).join(&report.path))?;
     let (mut failure, mut omitted) = (Ok(()), 0_u64);
     cases::read(BufReader::new(file.take(LARGEST_REPORT)), &mut |case| {
@@ -196,6 +224,27 @@ fn merge(out: &mut impl Write, run: &Run, report: &TestReport, directory: &Path,
         failure = write_case(out, &case);
     });
     failure?;
+    end_report(out, omitted)
+}
+
+/// Writes the begin of the suite for a report. Its name says which run and which test have left the report
+/// ([`shards`](crate::shards) reads it).
+fn begin_report(out: &mut impl Write, run: &Run, test: Option<&str>, path: &str, cases: Cases) -> io::Result<()> {
+    let place = match test {
+        Some(test) => format!("{}.{test}", run.run_as),
+        None => run.run_as.to_string(),
+    };
+    writeln!(
+        out,
+        "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" errors=\"0\" skipped=\"{}\">",
+        escape(&format!("{place}: {path}")),
+        cases.total,
+        cases.failed,
+        cases.skipped
+    )
+}
+
+fn end_report(out: &mut impl Write, omitted: u64) -> io::Result<()> {
     if omitted > 0 {
         writeln!(out, "    <system-out>{omitted} cases that did not fail are left out here</system-out>")?;
     }

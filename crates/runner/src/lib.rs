@@ -40,6 +40,7 @@ mod process;
 mod reached;
 mod run;
 mod setup;
+pub mod shards;
 mod source;
 pub mod summary;
 mod timeouts;

@@ -256,7 +256,7 @@ pub fn check_jobs(bytes: &[u8]) -> Result<usize, SettingsError> {
     if bytes.len() as u64 > MOST {
         return Err(SettingsError::JobsTooLarge);
     }
-    let list = JobList::parse(bytes).map_err(SettingsError::Jobs)?;
+    let list = JobList::parse_without_hub(bytes).map_err(SettingsError::Jobs)?;
     let needed = list.job.iter().find_map(|job| Some((job, file_of(job)?)));
     match needed {
         Some((job, path)) => Err(SettingsError::Tree { job: job.id.clone(), path }),
@@ -280,6 +280,13 @@ fn file_of(job: &Job) -> Option<String> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn jobs_in_parts_are_not_for_a_stick() {
+        let list = b"[[job]]\npackage = \"rocfft\"\nshards = 2\n";
+        let error = check_jobs(list).unwrap_err();
+        assert!(matches!(error, SettingsError::Jobs(protocol::ListError::Shards { shards: 2, .. })), "{error:?}");
+    }
 
     #[test]
     fn editing_keeps_comments_and_order() {

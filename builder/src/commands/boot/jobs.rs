@@ -16,7 +16,8 @@ use crate::virtio_channel::Listener;
 /// Reads a job list, and packs the source trees that it names as tar files in a directory.
 pub fn read(path: &Path, scratch: &Path) -> Result<(JobList, BTreeMap<String, PathBuf>)> {
     let bytes = fs::read(path).with_context(|| format!("reading the job list {}", path.display()))?;
-    let mut list = JobList::parse(&bytes).with_context(|| format!("reading the job list {}", path.display()))?;
+    let mut list =
+        JobList::parse_without_hub(&bytes).with_context(|| format!("reading the job list {}", path.display()))?;
     let base = path.parent().unwrap_or(Path::new("."));
     let mut trees = BTreeMap::new();
     for job in &mut list.job {
@@ -232,6 +233,16 @@ mod tests {
             let error = crate::error::report(&read(&list, directory.path()).err().context("no error")?).to_string();
             assert!(error.contains(says), "{error}");
         }
+        Ok(())
+    }
+
+    #[test]
+    fn jobs_in_parts_are_for_a_hub() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        let list = directory.path().join("jobs.toml");
+        fs::write(&list, "[[job]]\npackage = \"rocfft\"\nshards = 2\n")?;
+        let error = crate::error::report(&read(&list, directory.path()).err().context("no error")?).to_string();
+        assert!(error.contains("only a hub splits jobs") && error.contains("`rocbed jobs import`"), "{error}");
         Ok(())
     }
 

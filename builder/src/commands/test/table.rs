@@ -81,6 +81,7 @@ mod tests {
             gpu_energy: None,
             kernel_log: Vec::new(),
             installed: protocol::InstalledLists::default(),
+            parts: Vec::new(),
         };
         let expected = "\
 a       pass            1.2 s  3 cases, 1 skipped

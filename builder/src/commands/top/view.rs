@@ -297,6 +297,8 @@ mod tests {
             debci: None,
             attempts: Vec::new(),
             result: None,
+            part_of: None,
+            parts: Vec::new(),
         }
     }
 

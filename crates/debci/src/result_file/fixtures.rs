@@ -45,6 +45,7 @@ pub(crate) fn result(verdict: Verdict, exit_status: Option<i32>) -> JobResult {
         gpu_energy: None,
         kernel_log: Vec::new(),
         installed: protocol::InstalledLists::default(),
+        parts: Vec::new(),
     }
 }
 

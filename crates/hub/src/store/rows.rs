@@ -198,6 +198,8 @@ fn job_info(row: &Row) -> rusqlite::Result<JobInfo> {
         debci: debci::origin(row)?,
         attempts: Vec::new(),
         result,
+        part_of: None,
+        parts: Vec::new(),
     })
 }
 

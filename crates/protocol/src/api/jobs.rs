@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{DebciOrigin, ResultInfo};
 use crate::job_id::job_id;
-use crate::{GpuNeed, Job, JobList, UnknownWord};
+use crate::{GpuNeed, Job, JobList, PartOf, UnknownWord, Verdict};
 
 /// `POST /jobs`: adds jobs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -141,9 +141,49 @@ pub struct JobInfo {
     /// The result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<ResultInfo>,
+    /// The job that this one is a part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part_of: Option<PartOf>,
+    /// The parts of a job with `shards`, by index. Each is a job of its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<PartInfo>,
+}
+
+/// A part of a job on the hub.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub struct PartInfo {
+    /// Id of the part's job.
+    pub job: String,
+    /// Index of the part, from 0.
+    pub index: u32,
+    /// State of the part's job.
+    pub state: JobState,
+    /// Short name of the worker that has or last had it, or else its id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<String>,
+    /// The part's verdict, once it has a result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
 }
 
 impl JobInfo {
+    /// How far the parts are, in words: `1 of 3 parts has ended, 1 runs`. Empty for a job without parts.
+    pub fn parts_in_words(&self) -> String {
+        let count = |is: &dyn Fn(JobState) -> bool| self.parts.iter().filter(|part| is(part.state)).count();
+        let (ended, running) = (count(&JobState::is_over), count(&|state| state == JobState::Running));
+        let has = if ended == 1 { "has" } else { "have" };
+        let runs = match running {
+            0 => String::new(),
+            1 => ", 1 runs".to_owned(),
+            several => format!(", {several} run"),
+        };
+        match self.parts.len() {
+            0 => String::new(),
+            all => format!("{ended} of {all} parts {has} ended{runs}"),
+        }
+    }
+
     /// Short name of the worker that has or last had it, or else its id.
     pub fn worker_name(&self) -> Option<&str> {
         self.worker_name.as_deref().or(self.worker.as_deref())

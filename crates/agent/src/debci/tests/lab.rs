@@ -192,6 +192,7 @@ fn result(job: &Job) -> JobResult {
         gpu_energy: None,
         kernel_log: Vec::new(),
         installed: protocol::InstalledLists::default(),
+        parts: Vec::new(),
     }
 }
 

@@ -534,6 +534,7 @@ fn bundle_of(assignment: &Assignment) -> Vec<u8> {
         gpu_energy: None,
         kernel_log: Vec::new(),
         installed: protocol::InstalledLists::default(),
+        parts: Vec::new(),
     };
     let mut builder = tar::Builder::new(Vec::new());
     // What does not compress, and takes more than one read: what is cut is cut in the middle.

@@ -161,6 +161,7 @@ fn result(making: &Making<'_>, theirs: Option<&[u8]>, run: &Path) -> JobResult {
         gpu_energy: None,
         kernel_log: Vec::new(),
         installed: protocol::InstalledLists::default(),
+        parts: Vec::new(),
     }
 }
 

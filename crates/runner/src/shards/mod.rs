@@ -1,0 +1,31 @@
+//! Puts the results of a job's parts together ([`Job::part`](protocol::Job::part)).
+//!
+//! A part is a whole job: it has its own result, bundle and verdict. [`join`] makes one result of all: each test once, with
+//! the worst outcome of the parts, and the cases of all parts. Whether the parts together are the whole is concluded from
+//! the cases in their reports, see [`cases`].
+
+mod bounds;
+mod cases;
+mod reports;
+mod results;
+
+pub use bounds::bounded;
+pub use cases::JoinedReport;
+pub use reports::{PartReports, ROOM};
+pub use results::{Joined, Part, join};
+
+use std::fs::File;
+use std::io;
+
+impl Joined {
+    /// Writes the `junit.xml` of the joined result.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn write_junit(&self, to: File) -> io::Result<()> {
+        crate::junit::write_joined(to, &self.result, &self.reports)
+    }
+}
+
+#[cfg(test)]
+mod tests;
