@@ -11,7 +11,7 @@ use protocol::JobResult;
 use crate::store::Listing;
 
 /// Largest `junit.xml` that is stored beside the result, in bytes; a larger one is in the bundle only.
-const MAX_CASES: u64 = 64 << 20;
+pub(crate) const MAX_CASES: u64 = 64 << 20;
 
 /// The parts of a bundle that the hub uses.
 #[derive(Debug)]

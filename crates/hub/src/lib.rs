@@ -37,6 +37,7 @@ mod gc;
 mod history;
 mod http;
 mod hub;
+mod joining;
 mod limits;
 mod metrics;
 mod pages;

@@ -30,8 +30,11 @@ pub(crate) async fn serve(State(shared): State<Shared>, _: Reader) -> Answer<Res
         let mut statement = db.prepare_cached("SELECT state, count(*) FROM jobs GROUP BY state")?;
         let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, u32>(1)?)))?;
         let jobs = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-        let mut statement =
-            db.prepare_cached("SELECT verdict, count(*) FROM results WHERE NOT simulated GROUP BY 1")?;
+        let mut statement = db.prepare_cached(concat!(
+            "SELECT verdict, count(*) FROM results r WHERE NOT simulated AND ",
+            crate::store::shards::is_whole!(),
+            " GROUP BY 1"
+        ))?;
         let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, u32>(1)?)))?;
         Ok((jobs, rows.collect::<rusqlite::Result<Vec<_>>>()?))
     });

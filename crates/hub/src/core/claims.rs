@@ -99,11 +99,14 @@ impl Tx<'_> {
     }
 
     /// How long the tests of a job's package usually take: the median of the latest results in which they ran to
-    /// their end.
+    /// their end. Parts are compared with parts of as many.
     fn usual_seconds(&self, number: i64) -> Result<Option<u64>, Failure> {
         let mut statement = self.db.prepare_cached(
             "SELECT finished - started FROM results
              WHERE package = (SELECT package FROM jobs WHERE number = ?1) AND verdict IN ('pass', 'fail')
+                 AND (SELECT count FROM shards s WHERE s.job = results.job)
+                     IS (SELECT count FROM shards s WHERE s.job = ?1)
+                 AND NOT EXISTS (SELECT 1 FROM shards s WHERE s.parent = results.job)
              ORDER BY job DESC LIMIT 5",
         )?;
         let mut times = statement.query_map([number], |row| row.get(0))?.collect::<Result<Vec<i64>, _>>()?;
@@ -143,6 +146,7 @@ impl Tx<'_> {
         };
         self.state.leases.insert(lease.clone(), live);
         self.event(HubEvent::Job(number));
+        self.part_began(number)?;
         let (usual_seconds, testbed) = (self.usual_seconds(number)?, self.testbed(number)?);
         Ok(Claimed { lease, lease_seconds: self.config.lease.as_secs(), attempt, job, usual_seconds, testbed })
     }

@@ -12,6 +12,7 @@ use crate::core::{Failure, HubEvent, Tx};
 use crate::history::{self, Elsewhere, Noted};
 use crate::store::columns::{Hex, Json, Named};
 use crate::store::coverage::{self, Covering, is_simulated, targets};
+use crate::store::shards;
 
 /// A checked bundle, to complete a lease with.
 #[derive(Debug)]
@@ -55,6 +56,21 @@ pub(crate) struct Completable {
     pub(crate) id: String,
     /// The source of its tests.
     pub(crate) source: Source,
+}
+
+/// Where a result comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Origin<'a> {
+    /// Number of the job.
+    pub(super) job: i64,
+    /// Id of the lease.
+    pub(super) lease: &'a str,
+    /// Id of the worker.
+    pub(super) worker: &'a str,
+    /// When the lease was given, in milliseconds since 1970.
+    pub(super) given: i64,
+    /// Position of the lease in the order in which leases were given.
+    pub(super) turn: i64,
 }
 
 impl Tx<'_> {
@@ -113,6 +129,8 @@ impl Tx<'_> {
         if let Some(before) = before {
             return Ok(before);
         }
+        // Only the hub joins results.
+        delivered.result.parts.clear();
         let counts = self.check_machine(lease, worker, &mut delivered.result)?;
         let late = row.state != AttemptState::Active;
         let others = "another attempt has delivered the result";
@@ -136,13 +154,20 @@ impl Tx<'_> {
                 "UPDATE jobs SET state = ?5, why = NULL, worker = ?2, lease = ?3, ended = ?4 WHERE number = ?1",
             )?
             .execute(params![row.job, worker, lease, self.now, JobState::Finished.name()])?;
-        let broke = self.insert_result(&row, &mut delivered, counts)?;
+        let is_part = shards::find(self.db, row.job)?.is_some();
+        let origin = Origin { job: row.job, lease: &row.id, worker: &row.worker, given: row.given, turn: row.turn };
+        // The result of a part says nothing about the package by itself.
+        let broke = self.insert_result(&origin, &mut delivered, counts && !is_part)?;
         if delivered.clock == WorkerClock::Untold {
             self.clock_of_result(&row, &delivered.result);
         }
         self.state.leases.retain(|_, live| live.job != row.job);
         self.state.queue.remove(row.job);
         self.event(HubEvent::Job(row.job));
+        if is_part {
+            self.note_part(row.job, counts)?;
+            self.part_ended(row.job)?;
+        }
         if broke && self.config.confirm {
             match self.confirm(&row.job_id, Elsewhere::IfPossible) {
                 // The result counts whether or not it can be confirmed.
@@ -184,12 +209,17 @@ impl Tx<'_> {
     }
 
     /// Inserts the row of a result. Returns whether a test failed for the first time after it had passed.
-    fn insert_result(&self, row: &LeaseRow, delivered: &mut Delivered, counts: bool) -> Result<bool, Failure> {
-        let job = self.job(row.job)?;
+    pub(super) fn insert_result(
+        &self,
+        origin: &Origin,
+        delivered: &mut Delivered,
+        counts: bool,
+    ) -> Result<bool, Failure> {
+        let job = self.job(origin.job)?;
         // With a debci server's own sources it is not the archive's package that was tested.
-        let counts = counts && !self.has_other_sources(row.job)?;
-        let noted =
-            Noted { number: row.job, job: &job, at: row.given, worker: &row.worker, result: &delivered.result, counts };
+        let counts = counts && !self.has_other_sources(origin.job)?;
+        let Origin { job: number, given: at, worker, .. } = *origin;
+        let noted = Noted { number, job: &job, at, worker, result: &delivered.result, counts };
         let before = self.latest_change()?;
         let states = history::note(self.db, &noted)?;
         self.queue_changes(before)?;
@@ -205,9 +235,9 @@ impl Tx<'_> {
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
             )?
             .execute(params![
-                row.job,
-                row.id,
-                row.worker,
+                number,
+                origin.lease,
+                worker,
                 package,
                 version,
                 result.verdict.name(),
@@ -225,7 +255,7 @@ impl Tx<'_> {
         if !counts {
             return Ok(broke);
         }
-        let covering = Covering { number: row.job, job: &job, turn: row.turn, result, received: self.now };
+        let covering = Covering { number, job: &job, turn: origin.turn, result, received: self.now };
         coverage::note(self.db, &covering)?;
         Ok(broke)
     }

@@ -8,6 +8,7 @@ use crate::core::need::Need;
 use crate::core::queue::Queued;
 use crate::core::{Failure, HubEvent, Tx};
 use crate::store::columns::{Json, Named};
+use crate::store::shards;
 
 /// Most jobs in one request: no other command runs while they are added.
 const MOST_JOBS: usize = 20_000;
@@ -54,7 +55,11 @@ impl Tx<'_> {
     /// Adds one job under an unused id, which is returned.
     fn insert(&mut self, job: Job, retry_of: Option<&str>) -> Result<String, Failure> {
         let (number, job) = self.record(job, retry_of)?;
-        self.offer(number, &job)?;
+        if job.shards > 1 {
+            self.insert_parts(number, &job, &[])?;
+        } else {
+            self.offer(number, &job)?;
+        }
         Ok(job.id)
     }
 
@@ -72,6 +77,10 @@ impl Tx<'_> {
             of,
             not_on.first()
         ])?;
+        if job.shards > 1 {
+            self.insert_parts(number, &job, not_on)?;
+            return Ok(job.id);
+        }
         let (need, priority) = (Need::of(&job), job.priority);
         self.enqueue(Queued { number, need, priority, excluded: not_on.to_vec(), added: self.now })?;
         Ok(job.id)
@@ -125,7 +134,7 @@ impl Tx<'_> {
         Ok(id.to_owned())
     }
 
-    /// Cancels a job. A job that has ended stays as it is, and cancelling twice is not an error.
+    /// Cancels a job with its parts. A job that has ended stays as it is, and cancelling twice is not an error.
     pub(crate) fn cancel(&mut self, id: &str) -> Result<(), Failure> {
         let (number, state) = self.job_state(id)?;
         match state {
@@ -135,6 +144,15 @@ impl Tx<'_> {
                 return Err(Problem::new(ProblemCode::JobOver, format!("job `{id}` is {other} already")).into());
             }
         }
+        for part in self.open_parts(number)? {
+            self.end_cancelled(part)?;
+        }
+        self.end_cancelled(number)?;
+        self.part_ended(number)
+    }
+
+    /// Ends a job that is not over, as cancelled.
+    fn end_cancelled(&mut self, number: i64) -> Result<(), Failure> {
         let why = "the job was cancelled";
         self.db
             .prepare_cached("UPDATE jobs SET state = ?3, why = 'by request', ended = ?2 WHERE number = ?1")?
@@ -148,7 +166,8 @@ impl Tx<'_> {
         Ok(())
     }
 
-    /// Adds a copy of a job that has ended. If an earlier copy has not ended yet, returns that one.
+    /// Adds a copy of a job that has ended. If an earlier copy has not ended yet, returns that one. The copy of a part takes its
+    /// place.
     pub(crate) fn retry(&mut self, id: &str) -> Result<String, Failure> {
         let (number, state) = self.job_state(id)?;
         if !state.is_over() {
@@ -161,6 +180,9 @@ impl Tx<'_> {
             .optional()?;
         if let Some(waiting) = waiting {
             return Ok(waiting);
+        }
+        if let Some(part) = shards::find(self.db, number)? {
+            return self.retry_part(id, number, &part);
         }
         let job = self.job(number)?;
         // The job may have been added before this rule existed.
@@ -193,8 +215,9 @@ fn check(jobs: &[Job]) -> Result<(), Problem> {
     if jobs.is_empty() {
         return invalid("list.job: there is no job in the list".into());
     }
-    if jobs.len() > MOST_JOBS {
-        return invalid(format!("list.job: {} jobs; {MOST_JOBS} are the most in one list", jobs.len()));
+    let count: usize = jobs.iter().map(|job| job.shards as usize).sum();
+    if count > MOST_JOBS {
+        return invalid(format!("list.job: {count} jobs, with each part; {MOST_JOBS} are the most in one list"));
     }
     for (index, job) in jobs.iter().enumerate() {
         if let Err(error) = job.check() {

@@ -72,7 +72,8 @@ pub(crate) fn excluded(db: &Connection, job: i64) -> rusqlite::Result<Vec<String
     db.prepare_cached(
         "SELECT worker FROM leases WHERE job = ?1 GROUP BY worker
          HAVING max(excludes) = 1 OR sum(state = ?3 AND confirmed) >= ?2
-         UNION SELECT not_on FROM confirmations WHERE job = ?1 AND not_on IS NOT NULL ORDER BY 1",
+         UNION SELECT not_on FROM confirmations
+             WHERE job IN (?1, (SELECT parent FROM shards WHERE job = ?1)) AND not_on IS NOT NULL ORDER BY 1",
     )?
     .query_map(params![job, LOSSES_ON_ONE_MACHINE, AttemptState::Lost.name()], |row| row.get(0))?
     .collect()
@@ -195,7 +196,7 @@ impl Tx<'_> {
                 .prepare_cached("UPDATE jobs SET state = ?4, why = ?2, ended = ?3 WHERE number = ?1")?
                 .execute(params![number, why, self.now, JobState::GivenUp.name()])?;
             self.state.queue.remove(number);
-            return Ok(());
+            return self.part_ended(number);
         }
         self.db
             .prepare_cached("UPDATE jobs SET state = ?2 WHERE number = ?1")?

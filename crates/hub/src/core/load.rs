@@ -22,7 +22,10 @@ impl State {
     pub(crate) fn load(db: &Connection, config: &Config) -> rusqlite::Result<Self> {
         let mut state = Self::default();
         let deadline = config.clock.monotonic().saturating_add(millis(config.lease));
-        let mut statement = db.prepare("SELECT number, job, added FROM jobs WHERE state = ?1")?;
+        let mut statement = db.prepare(
+            "SELECT number, job, added FROM jobs
+             WHERE state = ?1 AND NOT EXISTS (SELECT 1 FROM shards s WHERE s.parent = jobs.number)",
+        )?;
         let mut rows = statement.query([JobState::Queued.name()])?;
         while let Some(row) = rows.next()? {
             let number: i64 = row.get(0)?;

@@ -19,6 +19,7 @@ pub(crate) mod offers;
 mod package_files;
 pub(crate) mod queue;
 pub(crate) mod reservations;
+mod shards;
 pub(crate) mod state;
 mod uploads;
 pub(crate) mod waiters;
@@ -30,12 +31,13 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use protocol::api::{Claimed, Problem, ProblemCode};
 use rusqlite::Connection;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 
 pub(crate) use claims::ClaimAnswer;
 pub(crate) use complete::{Completion, Delivered, WorkerClock};
 pub(crate) use need::{Need, Offer};
 pub(crate) use package_files::PEOPLE;
+pub(crate) use shards::JoinedResult;
 pub(crate) use state::State;
 pub(crate) use uploads::UploadRow;
 pub(crate) use why::Reasons;
@@ -110,6 +112,8 @@ pub(crate) struct Tx<'a> {
 enum Notice {
     Grant(oneshot::Sender<Result<Claimed, Problem>>, Box<Claimed>),
     Event(HubEvent),
+    /// The results of a job's parts can be joined.
+    Join,
 }
 
 impl Tx<'_> {
@@ -132,6 +136,8 @@ pub(crate) struct Core {
     commands: mpsc::Sender<Command>,
     state: Arc<RwLock<State>>,
     events: broadcast::Sender<HubEvent>,
+    /// Told when the results of a job's parts can be joined.
+    joinable: Arc<Notify>,
     /// Whether the disk was full when the database was opened, so that it is read-only.
     read_only: Arc<AtomicBool>,
 }
@@ -151,6 +157,8 @@ impl Core {
         let (events, _) = broadcast::channel(1024);
         let read_only = Arc::new(AtomicBool::new(db.is_none()));
         let (config, shared, told) = (config.clone(), state.clone(), events.clone());
+        let joinable = Arc::new(Notify::new());
+        let join = joinable.clone();
         let full = read_only.clone();
         std::thread::spawn(move || {
             let mut commands = receiver;
@@ -161,10 +169,10 @@ impl Core {
             full.store(false, Ordering::SeqCst);
             drop(readers);
             if let Some(db) = db {
-                Writer { db, config, package_files, state: shared, events: told }.run(commands);
+                Writer { db, config, package_files, state: shared, events: told, joinable: join }.run(commands);
             }
         });
-        Self { commands, state, events, read_only }
+        Self { commands, state, events, joinable, read_only }
     }
 
     /// Whether nothing can be written because the disk was full when the hub started.
@@ -218,6 +226,11 @@ impl Core {
         self.events.subscribe()
     }
 
+    /// Waits until the results of a job's parts can be joined.
+    pub(crate) async fn until_joinable(&self) {
+        self.joinable.notified().await;
+    }
+
     /// Notifies open pages, if there are any.
     pub(crate) fn tell(&self, event: HubEvent) {
         let _ = self.events.send(event);
@@ -263,6 +276,7 @@ struct Writer {
     package_files: Directory,
     state: Arc<RwLock<State>>,
     events: broadcast::Sender<HubEvent>,
+    joinable: Arc<Notify>,
 }
 
 impl Writer {
@@ -327,6 +341,7 @@ impl Writer {
                 // If the client has gone, it repeats the request and gets the same lease.
                 Notice::Grant(answer, claimed) => drop(answer.send(Ok(*claimed))),
                 Notice::Event(event) => drop(self.events.send(event)),
+                Notice::Join => self.joinable.notify_one(),
             }
         }
     }

@@ -6,6 +6,7 @@ use sha256::Digest;
 
 use crate::core::package_files::PEOPLE;
 use crate::core::{Failure, Tx};
+use crate::joining::JOINED;
 use crate::store::columns::Hex;
 use crate::token::random_hex;
 
@@ -24,6 +25,11 @@ impl Tx<'_> {
     /// Announces an upload of a bundle. The same announcement again finds the first one.
     pub(crate) fn create_upload(&mut self, worker: &str, request: &CreateUpload) -> Result<UploadRow, Failure> {
         self.announce(worker, request, |tx, size| tx.check_pending(worker, size))
+    }
+
+    /// Announces the bundle of a joined result, which this hub makes.
+    pub(crate) fn announce_joined(&mut self, request: &CreateUpload) -> Result<(), Failure> {
+        self.announce(JOINED, request, |_, _| Ok(())).map(drop)
     }
 
     /// Finds an upload of this owner, or makes one if `check` allows one of so many bytes.

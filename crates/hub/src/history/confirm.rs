@@ -38,6 +38,10 @@ impl Tx<'_> {
             let detail = format!("job `{id}` has not failed: there is nothing to confirm");
             return Err(Problem::new(ProblemCode::Invalid, detail).into());
         }
+        if let Some(part) = crate::store::shards::find(self.db, number)? {
+            let detail = format!("job `{id}` is {}: confirm that job", part.words());
+            return Err(Problem::new(ProblemCode::Invalid, detail).into());
+        }
         // A confirmation of a confirmation asks the first question again.
         let of: i64 = self
             .db

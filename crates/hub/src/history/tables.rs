@@ -5,6 +5,7 @@ use rusqlite::{Connection, params};
 
 use crate::history::record::{self, Noted, Recompute};
 use crate::store::columns::Json;
+use crate::store::shards;
 
 /// Version of the derived tables. They are made again from all results when it changes.
 const VERSION: i64 = 1;
@@ -142,21 +143,27 @@ pub(crate) fn prepare(db: &mut Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
+/// The condition that a result `r` is missing: results of parts are in those of their jobs.
+macro_rules! missing {
+    () => {
+        concat!("r.job NOT IN (SELECT job FROM history_noted) AND ", shards::is_whole!())
+    };
+}
+
 /// Adds the results that are missing.
 fn fill(db: &Connection) -> rusqlite::Result<()> {
     let missing: i64 =
-        db.query_row("SELECT count(*) FROM results WHERE job NOT IN (SELECT job FROM history_noted)", [], |row| {
-            row.get(0)
-        })?;
+        db.query_row(concat!("SELECT count(*) FROM results r WHERE ", missing!()), [], |row| row.get(0))?;
     if missing == 0 {
         return Ok(());
     }
     tracing::info!(results = missing, "the history is made from results");
-    let mut statement = db.prepare(
+    let mut statement = db.prepare(concat!(
         "SELECT r.job, j.job, r.result, ifnull(l.given, r.received), r.worker
-         FROM results r JOIN jobs j ON j.number = r.job LEFT JOIN leases l ON l.id = r.lease
-         WHERE r.job NOT IN (SELECT job FROM history_noted) ORDER BY ifnull(l.turn, 0), r.job",
-    )?;
+         FROM results r JOIN jobs j ON j.number = r.job LEFT JOIN leases l ON l.id = r.lease WHERE ",
+        missing!(),
+        " ORDER BY ifnull(l.turn, 0), r.job"
+    ))?;
     let mut rows = statement.query([])?;
     let mut touched = std::collections::BTreeSet::new();
     while let Some(row) = rows.next()? {

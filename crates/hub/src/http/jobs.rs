@@ -92,7 +92,13 @@ pub(crate) fn complement(shared: &Shared, jobs: &mut [(i64, JobInfo)]) {
     let state = shared.core.state();
     let mut reasons = Reasons::new(&state, shared.online_since());
     for (number, job) in &mut *jobs {
-        if job.state == JobState::Queued {
+        if job.job.shards > 1 {
+            match job.state {
+                JobState::Queued => job.why = Some(job.parts_in_words()),
+                JobState::Running => job.phase = Some(job.parts_in_words()),
+                JobState::Finished | JobState::Cancelled | JobState::GivenUp => {}
+            }
+        } else if job.state == JobState::Queued {
             job.why = reasons.why(*number).or_else(|| job.why.take());
         }
     }
@@ -151,10 +157,15 @@ pub(crate) async fn log(
     headers: axum::http::HeaderMap,
 ) -> Answer<axum::response::Response> {
     let permit = shared.limits.stream(Stream::Download, &party)?;
-    let (number, attempts, _) = find(&shared, &id).await?;
+    let (number, attempts, job) = find(&shared, &id).await?;
     let attempt = which.attempt.unwrap_or(attempts);
     let path = shared.logs.path(number, attempt);
     if !path.exists() {
+        if let Some(part) = job.parts.first() {
+            let first = &part.job;
+            let text = format!("job `{id}` runs in parts, and each has a log of its own, such as `{first}`");
+            return refuse(ProblemCode::NotFound, text);
+        }
         return refuse(ProblemCode::NotFound, format!("job `{id}` has no log of attempt {attempt}"));
     }
     let file = tokio::fs::File::open(&path).await.map_err(|error| io_problem(&error))?;

@@ -3,7 +3,7 @@
 use askama::Template;
 use axum::extract::{Path, State};
 use protocol::api::{Attempt, DebciOrigin, JobState, ResultInfo};
-use protocol::{Cases, JobResult, RunAs, TestOutcome, Verdict};
+use protocol::{Cases, JobResult, RunAs, TestOutcome, Verdict, part_name};
 
 use crate::cases::{Suite, left_out, suites};
 use crate::history;
@@ -53,7 +53,19 @@ struct JobPage {
     suites: Vec<Suite>,
     cases_note: Option<String>,
     attempts: Vec<AttemptView>,
+    /// The job that this one is a part of, and which part it is.
+    part_of: Option<(String, String)>,
+    parts: Vec<PartView>,
     tail: Option<Part>,
+}
+
+struct PartView {
+    /// Its number, from 1.
+    number: u32,
+    job: String,
+    state: JobState,
+    verdict: Option<Verdict>,
+    worker: Option<String>,
 }
 
 struct ResultView {
@@ -151,7 +163,17 @@ pub(crate) async fn page(
     for attempt in std::mem::take(&mut job.attempts) {
         attempts.push(attempt_view(&shared, number, attempt, now)?);
     }
-    let tail = if attempts.last().is_some_and(|attempt| attempt.has_log) || job.state == JobState::Running {
+    let part_of = job.part_of.take().map(|part| (part.job, part_name(part.index, part.of)));
+    let parts = job.parts.drain(..).map(|part| PartView {
+        number: part.index.saturating_add(1),
+        job: part.job,
+        state: part.state,
+        verdict: part.verdict,
+        worker: part.worker,
+    });
+    let parts: Vec<PartView> = parts.collect();
+    let has_log = parts.is_empty();
+    let tail = if attempts.last().is_some_and(|attempt| attempt.has_log) || job.state == JobState::Running && has_log {
         Some(part(&shared, (number, last), None, TAIL, None).await?)
     } else {
         None
@@ -161,7 +183,8 @@ pub(crate) async fn page(
         source: job.job.source.to_string(),
         needs: needs(&job.job),
         fields: fields(&job.job),
-        not_counted: not_counted(&job.job).or_else(|| {
+        // A part's result is in that of its job.
+        not_counted: not_counted(&job.job).filter(|_| part_of.is_none()).or_else(|| {
             let has_other = job.debci.as_ref().is_some_and(|origin| !origin.apt_sources.is_empty());
             has_other.then(|| {
                 "This run has packages from other apt sources, so its result does not count in the matrix.".to_owned()
@@ -181,11 +204,13 @@ pub(crate) async fn page(
         log_attempt: attempts.iter().rev().find(|attempt| attempt.has_log).map(|attempt| attempt.number),
         good,
         form_key: session.map(|session| session.form_key),
-        can_confirm: has_failed && !is_neutral,
+        can_confirm: has_failed && !is_neutral && part_of.is_none(),
         result,
         suites,
         cases_note,
         attempts,
+        part_of,
+        parts,
         tail,
     })
 }

@@ -33,6 +33,9 @@ pub(crate) fn fields(job: &Job) -> Vec<(&'static str, String)> {
     if job.priority != 0 {
         fields.push(("Priority", job.priority.to_string()));
     }
+    if job.shards > 1 {
+        fields.push(("Parts", job.shards.to_string()));
+    }
     fields
 }
 
@@ -70,7 +73,7 @@ mod tests {
             "pin": ["experimental=src:rocr-runtime"], "archive": "experimental", "versions": {"rocminfo": "7.1-1"},
             "packages": ["librocrand1_7.2-1_amd64.deb"],
             "apt-sources": [{"uris": ["http://x"], "suites": ["sid"], "components": ["main"], "trusted": true}], "env": {"A": "1", "B": "2"}, "tests": ["a", "b"], "memory": 4096,
-            "priority": -3}"#;
+            "priority": -3, "shards": 4}"#;
         let job: Job = serde_json::from_str(json).expect("a job");
         let told: Vec<String> = fields(&job).into_iter().map(|(name, value)| format!("{name}: {value}")).collect();
         let expected = [
@@ -85,6 +88,7 @@ mod tests {
             "Env: A=1",
             "Env: B=2",
             "Priority: -3",
+            "Parts: 4",
         ];
         assert_eq!(told, expected);
         assert_eq!(needs(&job), "2 GPUs: gfx1030, 4096 MiB of memory");

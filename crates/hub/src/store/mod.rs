@@ -16,6 +16,7 @@ pub(crate) mod package_files;
 mod readers;
 mod rows;
 pub(crate) mod schema;
+pub(crate) mod shards;
 mod uploads;
 
 pub(crate) use bundles::{Bundles, OpenError};

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql};
 
 use crate::clock::timestamp;
 use crate::store::columns::{Hex, Json, Named};
-use crate::store::{NameFilter, debci};
+use crate::store::{NameFilter, debci, shards};
 
 /// Columns of a result `r`, whose worker's name is `rn.name`.
 macro_rules! result_columns {
@@ -22,9 +22,12 @@ const JOB: &str = concat!(
      jn.name AS worker_name, j.added AS added, j.ended AS ended, j.retry_of AS retry_of, j.attempts AS attempts, ",
     debci::origin_columns!(),
     ", ",
+    shards::part_columns!(),
+    ", ",
     result_columns!(),
     " FROM jobs j LEFT JOIN names jn ON jn.worker = j.worker LEFT JOIN debci_jobs d ON d.job = j.number
-     LEFT JOIN results r ON r.job = j.number LEFT JOIN names rn ON rn.worker = r.worker"
+     LEFT JOIN results r ON r.job = j.number LEFT JOIN names rn ON rn.worker = r.worker",
+    shards::of_job!()
 );
 
 /// Most packages whose jobs are merged for a page.
@@ -122,7 +125,16 @@ pub(crate) fn jobs(db: &Connection, filter: &JobFilter) -> rusqlite::Result<Vec<
     wanted.add(condition, ":package", filter.package.as_ref().map(|name| name.value().clone()));
     wanted.add("j.worker = :worker", ":worker", filter.worker.clone());
     wanted.add("j.number < :before", ":before", filter.before);
-    wanted.query(db, (JOB, "j.number DESC"), filter.limit, |row| Ok((row.get("number")?, job_info(row)?)))
+    let read = |row: &Row| Ok((row.get("number")?, job_info(row)?));
+    with_parts(db, wanted.query(db, (JOB, "j.number DESC"), filter.limit, read)?)
+}
+
+/// Jobs with their numbers, and with the parts of those that have some.
+fn with_parts(db: &Connection, mut jobs: Vec<(i64, JobInfo)>) -> rusqlite::Result<Vec<(i64, JobInfo)>> {
+    for (number, job) in jobs.iter_mut().filter(|(_, job)| job.job.shards > 1) {
+        job.parts = shards::parts(db, *number)?;
+    }
+    Ok(jobs)
 }
 
 /// Names of packages that a pattern matches, if the newest jobs of each are to be merged. No index leads to the jobs of a
@@ -162,7 +174,7 @@ fn merged(db: &Connection, filter: &JobFilter, names: Vec<String>) -> rusqlite::
     numbers.truncate(filter.limit);
     let mut statement = db.prepare_cached(&format!("{JOB} WHERE j.number = ?1"))?;
     let one = |number| statement.query_row([number], |row| Ok((row.get("number")?, job_info(row)?)));
-    numbers.into_iter().map(one).collect()
+    with_parts(db, numbers.into_iter().map(one).collect::<rusqlite::Result<_>>()?)
 }
 
 /// Whether there is a job of the package with this name.
@@ -173,7 +185,12 @@ pub(crate) fn has_jobs_of(db: &Connection, package: &str) -> rusqlite::Result<bo
 /// A job with its number and its count of attempts.
 pub(crate) fn job(db: &Connection, id: &str) -> rusqlite::Result<Option<(i64, u32, JobInfo)>> {
     let mut statement = db.prepare_cached(&format!("{JOB} WHERE j.id = ?1"))?;
-    statement.query_row([id], |row| Ok((row.get("number")?, row.get("attempts")?, job_info(row)?))).optional()
+    let read = |row: &Row| Ok((row.get("number")?, row.get("attempts")?, job_info(row)?));
+    let Some((number, attempts, mut job)) = statement.query_row([id], read).optional()? else { return Ok(None) };
+    if job.job.shards > 1 {
+        job.parts = shards::parts(db, number)?;
+    }
+    Ok(Some((number, attempts, job)))
 }
 
 fn job_info(row: &Row) -> rusqlite::Result<JobInfo> {
@@ -198,7 +215,7 @@ fn job_info(row: &Row) -> rusqlite::Result<JobInfo> {
         debci: debci::origin(row)?,
         attempts: Vec::new(),
         result,
-        part_of: None,
+        part_of: shards::part_of(row)?,
         parts: Vec::new(),
     })
 }
@@ -252,7 +269,7 @@ const RESULTS: &str = concat!(
     " FROM results r JOIN jobs j ON j.number = r.job LEFT JOIN names rn ON rn.worker = r.worker"
 );
 
-/// Results with their jobs' numbers, newest jobs first.
+/// Results with their jobs' numbers, newest jobs first. Those of parts are in their jobs' results.
 pub(crate) fn results(db: &Connection, filter: &ResultFilter) -> rusqlite::Result<Vec<(i64, ResultInfo)>> {
     let mut wanted = Conditions::default();
     wanted.add("r.package = :package", ":package", filter.package.clone());
@@ -264,6 +281,7 @@ pub(crate) fn results(db: &Connection, filter: &ResultFilter) -> rusqlite::Resul
     wanted.add("r.verdict = :verdict", ":verdict", filter.verdict.map(Verdict::name));
     wanted.add("r.worker = :worker", ":worker", filter.worker.clone());
     wanted.add("r.job < :before", ":before", filter.before);
+    wanted.texts.push(shards::is_whole!());
     wanted.query(db, (RESULTS, "r.job DESC"), filter.limit, |row| Ok((row.get("number")?, result_info(row)?)))
 }
 

@@ -24,6 +24,7 @@ mod pages;
 mod quota;
 mod races;
 mod reload;
+mod shards;
 mod slow;
 mod support;
 mod tls;
