@@ -4,6 +4,8 @@
 mod history;
 #[path = "hub_commands/serving.rs"]
 mod serving;
+#[path = "hub_commands/shards.rs"]
+mod shards;
 #[path = "hub_commands/terminal.rs"]
 mod terminal;
 #[path = "hub_commands/watch.rs"]

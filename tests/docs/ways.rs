@@ -78,6 +78,8 @@ const WAYS: &[(&str, Way)] = &[
     ("rocbed jobs add ../rocfft_7.2-1_amd64.changes", Way::There(&["tests/hub_commands.rs"])),
     ("rocbed jobs add rocrand ../rocfft_7.2-1_amd64.changes", Way::There(&["tests/hub_commands.rs"])),
     ("rocbed jobs make", Way::Here(Place::Archive)),
+    ("rocbed jobs show rocfft", Way::There(&["tests/hub_commands/shards.rs"])),
+    ("rocbed jobs retry rocfft.2of4", Way::There(&["tests/hub_commands/shards.rs"])),
     ("rocbed jobs watch", Way::Here(Place::Watched)),
     ("rocbed jobs add rocrand --watch", Way::Here(Place::Watched)),
     ("rocbed jobs retry", Way::Here(Place::Done)),

@@ -104,6 +104,10 @@ pub struct JobsAdd {
     /// Memory that each of its GPUs must have at least, with a unit: 16GiB
     #[arg(long, value_name = "SIZE", value_parser = crate::recipe::parse_size)]
     pub gpu_memory: Option<u64>,
+    /// Split each job into so many parts, which run on whatever is free: their tests see `GTEST_TOTAL_SHARDS` and
+    /// `GTEST_SHARD_INDEX`, and the hub joins their results. Tests that do not use GoogleTest run in full in each part
+    #[arg(long, value_name = "COUNT")]
+    pub shards: Option<u32>,
     /// Follow them until they are over; exit status as autopkgtest's
     #[arg(long)]
     pub watch: bool,

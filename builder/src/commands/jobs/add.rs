@@ -192,6 +192,9 @@ fn plain_jobs(options: &JobsAdd, names: &[String]) -> Result<Vec<Job>> {
     if let Some(priority) = options.priority {
         set("priority", json!(priority));
     }
+    if let Some(shards) = options.shards {
+        set("shards", json!(shards));
+    }
     for (option, key, bytes) in
         [("--memory", "memory", options.memory), ("--gpu-memory", "gpu-memory", options.gpu_memory)]
     {
@@ -244,11 +247,11 @@ mod tests {
     #[test]
     fn options_become_a_job() -> Result<()> {
         let words = "rocrand --gpu gfx1030,gfx11-generic --gpus 2 --as user,root --timeout 2h --priority -3 --test a \
-                     --pin experimental=src:rocr-runtime --env A_B=c=d --memory 32GiB --gpu-memory 16GiB";
+                     --pin experimental=src:rocr-runtime --env A_B=c=d --memory 32GiB --gpu-memory 16GiB --shards 4";
         let [job] = <[Job; 1]>::try_from(of(&words.split_whitespace().collect::<Vec<_>>())?).expect("one job");
         assert_eq!(job.gpu.to_string(), "gfx1030 or gfx11-generic");
         assert_eq!((job.gpus, job.priority, job.memory), (2, -3, Some(32 << 10)));
-        assert_eq!(job.gpu_memory, Some(16 << 10));
+        assert_eq!((job.gpu_memory, job.shards), (Some(16 << 10), 4));
         assert_eq!(job.run_as, [RunAs::User, RunAs::Root]);
         assert_eq!((job.env["A_B"].as_str(), job.tests[0].as_str(), job.pin.len()), ("c=d", "a", 1));
         Ok(())
@@ -293,6 +296,7 @@ mod tests {
             (&["rocrand", "--gpu", "radeon"], "`radeon` is not a GPU target"),
             (&["rocrand", "--pin", "x"], "RELEASE=PACKAGE"),
             (&["rocrand", "--memory", "12"], "unit"),
+            (&["rocrand", "--shards", "100"], "from 1 to 64"),
         ] {
             let error = of(words).unwrap_err().to_string();
             assert!(error.contains(says) && !error.contains("line 1"), "{words:?}: {error}");

@@ -152,8 +152,14 @@ fn describe(text: &mut String, info: &JobInfo, place: &HubAccess, screen: Screen
     if job.priority != 0 {
         line("priority", job.priority.to_string())?;
     }
+    if job.shards > 1 {
+        line("shards", job.shards.to_string())?;
+    }
+    if let Some(part) = &info.part_of {
+        line("is", printable(&part.to_string()))?;
+    }
     let departures = job.departures();
-    if !departures.is_empty() {
+    if !departures.is_empty() && info.part_of.is_none() {
         line("matrix", format!("does not count: not the plain run ({})", departures.join(", ")))?;
     }
     line("added", time(info.added))?;
@@ -174,6 +180,15 @@ fn describe(text: &mut String, info: &JobInfo, place: &HubAccess, screen: Screen
             if attempt.reason.is_empty() { late.to_owned() } else { format!("{late}: {}", printable(&attempt.reason)) };
         let (number, state, worker) = (attempt.number, attempt.state.name(), printable(attempt.worker_name()));
         line("attempt", format!("{number} on {worker}, {}{until}: {state}{reason}", time(attempt.given)))?;
+    }
+    for part in &info.parts {
+        let number = part.index.saturating_add(1);
+        let state = part.verdict.map_or_else(
+            || screen.paint(of_state(part.state), part.state.name()),
+            |verdict| screen.paint(of_verdict(verdict), verdict.name()),
+        );
+        let worker = part.worker.as_ref().map(|worker| format!(" on {worker}")).unwrap_or_default();
+        line("part", format!("{number} of {}, {}{}: {state}", job.shards, printable(&part.job), printable(&worker)))?;
     }
     if let Some(phase) = &info.phase {
         line("doing", printable(phase))?;

@@ -5,10 +5,11 @@ mod list;
 mod make;
 mod watch;
 
-use anyhow::{Result, anyhow};
+use advice::Advice;
+use anyhow::{Result, anyhow, ensure};
 use client::{Client, request_id};
-use protocol::JobList;
 use protocol::api::{AddJobs, AddedJobs, JobInfo};
+use protocol::{Job, JobList};
 
 pub(super) use list::gpu;
 
@@ -62,7 +63,24 @@ fn or_own_error(context: &Context, command: impl FnOnce() -> Result<u8>) -> Resu
 /// Adds a job list; the result has the ids that the hub gave.
 fn add_list(place: &HubAccess, client: &Client, list: JobList, fan_out: bool) -> Result<AddedJobs> {
     let request = request_id().map_err(|error| place.explain(error))?;
-    client.add_jobs(&AddJobs { request, list, fan_out }).map_err(|error| place.explain(error))
+    let request = AddJobs { request, list, fan_out };
+    let added = client.add_jobs(&request).map_err(|error| place.explain(error))?;
+    check_shards(place, client, &request.jobs(), &added)?;
+    Ok(added)
+}
+
+/// Checks that the hub knows of `shards`: an older one passes the key over, and runs the whole job once.
+fn check_shards(place: &HubAccess, client: &Client, wanted: &[Job], added: &AddedJobs) -> Result<()> {
+    let Some((job, id)) = wanted.iter().zip(&added.jobs).find(|(job, _)| job.shards > 1) else { return Ok(()) };
+    let there = client.job(id).map_err(|error| place.explain(error))?;
+    ensure!(
+        there.job.shards == job.shards,
+        Advice::new(
+            format!("{id} was added, but not in parts: the hub at {} does not know of shards", place.address),
+            format!("`rocbed jobs cancel {id}` takes it back; a later version of the hub splits jobs")
+        )
+    );
+    Ok(())
 }
 
 /// Applies an action to several jobs. One that is refused does not stop the others.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 use protocol::api::ResultDetail;
-use protocol::{JobResult, TestResult, Verdict};
+use protocol::{JobResult, TestResult, Verdict, part_name};
 use runner::cases::{Case, CaseOutcome};
 use safetext::printable;
 use serde::Serialize;
@@ -125,6 +125,13 @@ fn describe(text: &mut String, detail: &ResultDetail, place: &HubAccess, screen:
     line("rocbed", printable(&machine.rocbed))?;
     line("ran", format!("{} to {}, {:.0} s", time(info.started), time(info.finished), result.seconds()))?;
     line("bundle", format!("{}, sha256 {}", bytes(info.size), info.bundle))?;
+    for part in &result.parts {
+        let verdict = screen.paint(of_verdict(part.verdict), part.verdict.name());
+        let place = part_name(part.index, result.job.shards);
+        let place = place.strip_prefix("part ").unwrap_or(&place).to_owned();
+        let on = format!("{} on {}", printable(&part.job), printable(&part.machine));
+        line("part", format!("{place}, {on}: {verdict} in {:.0} s", part.seconds))?;
+    }
     for fault in &result.kernel_log {
         line("kernel log", printable(fault))?;
     }
