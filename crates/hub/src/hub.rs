@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::core::{Core, State};
 use crate::debci::{Link, OffersLink};
 use crate::error::HubError;
+use crate::kept::KeepOptions;
 use crate::limits::Limits;
 use crate::problem::io_problem;
 use crate::quota::Received;
@@ -59,6 +60,8 @@ pub(crate) struct Inner {
     pub(crate) debci: OnceLock<Arc<Link>>,
     /// The connection to the broker of debci's workers, if jobs are offered to them.
     pub(crate) offers: OnceLock<Arc<OffersLink>>,
+    /// Which packages are kept, if any.
+    pub(crate) keep: OnceLock<KeepOptions>,
     /// What watches an archive, if one is watched.
     pub(crate) watch: OnceLock<Arc<Watch>>,
     /// How it goes with each of the configuration's webhooks, in their order.
@@ -160,6 +163,7 @@ impl Hub {
             sessions: Sessions::default(),
             debci: OnceLock::new(),
             offers: OnceLock::new(),
+            keep: OnceLock::new(),
             watch: OnceLock::new(),
             stop: stopped,
             data,

@@ -36,9 +36,9 @@ pub(crate) async fn serve(State(shared): State<Shared>, _: Reader) -> Answer<Res
             " GROUP BY 1"
         ))?;
         let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, u32>(1)?)))?;
-        Ok((jobs, rows.collect::<rusqlite::Result<Vec<_>>>()?))
+        Ok((jobs, rows.collect::<rusqlite::Result<Vec<_>>>()?, crate::kept::bytes(db)?))
     });
-    let (jobs, results) = counted.await?;
+    let (jobs, results, kept) = counted.await?;
     let count = |list: &[(String, u32)], wanted: &str| {
         list.iter().find(|(name, _)| name == wanted).map_or(0, |(_, count)| u64::from(*count))
     };
@@ -58,6 +58,15 @@ pub(crate) async fn serve(State(shared): State<Shared>, _: Reader) -> Answer<Res
         one(&mut out, "gauge", "workers_known", "Workers that have ever registered.", state.workers.len() as u64);
         one(&mut out, "gauge", "leases_active", "Jobs in workers' hands.", state.leases.len() as u64);
         one(&mut out, "gauge", "claims_waiting", "Workers that wait for a job.", state.waiters.len() as u64);
+    }
+    if shared.keep.get().is_some() {
+        one(
+            &mut out,
+            "gauge",
+            "kept_package_bytes",
+            "Bytes of the packages that are kept for runs to be made again.",
+            kept,
+        );
     }
     let counters = &shared.counters;
     for (name, help, counter) in [

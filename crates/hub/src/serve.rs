@@ -90,6 +90,8 @@ impl Hub {
         tasks.spawn(async move { storage.run_storage().await });
         let joining = self.clone();
         tasks.spawn(async move { joining.run_joining().await });
+        let keeping = self.clone();
+        tasks.spawn(async move { keeping.run_keeping().await });
         let posting = self.clone();
         tasks.spawn(async move { posting.run_webhooks().await });
         if let Some(watch) = watch {

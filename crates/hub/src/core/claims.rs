@@ -93,6 +93,7 @@ impl Tx<'_> {
             let detail = format!("claim `{request}` got a lease that is over: choose another request");
             return Err(Problem::new(ProblemCode::LeaseOver, detail).into());
         }
+        let job = self.with_kept_versions(number, job)?;
         let lease_seconds = self.config.lease.as_secs();
         let (usual_seconds, testbed) = (self.usual_seconds(number)?, self.testbed(number)?);
         Ok(Some(Claimed { lease, lease_seconds, attempt, job, usual_seconds, testbed }))
@@ -147,6 +148,7 @@ impl Tx<'_> {
         self.state.leases.insert(lease.clone(), live);
         self.event(HubEvent::Job(number));
         self.part_began(number)?;
+        let job = self.with_kept_versions(number, job)?;
         let (usual_seconds, testbed) = (self.usual_seconds(number)?, self.testbed(number)?);
         Ok(Claimed { lease, lease_seconds: self.config.lease.as_secs(), attempt, job, usual_seconds, testbed })
     }

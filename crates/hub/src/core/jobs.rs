@@ -104,6 +104,7 @@ impl Tx<'_> {
             ])?;
         let number = self.db.last_insert_rowid();
         self.keep_package_files(number, &job)?;
+        self.note_kept_versions(number, &job)?;
         self.event(HubEvent::Job(number));
         Ok((number, job))
     }

@@ -11,6 +11,7 @@ mod complete;
 pub(crate) mod debci;
 mod expiry;
 mod jobs;
+mod kept;
 mod leases;
 mod load;
 mod machine;

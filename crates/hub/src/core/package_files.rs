@@ -9,6 +9,7 @@ use rusqlite::params;
 use sha256::Digest;
 
 use crate::core::{Failure, Tx, UploadRow};
+use crate::kept;
 use crate::store::bundles::BundleStore as _;
 use crate::store::columns::Hex;
 use crate::store::package_files;
@@ -75,7 +76,7 @@ impl Tx<'_> {
     ) -> Result<u32, Failure> {
         let mut removed = 0;
         for sha256 in files {
-            if package_files::is_needed(self.db, sha256, ended)? {
+            if package_files::is_needed(self.db, sha256, ended)? || kept::is_kept(self.db, sha256)? {
                 continue;
             }
             // In a write transaction, so that no job with the file is added meanwhile.

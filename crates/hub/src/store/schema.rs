@@ -7,7 +7,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use crate::error::HubError;
 use crate::store::{coverage, debci, names, package_files, shards};
-use crate::{history, watch, webhooks};
+use crate::{history, kept, watch, webhooks};
 
 /// Version of the layout (`PRAGMA user_version`).
 pub(crate) const LAYOUT: i64 = 3;
@@ -169,6 +169,7 @@ fn migrated(path: &Path) -> Result<Connection, HubError> {
     connection.execute_batch(debci::TABLE).map_err(failed)?;
     connection.execute_batch(package_files::TABLE).map_err(failed)?;
     connection.execute_batch(shards::TABLE).map_err(failed)?;
+    connection.execute_batch(kept::TABLE).map_err(failed)?;
     connection.execute_batch(watch::TABLE).map_err(failed)?;
     connection.execute_batch(webhooks::TABLE).map_err(failed)?;
     Ok(connection)
@@ -215,8 +216,8 @@ pub(crate) fn open_full(path: &Path) -> Result<Connection, HubError> {
     if found > LAYOUT {
         return Err(HubError::TooNew { path: path.to_owned(), found, known: LAYOUT });
     }
-    let has_tables = "SELECT count(*) = 7 FROM sqlite_schema
-         WHERE name IN ('debci_jobs', 'debci_offers', 'package_files', 'shards', 'shard_joins', 'watch_jobs',
+    let has_tables = "SELECT count(*) = 8 FROM sqlite_schema
+         WHERE name IN ('debci_jobs', 'debci_offers', 'kept_packages', 'package_files', 'shards', 'shard_joins', 'watch_jobs',
              'webhook_queue')";
     let has_tables: bool = connection.query_row(has_tables, [], |row| row.get(0)).map_err(failed)?;
     if found < LAYOUT || !has_tables || !history::are_there(&connection) {

@@ -10,6 +10,7 @@ mod filters;
 mod guard;
 mod history;
 mod hostile;
+mod kept;
 mod leases;
 mod life;
 mod limits;

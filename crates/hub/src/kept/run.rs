@@ -1,0 +1,151 @@
+//! Fetches the packages of new runs, and keeps the limit.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use protocol::InstalledPackage;
+use protocol::api::Problem;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{ArchiveFile, KeepOptions, tables};
+use crate::background::run_in_background;
+use crate::hub::Hub;
+use crate::problem::io_problem;
+
+/// What directories begin with into which packages are fetched.
+const WORK: &str = "kept-package-";
+/// How often it is looked for new runs at most: reports of jobs come in swarms.
+const OFTEN: Duration = Duration::from_secs(2);
+/// How often all kept packages are looked through if there are no new ones: the archive changes.
+const SELDOM: Duration = Duration::from_secs(60);
+/// Most package lists of one round.
+const LISTS: usize = 20;
+
+impl Hub {
+    /// Keeps the packages of tested runs, until this is dropped.
+    pub(crate) async fn run_keeping(&self) {
+        let Some(options) = self.shared.keep.get().cloned() else { return };
+        clean(self.shared.data_dir());
+        let mut events = self.shared.core.watch();
+        let mut looked_through: Option<Instant> = None;
+        loop {
+            let is_due = looked_through.is_none_or(|time| time.elapsed() >= SELDOM);
+            match self.keep_of_lists(&options).await {
+                Ok(0) if !is_due => {}
+                Ok(_) => {
+                    self.keep_the_limit_or_tell(&options).await;
+                    looked_through = Some(Instant::now());
+                }
+                Err(problem) => tracing::warn!(%problem, "packages of tested runs are not kept yet"),
+            }
+            sleep(OFTEN).await;
+            // Whatever it is, also that there were too many to hear of all.
+            drop(timeout(SELDOM, events.recv()).await);
+        }
+    }
+
+    /// Keeps the packages of the runs until now. [`Hub::serve`] does this when a job has ended.
+    pub async fn keep_packages_now(&self) {
+        if let Some(options) = self.shared.keep.get().cloned() {
+            if let Err(problem) = self.keep_of_lists(&options).await {
+                tracing::warn!(%problem, "packages of tested runs are not kept yet");
+            }
+            self.keep_the_limit_or_tell(&options).await;
+        }
+    }
+
+    /// Keeps the packages of lists that were not looked at. Returns how many lists there were.
+    async fn keep_of_lists(&self, options: &KeepOptions) -> Result<usize, Problem> {
+        let shared = &self.shared;
+        let mut count = 0;
+        loop {
+            let lists = shared.readers.run(|db| tables::lists(db, LISTS)).await?;
+            let is_last = lists.len() < LISTS;
+            for (list, packages) in lists {
+                let missing = shared.core.write(move |tx| Ok(tables::wanted(tx.db, &packages, tx.now)?)).await?;
+                // Before the archive was read it is not known what it has.
+                let Some(found) = options.files.find(&missing) else { return Ok(count) };
+                for file in found.into_iter().filter(|file| file.size <= options.limit) {
+                    shared.check_room_for(file.size)?;
+                    self.keep(options, file).await?;
+                }
+                shared.core.write(move |tx| Ok(tables::mark_list(tx.db, list)?)).await?;
+                count += 1;
+            }
+            if is_last {
+                return Ok(count);
+            }
+        }
+    }
+
+    /// Fetches a file, and keeps it. What cannot be fetched now is left out: the archive may have it no more.
+    async fn keep(&self, options: &KeepOptions, file: ArchiveFile) -> Result<(), Problem> {
+        let shared = &self.shared;
+        let work = tempfile::Builder::new().prefix(WORK).tempdir_in(shared.data_dir());
+        let work = work.map_err(|error| io_problem(&error))?;
+        let (files, wanted, into) = (options.files.clone(), file.clone(), work.path().to_owned());
+        let fetched = match run_in_background("keep", move || files.fetch(&wanted, &into)).await? {
+            Ok(path) => path,
+            Err(error) => {
+                let error = error.in_one_line();
+                tracing::warn!(error, package = file.package.name, version = file.package.version, "is not kept");
+                return Ok(());
+            }
+        };
+        let kept = shared.core.write(move |tx| tx.keep_package(&file, &fetched));
+        kept.await
+    }
+
+    /// Removes packages beyond the limit, and finds out which the archive has no more.
+    async fn keep_the_limit_or_tell(&self, options: &KeepOptions) {
+        if let Err(problem) = self.keep_the_limit(options).await {
+            tracing::warn!(%problem, "kept packages could not be looked through");
+        }
+    }
+
+    /// Removes packages beyond the limit, and finds out which the archive has no more.
+    async fn keep_the_limit(&self, options: &KeepOptions) -> Result<(), Problem> {
+        let shared = &self.shared;
+        let mut kept = shared.readers.run(tables::all).await?;
+        let packages: Vec<InstalledPackage> = kept.iter().map(|kept| kept.package.clone()).collect();
+        if let Some(found) = options.files.find(&packages) {
+            let there: BTreeSet<_> = found.into_iter().map(|file| file.package).collect();
+            let is_gone = |package: InstalledPackage| {
+                let gone = !there.contains(&package);
+                (package, gone)
+            };
+            let gone: Vec<_> = packages.into_iter().map(is_gone).collect();
+            shared.core.write(move |tx| Ok(tables::are_gone(tx.db, &gone)?)).await?;
+        }
+        let mut sum = kept.iter().map(|kept| kept.size).fold(0, u64::saturating_add);
+        if sum <= options.limit {
+            return Ok(());
+        }
+        // Stable: within both kinds the one that was not used for the longest time goes first.
+        let needed = shared.readers.run(tables::needed).await?;
+        kept.sort_by_key(|kept| needed.contains(&kept.package));
+        let mut doomed = Vec::new();
+        for kept in kept {
+            if sum <= options.limit {
+                break;
+            }
+            sum = sum.saturating_sub(kept.size);
+            doomed.push(kept);
+        }
+        let count = doomed.len();
+        shared.core.write(move |tx| tx.remove_kept(&doomed)).await?;
+        tracing::info!(count, "kept packages beyond the limit were removed");
+        Ok(())
+    }
+}
+
+/// Removes what an earlier process of this hub has left that was killed.
+fn clean(directory: &Path) {
+    let Ok(entries) = std::fs::read_dir(directory) else { return };
+    for entry in entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(WORK)) {
+        if let Err(error) = std::fs::remove_dir_all(entry.path()) {
+            tracing::warn!(%error, "{} could not be removed", entry.path().display());
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The tables of kept packages, and which of them jobs and histories need.
+//!
+//! They are made where they are missing, and are not part of the numbered layout.
+
+use std::collections::BTreeSet;
+
+use protocol::{InstalledPackage, PackageFile, PackageList};
+use rusqlite::{Connection, params};
+use sha256::Digest;
+
+use super::ArchiveFile;
+use crate::store::columns::Hex;
+
+pub(crate) const TABLE: &str = "
+CREATE TABLE IF NOT EXISTS kept_packages (
+    name TEXT NOT NULL,
+    version TEXT NOT NULL,
+    architecture TEXT NOT NULL,
+    source TEXT NOT NULL,
+    source_version TEXT NOT NULL,
+    file TEXT NOT NULL,             -- name of the file in the archive
+    sha256 TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    used INTEGER NOT NULL,          -- when a run last had it, in milliseconds since 1970
+    gone INTEGER NOT NULL DEFAULT 0,        -- the archive has it no more
+    PRIMARY KEY (name, version, architecture)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS kept_packages_sha256 ON kept_packages (sha256);
+
+-- The last package list that was looked at; lists are numbered in the order in which they came.
+CREATE TABLE IF NOT EXISTS kept_lists (
+    list INTEGER PRIMARY KEY
+);
+";
+
+/// A kept package.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub(crate) package: InstalledPackage,
+    pub(crate) sha256: Digest,
+    pub(crate) size: u64,
+}
+
+/// The first package lists that were not looked at.
+pub(crate) fn lists(db: &Connection, most: usize) -> rusqlite::Result<Vec<(i64, PackageList)>> {
+    let mut statement = db.prepare_cached(
+        "SELECT id, packages FROM package_lists WHERE id > (SELECT ifnull(max(list), 0) FROM kept_lists)
+         ORDER BY id LIMIT ?1",
+    )?;
+    let rows = statement.query_map([i64::try_from(most).unwrap_or(i64::MAX)], |row| {
+        Ok((row.get(0)?, unpacked(&row.get::<_, Vec<u8>>(1)?)))
+    })?;
+    rows.collect()
+}
+
+/// A list as it is stored; empty if it cannot be read.
+fn unpacked(packed: &[u8]) -> PackageList {
+    let text = zstd::decode_all(packed).unwrap_or_default();
+    PackageList::parse(&String::from_utf8_lossy(&text)).unwrap_or_default()
+}
+
+/// Notes that a list was looked at.
+pub(crate) fn mark_list(db: &Connection, list: i64) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM kept_lists WHERE list <= ?1")?.execute([list])?;
+    db.prepare_cached("INSERT INTO kept_lists (list) VALUES (?1)")?.execute([list])?;
+    Ok(())
+}
+
+/// Notes that runs have had packages that are kept; returns those that are not.
+pub(crate) fn wanted(db: &Connection, packages: &PackageList, now: i64) -> rusqlite::Result<Vec<InstalledPackage>> {
+    let mut statement =
+        db.prepare_cached("UPDATE kept_packages SET used = ?4 WHERE name = ?1 AND version = ?2 AND architecture = ?3")?;
+    let mut missing = Vec::new();
+    for package in packages.packages() {
+        if statement.execute(params![package.name, package.version, package.architecture, now])? == 0 {
+            missing.push(package.clone());
+        }
+    }
+    Ok(missing)
+}
+
+/// Adds a package whose file is here.
+pub(crate) fn add(db: &Connection, file: &ArchiveFile, now: i64) -> rusqlite::Result<()> {
+    let package = &file.package;
+    let name = file.path.rsplit('/').next().unwrap_or(&file.path);
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO kept_packages
+             (name, version, architecture, source, source_version, file, sha256, size, used)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    )?
+    .execute(params![
+        package.name,
+        package.version,
+        package.architecture,
+        package.source,
+        package.source_version,
+        name,
+        Hex(file.sha256),
+        i64::try_from(file.size).unwrap_or(i64::MAX),
+        now
+    ])?;
+    Ok(())
+}
+
+/// Whether a file is that of a kept package.
+pub(crate) fn is_kept(db: &Connection, sha256: &Digest) -> rusqlite::Result<bool> {
+    db.prepare_cached("SELECT 1 FROM kept_packages WHERE sha256 = ?1")?.exists([Hex(*sha256)])
+}
+
+/// Bytes of all kept packages.
+pub(crate) fn bytes(db: &Connection) -> rusqlite::Result<u64> {
+    let sum: i64 =
+        db.prepare_cached("SELECT ifnull(sum(size), 0) FROM kept_packages")?.query_row([], |row| row.get(0))?;
+    Ok(sum.unsigned_abs())
+}
+
+/// All kept packages, the one that was not used for the longest time first.
+pub(crate) fn all(db: &Connection) -> rusqlite::Result<Vec<Kept>> {
+    let mut statement = db.prepare_cached(
+        "SELECT name, version, architecture, source, source_version, sha256, size FROM kept_packages ORDER BY used",
+    )?;
+    let rows = statement.query_map([], |row| {
+        let package = InstalledPackage {
+            name: row.get(0)?,
+            version: row.get(1)?,
+            architecture: row.get(2)?,
+            source: row.get(3)?,
+            source_version: row.get(4)?,
+        };
+        let Hex(sha256) = row.get(5)?;
+        Ok(Kept { package, sha256, size: row.get::<_, i64>(6)?.unsigned_abs() })
+    })?;
+    rows.collect()
+}
+
+/// The packages of the last good and the first bad run of each test.
+pub(crate) fn needed(db: &Connection) -> rusqlite::Result<BTreeSet<InstalledPackage>> {
+    let mut statement = db.prepare_cached(
+        "SELECT packages FROM package_lists WHERE id IN (
+             SELECT o.packages FROM history_cells c
+             JOIN history_outcomes o ON o.cell = c.id AND o.run IN (c.last_good, c.first_bad))",
+    )?;
+    let rows = statement.query_map([], |row| Ok(unpacked(&row.get::<_, Vec<u8>>(0)?)))?;
+    let mut needed = BTreeSet::new();
+    for list in rows {
+        needed.extend(list?.packages().cloned());
+    }
+    Ok(needed)
+}
+
+/// Forgets a package.
+pub(crate) fn remove(db: &Connection, package: &InstalledPackage) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM kept_packages WHERE name = ?1 AND version = ?2 AND architecture = ?3")?
+        .execute([&package.name, &package.version, &package.architecture])?;
+    Ok(())
+}
+
+/// Notes which kept packages the archive has no more.
+pub(crate) fn are_gone(db: &Connection, packages: &[(InstalledPackage, bool)]) -> rusqlite::Result<()> {
+    let mut statement = db.prepare_cached(
+        "UPDATE kept_packages SET gone = ?4 WHERE name = ?1 AND version = ?2 AND architecture = ?3 AND gone <> ?4",
+    )?;
+    for (package, gone) in packages {
+        statement.execute(params![package.name, package.version, package.architecture, gone])?;
+    }
+    Ok(())
+}
+
+/// The files of a package in a version that the archive has no more, except those of a source.
+pub(crate) fn files_of(
+    db: &Connection,
+    name: &str,
+    version: &str,
+    except: &str,
+) -> rusqlite::Result<Vec<(PackageFile, Digest, u64)>> {
+    let mut statement = db.prepare_cached(
+        "SELECT file, sha256, size FROM kept_packages WHERE name = ?1 AND version = ?2 AND gone AND source <> ?3",
+    )?;
+    let rows = statement.query_map([name, version, except], |row| {
+        let Hex(sha256) = row.get(1)?;
+        let size = row.get::<_, i64>(2)?.unsigned_abs();
+        let content = Some(protocol::FileContent { sha256, size });
+        Ok((PackageFile { path: row.get(0)?, content }, sha256, size))
+    })?;
+    rows.collect()
+}
