@@ -2,6 +2,8 @@
 
 #[path = "hub_commands/history.rs"]
 mod history;
+#[path = "hub_commands/kept.rs"]
+mod kept;
 #[path = "hub_commands/serving.rs"]
 mod serving;
 #[path = "hub_commands/shards.rs"]

@@ -72,6 +72,7 @@ const WAYS: &[(&str, Way)] = &[
     ("rocbed hub --debci-workers", Way::Parts("tests/debci/bridge.rs", &["--debci-workers", "--debci-workers-arch"])),
     ("rocbed hub --debci", Way::Parts("tests/debci/bridge.rs", &["--debci", "--debci-api"])),
     ("rocbed hub --watch", Way::Parts("tests/hub_commands/watch.rs", &["--watch", "--watch-every"])),
+    ("rocbed hub --watch --keep-packages", Way::Parts("tests/hub_commands/kept.rs", &["--watch", "--keep-packages"])),
     ("rocbed hub --webhooks", Way::Parts("tests/hub_commands/watch.rs", &["--webhooks"])),
     ("rocbed hub --bundles", Way::There(&["tests/s3.rs"])),
     ("rocbed jobs", Way::Here(Place::Queued)),

@@ -89,6 +89,10 @@ pub struct Watch {
     /// Priority of these jobs; those of people have 0
     #[arg(long, value_name = "NUMBER", default_value_t = 0, allow_negative_numbers = true)]
     pub watch_priority: i32,
+    /// Keep the packages that tested runs had, up to this size, with a unit: 200GiB. Jobs that want a version which the archive
+    /// has no more get it from the hub [default: none are kept]
+    #[arg(long, value_name = "SIZE", requires = "watch", value_parser = crate::recipe::parse_size)]
+    pub keep_packages: Option<u64>,
 }
 
 /// A debci server whose jobs the hub's workers run.

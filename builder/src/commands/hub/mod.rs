@@ -4,6 +4,7 @@ mod addresses;
 mod announce;
 mod certificate;
 mod debci;
+mod files;
 mod listen;
 mod storage;
 mod watch;
@@ -138,8 +139,11 @@ pub fn run(context: &Context, global: &Global, options: &Hub) -> Result<()> {
         context.reporter.say(&format!("jobs are offered to workers of debci at {}", workers.address));
         hub.offer_to_debci_workers(workers)?;
     }
-    if let Some(watch) = watch {
+    if let Some((watch, keep)) = watch {
         hub.watch_archive(watch);
+        if let Some(keep) = keep {
+            hub.keep_packages(keep);
+        }
     }
     // Held until the hub has ended: dropping it withdraws the announcement.
     let _announced = options.announce.then(|| announce::start(context, &listens, encrypted)).transpose()?;

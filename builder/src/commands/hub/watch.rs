@@ -1,17 +1,18 @@
 //! The archive that `--watch` names: what the hub is told of it.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use advice::Advice;
 use anyhow::{Context as _, Result};
-use hub::{ArchiveState, ReadArchive, WatchOptions, WatchedPackage};
+use hub::{ArchiveState, KeepOptions, ReadArchive, WatchOptions, WatchedPackage};
 use jiff::Timestamp;
 use progress::Silent;
 use sha256::Digest;
 use store::{FetchOptions, Fetcher, PrunePolicy, Store};
 
+use super::files::Files;
 use crate::cmdline::{Source, Watch};
 use crate::context::{self, Context};
 use crate::mirror::Mirror;
@@ -23,15 +24,24 @@ use crate::{archive, mirror, recipe};
 const KEPT: Duration = Duration::from_secs(2 * 86_400);
 
 /// Reads the options; `None` if no archive is to be watched. Nothing is fetched.
-pub(super) fn options(context: &Context, wanted: &Watch, data: &Path) -> Result<Option<WatchOptions>> {
+pub(super) fn options(
+    context: &Context,
+    wanted: &Watch,
+    data: &Path,
+) -> Result<Option<(WatchOptions, Option<KeepOptions>)>> {
     let Some(name) = &wanted.watch else { return Ok(None) };
     let recipe = recipe::load(name).context("reading --watch")?;
     let source = Source { mirror: wanted.watch_mirror.clone(), ignore_valid_until: false, offline: false, lock: None };
     let mirror = context::mirror(&recipe, &source);
     context.reporter.detail(&format!("watches {} at {mirror}", recipe.archive.suite));
-    let archive = Arc::new(Watched { recipe, mirror, store: data.join("archive") });
+    let files =
+        wanted.keep_packages.map(|limit| (limit, Arc::new(Files { mirror: mirror.clone(), known: Mutex::default() })));
+    let keep = files.clone().map(|(limit, files)| KeepOptions { files, limit });
+    let files = files.map(|(_, files)| files);
+    let archive = Arc::new(Watched { recipe, mirror, store: data.join("archive"), files });
     let every = wanted.watch_every.0.max(Duration::from_secs(1));
-    Ok(Some(WatchOptions { archive, every, budget: wanted.watch_budget, priority: wanted.watch_priority }))
+    let watch = WatchOptions { archive, every, budget: wanted.watch_budget, priority: wanted.watch_priority };
+    Ok(Some((watch, keep)))
 }
 
 /// An archive that is read again and again.
@@ -40,6 +50,8 @@ struct Watched {
     mirror: Mirror,
     /// Where its indexes are kept.
     store: PathBuf,
+    /// Its package files, if packages are kept.
+    files: Option<Arc<Files>>,
 }
 
 impl ReadArchive for Watched {
@@ -71,6 +83,9 @@ impl Watched {
                 version: candidate.version,
             })
             .collect();
+        if let Some(files) = &self.files {
+            files.read(&archive.universe);
+        }
         let date = Timestamp::from_second(archive.date).context("reading the date of the Release file")?;
         let state = ArchiveState { suite: wish.suite.clone(), date, release: archive.release, packages };
         // What is not removed now is removed another time.
