@@ -64,7 +64,7 @@ fn a_version_that_a_signed_archive_has_no_more_comes_from_the_hub() {
     let again = || {
         hub.call(&["jobs", "add", "greeter", "--gpu", "gfx1030", "--package-version", "libgreet=2.1"]).ok();
         let claimed = worker.begin();
-        let files: Vec<&str> = claimed.job.packages.iter().map(|file| file.name()).collect();
+        let files: Vec<&str> = claimed.job.packages.iter().map(protocol::PackageFile::name).collect();
         let is_kept = files == ["libgreet_2.1_amd64.deb"] && claimed.job.versions.is_empty();
         if is_kept {
             let content = claimed.job.packages[0].content.expect("its digest");

@@ -70,7 +70,7 @@ pub fn lab() -> (Running, Vec<Worker>) {
 
 /// A receiver of changes that is away: nothing listens at its port.
 fn webhook(name: &str, states: &[TestState]) -> Webhook {
-    let (address, secret) = (Secret::new("http://127.0.0.1:9/".to_owned()), Secret::new("not to be guessed"));
+    let (address, secret) = (Secret::new("http://127.0.0.1:9/"), Secret::new("not to be guessed"));
     let (name, states) = (Some(name.to_owned()), states.to_vec());
     Webhook::new(WebhookOptions { name, address, secret, states, authorities: None, hub: None }).expect("a webhook")
 }

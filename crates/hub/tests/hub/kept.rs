@@ -126,7 +126,7 @@ fn a_version_that_the_archive_has_no_more_comes_from_the_hub() -> Outcome {
     look(&hub);
     let added = hub.add(wants).remove(0);
     let claimed = worker.begin();
-    let names: Vec<&str> = claimed.job.packages.iter().map(|file| file.name()).collect();
+    let names: Vec<&str> = claimed.job.packages.iter().map(protocol::PackageFile::name).collect();
     // The tested package itself is not among them: the tests of that version are not kept.
     let left: Vec<&str> = claimed.job.versions.keys().map(String::as_str).collect();
     assert_eq!((names, left), (vec!["libhip_1_amd64.deb"], vec!["libevil", "rocfft"]));

@@ -70,7 +70,11 @@ fn who_is_logged_in_repeats_and_confirms_from_the_page() -> Outcome {
     let answer = ask(&hub, "POST", "/jobs/gzip/confirm", &cookie, &format!("form-key={key}&elsewhere=true"));
     assert_eq!(answer.status, 303, "{}", answer.body);
     let new = answer.header("location").and_then(|path| path.strip_prefix("/jobs/")).expect("a job").to_owned();
-    assert_eq!(hub.people().confirm("gzip", false)?.jobs, [new.clone()], "it is the one that the command finds");
+    assert_eq!(
+        hub.people().confirm("gzip", false)?.jobs,
+        std::slice::from_ref(&new),
+        "it is the one that the command finds"
+    );
     assert_eq!(hub.people().job(&new)?.job.tests, ["<b>odd</b>"]);
 
     let missing = ask(&hub, "POST", "/jobs/nothing/retry", &cookie, &format!("form-key={key}"));

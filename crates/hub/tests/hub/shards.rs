@@ -27,7 +27,7 @@ fn result(worker: &Worker, claimed: &Claimed, verdict: Verdict) -> JobResult {
     result
 }
 
-/// The cases of a part, as GoogleTest chooses them.
+/// The cases of a part, as `GoogleTest` chooses them.
 fn share(claimed: &Claimed) -> Vec<u32> {
     let number = |name: &str| claimed.job.env.get(name).and_then(|value| value.parse().ok());
     let (total, index): (u32, u32) = (number(TOTAL_SHARDS).unwrap_or(1), number(SHARD_INDEX).unwrap_or(0));

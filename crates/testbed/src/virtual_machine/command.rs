@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn input_waits_for_credit() {
-        let (status, _) = with_machine(Some(&[b'x'; 1 << 20]), |mut socket| {
+        let (status, _) = with_machine(Some(&vec![b'x'; 1 << 20]), |mut socket| {
             next(&mut socket);
             let mut heard = 0;
             // Without credit, no more than the window comes.

@@ -87,7 +87,7 @@ fn jobs_of_all_kinds_run_side_by_side() -> Tested {
         hub.wait(job, "its phase", |job| job.phase.as_deref() == Some("testing"));
     }
     agent.go_on.store(true, Ordering::SeqCst);
-    let names: Vec<&str> = slow.iter().map(|(name, _)| *name).chain(names()).collect();
+    let names: Vec<&str> = names().into_iter().chain(slow.iter().map(|(name, _)| *name)).collect();
     for job in &names {
         hub.wait_for(job, JobState::Finished);
         assert_eq!(hub.job(job).attempts.len(), 1, "{job} was given back");
