@@ -46,9 +46,10 @@ pub(crate) fn cargo() -> Command {
 
 /// The workspace's root directory.
 pub(crate) fn workspace() -> PathBuf {
-    // From the environment, as a target directory and its programs may have been copied from another clone.
+    // From the environment, as a target directory and its programs may have been copied from another clone. It may name
+    // another package: tests run this program too.
     let here = std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
-    here.ancestors().nth(2).unwrap_or(&here).to_path_buf()
+    here.ancestors().find(|directory| directory.join("Cargo.lock").is_file()).unwrap_or(&here).to_path_buf()
 }
 
 /// cargo's target directory.

@@ -1,9 +1,9 @@
 //! Order of the test programs: long ones first, so that none runs alone at the end.
 
-use super::program::Program;
+use super::program::{Kind, Program};
 
-/// Programs that take more than half a minute, longest first.
-const LONG: [&str; 21] = [
+/// End-to-end programs that take minutes, longest first.
+const END_TO_END: [&str; 14] = [
     "appliance",
     "worker",
     "netboot",
@@ -13,28 +13,27 @@ const LONG: [&str; 21] = [
     "interrupted",
     "flash",
     "docs",
-    "same_twice",
     "boot",
-    "virtual_machine",
+    "same_twice",
     "local",
     "elsewhere",
     "simulate",
-    // With unit tests:
-    "agent",
-    "hub/hub",
-    "hub/browser",
-    "testbed/server",
-    "hub",
-    "rocbed",
 ];
 
+/// Programs with unit tests that take more than ten seconds, longest first.
+const UNITS: [&str; 6] = ["hub/hub", "hub/browser", "agent", "testbed/server", "documentation", "hub"];
+
 pub(super) fn sort(programs: &mut [Program]) {
-    programs.sort_by_key(|program| (place(&program.name), program.name.clone()));
+    programs.sort_by_key(|program| (place(program.kind, &program.name), program.name.clone()));
 }
 
 /// Position of a program in the order of starts.
-fn place(program: &str) -> usize {
-    LONG.iter().position(|name| *name == program).unwrap_or(LONG.len())
+fn place(kind: Kind, program: &str) -> usize {
+    let long: &[&str] = match kind {
+        Kind::EndToEnd => &END_TO_END,
+        Kind::Unit => &UNITS,
+    };
+    long.iter().position(|name| *name == program).unwrap_or(long.len())
 }
 
 #[cfg(test)]
@@ -44,7 +43,7 @@ mod tests {
     #[test]
     fn long_programs_are_first() {
         let mut names = ["image", "stick", "appliance", "archive"];
-        names.sort_by_key(|name| (place(name), *name));
+        names.sort_by_key(|name| (place(Kind::EndToEnd, name), *name));
         assert_eq!(names, ["appliance", "stick", "archive", "image"]);
     }
 }

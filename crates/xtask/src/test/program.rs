@@ -45,7 +45,7 @@ impl Program {
             }
             Start::Documentation => {
                 let mut cargo = cargo();
-                cargo.args(["test", "--doc", "--no-fail-fast", "--"]);
+                cargo.args(["test", "--doc", "--workspace", "--no-fail-fast", "--"]);
                 cargo
             }
         }
