@@ -101,6 +101,8 @@ impl AgentLoop<'_> {
                 restart: None,
                 look: Look::default(),
                 phase: Phase::Open,
+                undelivered: None,
+                wakes: false,
                 not_before: None,
                 failures: BTreeMap::new(),
                 times: BTreeMap::new(),
@@ -150,6 +152,10 @@ struct Shift<'scope, 'env> {
     look: Look,
     /// The phase of the owner's times that was told last.
     phase: Phase,
+    /// Since when results are on their way.
+    undelivered: Option<Instant>,
+    /// Whether its clock is to switch the machine on again for its next hours.
+    wakes: bool,
     /// When the next job may be claimed.
     not_before: Option<Instant>,
     /// How often jobs could not be run for reasons of this machine.
@@ -176,6 +182,10 @@ impl Shift<'_, '_> {
             End::Restart(why) => self.parts.source.health(Health::Rebooting, why)?,
         }
         self.parts.source.end(&end)?;
+        if self.wakes {
+            // Anew, as the last results may have taken longer than it was to the next hours.
+            let _ = self.set_alarm();
+        }
         Ok(end)
     }
 
@@ -239,6 +249,7 @@ impl Shift<'_, '_> {
         let until = Instant::now() + self.parts.at_once.patience;
         let mut told = 0;
         while !self.crew.is_empty() {
+            self.end_with_the_hours(self.parts.schedule.phase());
             if self.stopped() {
                 // Whoever runs the jobs ends them.
                 end = End::Stopped;

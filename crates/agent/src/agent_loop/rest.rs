@@ -15,6 +15,12 @@ use crate::job_source::{Assignment, End};
 /// How long results on their way are waited for before the machine sleeps.
 const FAREWELL: Duration = Duration::from_secs(20);
 
+/// How long a machine with results on their way is not idle: its hub may be away for days.
+const LONGEST_DELIVERY: Duration = Duration::from_secs(3600);
+
+/// So near to its next hours a machine does not fall asleep: the alarm could come first.
+const SOON: Duration = Duration::from_secs(120);
+
 /// What the owner's times say.
 pub(super) enum Kept {
     /// Jobs may be taken.
@@ -29,13 +35,12 @@ impl Shift<'_, '_> {
     /// Keeps to the owner's times.
     pub(super) fn keep_times(&mut self) -> Result<Kept, Advice> {
         let phase = self.parts.schedule.phase();
+        // First, as the hub may take its time.
+        self.end_with_the_hours(phase);
         if phase != self.phase {
             self.enter(phase)?;
         }
-        if matches!(phase, Phase::Closed { .. }) && !self.crew.is_empty() {
-            self.crew.interrupt("this machine's hours have ended");
-        }
-        let is_idle = self.crew.is_empty() && self.waiting.is_none();
+        let is_idle = self.crew.is_empty() && self.waiting.is_none() && !self.delivers();
         match self.parts.schedule.idle(is_idle) {
             WhenIdle::Stay => {}
             WhenIdle::PowerOff => return self.power_off(),
@@ -49,6 +54,22 @@ impl Shift<'_, '_> {
         }
         self.take_ended(TICK)?;
         Ok(Kept::Rest)
+    }
+
+    /// Interrupts what runs outside of the hours.
+    pub(super) fn end_with_the_hours(&mut self, phase: Phase) {
+        if matches!(phase, Phase::Closed { .. }) && !self.crew.is_empty() {
+            self.crew.interrupt("this machine's hours have ended");
+        }
+    }
+
+    /// Whether results are on their way, and have not been for long: a machine that sleeps would lose their leases.
+    fn delivers(&mut self) -> bool {
+        if !self.parts.source.has_undelivered() {
+            self.undelivered = None;
+            return false;
+        }
+        self.undelivered.get_or_insert_with(Instant::now).elapsed() < LONGEST_DELIVERY
     }
 
     /// Tells that hours begin or end, and gives back what has not begun.
@@ -95,12 +116,14 @@ impl Shift<'_, '_> {
     }
 
     fn power_off(&mut self) -> Result<Kept, Advice> {
+        self.parts.source.health(Health::Off, &self.idle_for())?;
         self.parts.source.withdraw()?;
         // Not every machine has such a clock, and a person can switch it on.
         let alarm = self.set_alarm();
         if let Err(error) = alarm.as_ref() {
             (self.parts.tell)(&Report::Problem(error.clone()));
         }
+        self.wakes = alarm.is_ok();
         let wakes = alarm.ok().flatten().map(|after| format!("; its clock switches it on in {}", span(after)));
         let why = format!("{}, and when-idle=power-off{}", self.idle_for(), wakes.unwrap_or_default());
         Ok(Kept::End(End::Done(why)))
@@ -109,7 +132,6 @@ impl Shift<'_, '_> {
     /// Suspends the machine, until its next hours or until a person wakes it. One that would not wake by itself for its
     /// hours stays on.
     fn sleep(&mut self) -> Result<(), Advice> {
-        self.parts.source.withdraw()?;
         let alarm = match self.set_alarm() {
             Ok(alarm) => alarm,
             Err(error) => {
@@ -121,6 +143,7 @@ impl Shift<'_, '_> {
         let wakes = alarm.map_or_else(|| "until it is woken".to_owned(), |after| format!("for {}", span(after)));
         let text = format!("{}: it sleeps {wakes}", self.idle_for());
         self.parts.source.health(Health::Off, &text)?;
+        self.parts.source.withdraw()?;
         (self.parts.tell)(&Report::Idle { why: text });
         let until = Instant::now() + FAREWELL;
         while self.parts.source.has_undelivered() && Instant::now() < until && !self.stopped() {
@@ -129,7 +152,14 @@ impl Shift<'_, '_> {
         if self.stopped() {
             return Ok(());
         }
-        match self.parts.schedule.power.suspend() {
+        let suspended = if self.is_soon_in_its_hours() {
+            Ok(())
+        } else {
+            // Anew, as time has gone by. That it can be set is known.
+            let _ = self.set_alarm();
+            self.parts.schedule.power.suspend()
+        };
+        match suspended {
             Ok(()) => (self.parts.tell)(&Report::Idle { why: "awake again".into() }),
             Err(error) => {
                 let help = "set when-idle to power-off or stay, or see whether the firmware offers S3 sleep";
@@ -140,14 +170,17 @@ impl Shift<'_, '_> {
             }
         }
         self.parts.schedule.awake();
-        // The hub is told again how the machine is.
-        self.phase = Phase::Open;
-        self.look_again();
-        Ok(())
+        // The hub is told again how the machine is, and the screen whether it is in its hours.
+        self.enter(Phase::Open)
+    }
+
+    fn is_soon_in_its_hours(&self) -> bool {
+        let is_closed = matches!(self.parts.schedule.phase(), Phase::Closed { .. });
+        is_closed && self.parts.schedule.next_hours().is_some_and(|left| left < SOON)
     }
 
     /// Sets the clock's alarm for the next hours. Returns after how long it comes.
-    fn set_alarm(&self) -> Result<Option<Duration>, Advice> {
+    pub(super) fn set_alarm(&self) -> Result<Option<Duration>, Advice> {
         let next = self.parts.schedule.next_hours();
         let set = self.parts.schedule.power.set_alarm(next);
         set.or_else(|error| match next {
@@ -161,7 +194,9 @@ impl Shift<'_, '_> {
     }
 
     fn idle_for(&self) -> String {
-        format!("it has had no job for {}", span(self.parts.schedule.idle_after()))
+        // Why it took none, if it was not fit.
+        let unfit = if self.look.told.is_empty() { String::new() } else { format!(" ({})", self.look.told) };
+        format!("it has had no job for {}{unfit}", span(self.parts.schedule.idle_after()))
     }
 
     fn look_again(&mut self) {
