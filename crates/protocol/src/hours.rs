@@ -16,7 +16,7 @@ const DAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "friday",
 
 /// Times of the week, in UTC: `22:00-07:00`, `Mon..Fri 20:00-07:00; Sat,Sun`. A range of times that ends before it
 /// begins goes on to the next day, and days are those on which it begins. Days are written as in systemd.time(7). An
-/// offset at the end is for another time zone, without its summer time: `22:00-07:00 +01:00`.
+/// offset at the end is for another time zone, without its summer time: `22:00-07:00 +01:00`. `always` is the whole week.
 ///
 /// ```
 /// use protocol::{Hours, Opening};
@@ -108,7 +108,12 @@ impl FromStr for Hours {
     type Err = HoursError;
 
     fn from_str(text: &str) -> Result<Self, HoursError> {
+        let text = text.trim();
         let mut spans = Vec::new();
+        if text.eq_ignore_ascii_case("always") {
+            spans.push((0, WEEK));
+            return Ok(Self { spans, text: text.to_owned() });
+        }
         for part in text.split(';').map(str::trim).filter(|part| !part.is_empty()) {
             add(part, &mut spans)?;
         }
@@ -120,11 +125,7 @@ impl FromStr for Hours {
                 _ => merged.push((begin, end)),
             }
         }
-        if merged.is_empty() {
-            Err(HoursError::Empty)
-        } else {
-            Ok(Self { spans: merged, text: text.trim().to_owned() })
-        }
+        if merged.is_empty() { Err(HoursError::Empty) } else { Ok(Self { spans: merged, text: text.to_owned() }) }
     }
 }
 
@@ -235,6 +236,12 @@ mod tests {
             Opening::Open { until: None } => "open".into(),
             Opening::Closed { until } => format!("closed until {until}"),
         })
+    }
+
+    #[test]
+    fn always_is_the_whole_week() -> Outcome {
+        assert_eq!((at("always", "01T21:59")?, at("Mon..Sun", "01T21:59")?), ("open".into(), "open".into()));
+        Ok(())
     }
 
     #[test]
