@@ -183,7 +183,7 @@ fn read_stick(disk: &str, line: &CommandLine, system: &mut dyn System) -> Vec<St
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     match Drivers::of_kernel(&release, line) {
         Ok(mut drivers) => stick::keep_settings(partition, &mut drivers, system),
-        Err(error) => vec![format!("{error}; going on without the stick's settings")],
+        Err(error) => vec![stick::unread(format!("reading the stick's settings: {error}"), system)],
     }
 }
 

@@ -40,12 +40,12 @@ pub fn keep_settings(partition: &BlockDevice, drivers: &mut Drivers, system: &mu
     let mounted =
         system.create_directory(target).and_then(|()| system.mount(&device, target, "vfat", MountMode::ReadOnly, ""));
     if let Err(error) = mounted {
-        problems.push(format!("mounting {device} for the stick's settings: {error}; going on without them"));
+        problems.push(unread(format!("mounting {device} for the stick's settings: {error}"), system));
         return problems;
     }
     match system.copy_file(&target.join("rocbed.toml"), Path::new(paths::STICK_SETTINGS)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            problems.push(format!("reading rocbed.toml from {device}: {error}; going on without it"));
+            problems.push(unread(format!("reading rocbed.toml from {device}: {error}"), system));
         }
         _ => {}
     }
@@ -57,6 +57,14 @@ pub fn keep_settings(partition: &BlockDevice, drivers: &mut Drivers, system: &mu
         problems.push(format!("unmounting {device}: {error}"));
     }
     problems
+}
+
+/// Notes why the settings could not be read: rules of the machine's owner may be in them, so that no jobs are taken.
+pub fn unread(problem: String, system: &mut dyn System) -> String {
+    match system.write_file(Path::new(paths::STICK_SETTINGS_PROBLEM), &problem) {
+        Ok(()) => problem,
+        Err(error) => format!("{problem}; and it could not be noted: {error}"),
+    }
 }
 
 #[cfg(test)]
@@ -102,6 +110,8 @@ mod tests {
         let mut system = Recording { fails: vec!["mount"], ..Recording::default() };
         let problems = keep_settings(&device("sda1", Some("sda"), None), &mut drivers, &mut system);
         assert!(problems[0].starts_with("mounting /dev/sda1 for the stick's settings: "), "{problems:?}");
+        // No jobs are taken then: rules may be in them.
+        assert!(system.calls.iter().any(|call| call.contains(paths::STICK_SETTINGS_PROBLEM)), "{:?}", system.calls);
         let mut system = Recording::default();
         assert!(keep_settings(&device("sda1", Some("sda"), None), &mut drivers, &mut system).is_empty());
         assert_eq!(system.calls.last().map(String::as_str), Some("unmount /run/rocbed/esp"));

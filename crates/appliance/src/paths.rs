@@ -22,6 +22,9 @@ pub const IMAGE_SETTINGS: &str = "/run/rocbed/image.toml";
 /// Settings from the stick, copied by the second stage.
 pub const STICK_SETTINGS: &str = "/run/rocbed/stick.toml";
 
+/// Why the stick's settings could not be read, if so.
+pub const STICK_SETTINGS_PROBLEM: &str = "/run/rocbed/stick.problem";
+
 /// Mount point of the stick's EFI system partition, read-only; mounted as long as there are jobs on it.
 pub const ESP: &str = "/run/rocbed/esp";
 

@@ -270,8 +270,12 @@ impl Settings {
             match std::fs::read(path) {
                 Ok(bytes) => problems.extend(settings.set_all(&String::from_utf8_lossy(&bytes), origin)),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => problems.push(Advice::new(format!("{origin}: reading {path}: {error}"), Help::none())),
+                Err(error) => problems.push(settings.unread(format!("{origin}: reading {path}: {error}"))),
             }
+        }
+        if let Ok(problem) = std::fs::read_to_string(paths::STICK_SETTINGS_PROBLEM) {
+            // Told by who noted it.
+            settings.unread(problem);
         }
         // Several `ip=` configure several links, but together they replace those of a file.
         if line.setting("ip").is_some() {
@@ -281,6 +285,13 @@ impl Settings {
         let refused = given.filter_map(|(name, value)| settings.set(name, value, Origin::CommandLine).err());
         problems.extend(refused.map(|error| Advice::of(&error)));
         (settings, problems)
+    }
+
+    /// Notes that settings could not be read, in which rules of the owner may have been.
+    fn unread(&mut self, problem: String) -> Advice {
+        let wrong = Advice::new(problem, "write the stick again: rules of the machine's owner may be in its settings");
+        self.wrong_rules.push(wrong.clone());
+        wrong
     }
 
     /// Sets one setting.
