@@ -12,6 +12,8 @@ use crate::stream::Entry;
 const MOST_NOTES: usize = 20;
 /// Most links that are put back.
 const MOST_LINKS: usize = 100_000;
+/// Most bytes of their paths and targets.
+const MOST_LINK_BYTES: usize = 16 << 20;
 /// Most directories in a path; deeper paths are left out, as readers of the copy may have to descend into them.
 const DEEPEST: usize = 100;
 /// Longest path in bytes; longer ones are left out, as the kernel has to accept them with the host's directory in
@@ -127,6 +129,8 @@ pub(crate) struct CopyReport {
     pub(crate) entries: u64,
     /// Links that were not sent.
     pub(crate) links: Vec<Link>,
+    /// Bytes of their paths and targets.
+    pub(crate) link_bytes: usize,
     /// Notes about what was left out.
     pub(crate) notes: Vec<String>,
     /// Number of files left out without a note.
@@ -147,7 +151,9 @@ impl CopyReport {
     /// Records a link that leads out and is not sent.
     pub(crate) fn withhold(&mut self, path: &Path, target: &Path) {
         self.leave_out(path, &format!("it is a link to elsewhere ({})", target.display()));
-        if self.links.len() < MOST_LINKS {
+        let size = path.as_os_str().len() + target.as_os_str().len();
+        if self.links.len() < MOST_LINKS && size <= MOST_LINK_BYTES - self.link_bytes {
+            self.link_bytes += size;
             self.links.push((path.as_os_str().as_bytes().to_vec(), target.as_os_str().as_bytes().to_vec()));
         }
     }
@@ -181,7 +187,8 @@ impl CopyReport {
         }
         let mut notes = String::new();
         from.read_to_string(&mut notes)?;
-        Ok(Self { bytes, entries, links, notes: notes.lines().map(str::to_owned).collect(), more })
+        let link_bytes = links.iter().map(|(path, target): &Link| path.len() + target.len()).sum();
+        Ok(Self { bytes, entries, links, link_bytes, notes: notes.lines().map(str::to_owned).collect(), more })
     }
 }
 

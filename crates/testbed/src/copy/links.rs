@@ -23,18 +23,33 @@ pub(crate) type Link = (Vec<u8>, Vec<u8>);
 /// Links that were not copied to the host, by directory. They are restored when the directory is copied back to a
 /// testbed, as when a tree is built in one testbed and tested in another.
 #[derive(Debug, Default)]
-pub(crate) struct Withheld(HashMap<PathBuf, Vec<Link>>);
+pub(crate) struct Withheld {
+    links: HashMap<PathBuf, Vec<Link>>,
+    /// Bytes of all paths and targets.
+    bytes: usize,
+}
+
+/// Most bytes of paths and targets that are recorded for a session; further links are not restored.
+const MOST_BYTES: usize = 64 << 20;
 
 impl Withheld {
     /// Records the links of a directory.
     pub(crate) fn keep(&mut self, directory: &Path, links: Vec<Link>) {
-        self.0.entry(plain(directory)).or_default().extend(links);
+        let kept = self.links.entry(plain(directory)).or_default();
+        for (path, target) in links {
+            let bytes = self.bytes + path.len() + target.len();
+            if bytes > MOST_BYTES {
+                return;
+            }
+            self.bytes = bytes;
+            kept.push((path, target));
+        }
     }
 
     /// The links of a directory and everything below it, with paths relative to it.
     pub(crate) fn of(&self, directory: &Path) -> Vec<Link> {
         let directory = plain(directory);
-        let below = self.0.iter().filter_map(|(kept, links)| Some((kept.strip_prefix(&directory).ok()?, links)));
+        let below = self.links.iter().filter_map(|(kept, links)| Some((kept.strip_prefix(&directory).ok()?, links)));
         let relative = |prefix: &Path, (path, target): &Link| {
             (prefix.join(OsStr::from_bytes(path)).into_os_string().into_encoded_bytes(), target.clone())
         };

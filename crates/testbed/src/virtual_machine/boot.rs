@@ -243,6 +243,9 @@ fn pass_on(mut port: UnixStream, switch: &Switch, hello: &Mutex<Option<u32>>, mu
     switch.disconnect();
 }
 
+/// Most bytes of a machine's console in the file: a test can write to the console without end.
+const MOST_LOGGED: u64 = 64 << 20;
+
 /// The end of what the machine says on its serial console.
 #[derive(Debug, Default, Clone)]
 struct Console(Arc<Mutex<Said>>);
@@ -257,12 +260,17 @@ impl Console {
     /// Takes each line, and writes it to the file, if there is one.
     fn printer(&self, mut log: Option<File>) -> impl FnMut(&str) -> ControlFlow<()> + Send + 'static {
         let said = Arc::clone(&self.0);
+        let mut left = MOST_LOGGED;
         move |line| {
-            if let Some(file) = &mut log
-                && writeln!(file, "{line}").is_err()
-            {
+            if let Some(file) = &mut log {
+                let length = line.len() as u64 + 1;
+                let end = "rocbed: here the limit of this file is reached; what else the machine says is left out";
+                let written = if length <= left { writeln!(file, "{line}") } else { writeln!(file, "{end}") };
                 // A full disk must not end the machine.
-                log = None;
+                if written.is_err() || length > left {
+                    log = None;
+                }
+                left = left.saturating_sub(length);
             }
             let clean: String = line.chars().filter(|char| !char.is_control()).take(LONGEST_LINE).collect();
             let mut said = lock(&said);

@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
+use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path};
@@ -19,7 +20,7 @@ use crate::stream::{Entry, Extent};
 /// If the stream is not one, ends too early, or cannot be passed on.
 pub(super) fn pass_on(mut from: impl Read, to: impl Write, budget: &mut CopyBudget) -> io::Result<()> {
     let mut to = BufWriter::with_capacity(1 << 16, to);
-    let mut left_out: HashSet<Vec<u8>> = HashSet::new();
+    let mut left_out = LeftOutPaths::default();
     loop {
         let entry = Entry::read(&mut from)?;
         let path = match &entry {
@@ -44,9 +45,7 @@ pub(super) fn pass_on(mut from: impl Read, to: impl Write, budget: &mut CopyBudg
             entry.write(&mut to)?;
         } else {
             // Only so that hard links to it are left out too; what is beyond the limit of entries has none.
-            if left_out.len() < MOST_LEFT_OUT {
-                left_out.insert(path.clone());
-            }
+            left_out.add(&path);
         }
         if let Entry::File { size, .. } = entry {
             pass_content(&mut from, admitted.then_some(&mut to), size)?;
@@ -59,6 +58,26 @@ pub(super) fn pass_on(mut from: impl Read, to: impl Write, budget: &mut CopyBudg
 /// Most paths that are remembered as left out.
 const MOST_LEFT_OUT: usize = 100_000;
 
+/// Paths that were left out, by a hash: a machine can name long ones that it does not have. Of two with the same hash, which
+/// it cannot know, a hard link to the other one is left out as well.
+#[derive(Default)]
+struct LeftOutPaths {
+    hashes: HashSet<u64>,
+    hasher: RandomState,
+}
+
+impl LeftOutPaths {
+    fn add(&mut self, path: &[u8]) {
+        if self.hashes.len() < MOST_LEFT_OUT {
+            self.hashes.insert(self.hasher.hash_one(path));
+        }
+    }
+
+    fn contains(&self, path: &[u8]) -> bool {
+        self.hashes.contains(&self.hasher.hash_one(path))
+    }
+}
+
 /// Why an entry is left out.
 #[derive(Debug, thiserror::Error)]
 enum LeftOut {
@@ -69,7 +88,7 @@ enum LeftOut {
 }
 
 /// Whether an entry is passed on; a link that leads out is withheld.
-fn admit(entry: &Entry, name: &Path, budget: &mut CopyBudget, left_out: &HashSet<Vec<u8>>) -> Result<bool, LeftOut> {
+fn admit(entry: &Entry, name: &Path, budget: &mut CopyBudget, left_out: &LeftOutPaths) -> Result<bool, LeftOut> {
     budget.path(name)?;
     match entry {
         Entry::File { size, .. } => budget.file(*size, *size)?,
