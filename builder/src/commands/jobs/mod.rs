@@ -72,12 +72,15 @@ fn add_list(place: &HubAccess, client: &Client, list: JobList, fan_out: bool) ->
 /// Checks that the hub knows of `shards`: an older one passes the key over, and runs the whole job once.
 fn check_shards(place: &HubAccess, client: &Client, wanted: &[Job], added: &AddedJobs) -> Result<()> {
     let Some((job, id)) = wanted.iter().zip(&added.jobs).find(|(job, _)| job.shards > 1) else { return Ok(()) };
-    let there = client.job(id).map_err(|error| place.explain(error))?;
+    // The jobs are there, whatever becomes of this request.
+    let Ok(there) = client.job(id) else { return Ok(()) };
+    let ids: Vec<_> = wanted.iter().zip(&added.jobs).filter(|(job, _)| job.shards > 1).map(|(_, id)| &**id).collect();
+    let ids = ids.join(" ");
     ensure!(
         there.job.shards == job.shards,
         Advice::new(
-            format!("{id} was added, but not in parts: the hub at {} does not know of shards", place.address),
-            format!("`rocbed jobs cancel {id}` takes it back; a later version of the hub splits jobs")
+            format!("{ids}: added, but not in parts: the hub at {} does not know of shards", place.address),
+            format!("`rocbed jobs cancel {ids}` takes back what was added; a later version of the hub splits jobs")
         )
     );
     Ok(())
