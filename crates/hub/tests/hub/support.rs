@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use client::{Client, ClientOptions, request_id};
-use hub::{Config, Hub, Listener, ManualClock};
+use hub::{Config, Hub, HubError, Listener, ManualClock};
 use protocol::api::{AddJobs, Claim, Claimed, Complete, Completed, Heartbeat, Register};
 use protocol::{Job, JobList, JobResult, Machine, Verdict};
 use tempfile::TempDir;
@@ -45,7 +45,7 @@ pub fn start_in(directory: &Path, change: impl FnOnce(&mut Config)) -> Running {
     let clock = Arc::new(ManualClock::default());
     let mut config = Config { clock: clock.clone(), min_free: 0, ..Config::default() };
     change(&mut config);
-    let hub = Hub::open(directory, config).expect("a hub");
+    let hub = open(directory, config);
     let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = format!("http://{}", socket.local_addr().expect("an address"));
     let (stop, stopped) = oneshot::channel::<()>();
@@ -56,6 +56,18 @@ pub fn start_in(directory: &Path, change: impl FnOnce(&mut Config)) -> Running {
     });
     let admin = hub.new_admin_token().unwrap_or_default().to_owned();
     Running { hub, address, clock, admin, temp: None, stop: Some(stop), thread: Some(thread) }
+}
+
+/// Opens the directory, which a thread of the hub before may not have left yet, or a process that another test starts: until
+/// it executes its program, it has all files of this one.
+fn open(directory: &Path, config: Config) -> Hub {
+    for _ in 0..200 {
+        match Hub::open(directory, config.clone()) {
+            Err(HubError::InUse(_)) => std::thread::sleep(Duration::from_millis(50)),
+            opened => return opened.expect("a hub"),
+        }
+    }
+    panic!("{} stays in use", directory.display());
 }
 
 impl Drop for Running {
