@@ -264,6 +264,12 @@ impl Inner {
         Err(Problem::new(ProblemCode::DiskFull, format!("{free} bytes are free in the data directory's file system")))
     }
 
+    /// Bytes by which the free space is less than what uploads and logs need; 0 if there is enough.
+    pub(crate) fn missing_room(&self) -> Result<u64, Problem> {
+        let free = free_bytes(self.data.root()).map_err(|error| io_problem(&error))?;
+        Ok(self.config.min_free.saturating_sub(free))
+    }
+
     /// Stores what pages show of a bundle beside the result. The bundle has it too, so nothing is lost if that fails.
     pub(crate) fn keep_derived(&self, job: i64, junit: Option<&[u8]>, listing: &Listing) -> std::io::Result<()> {
         if let Some(junit) = junit {

@@ -68,8 +68,8 @@ impl Hub {
         let connection_permits = Arc::new(Semaphore::new(most));
         let known = Connections::new(self.shared.config.max_connections_per_address, most / 2);
         let mut tasks = tokio::task::JoinSet::new();
-        // An archive that is named once requests are answered is read only when [`Hub::read_archive`] is called.
-        let watch = self.shared.watch.get().cloned();
+        // What is set once requests are answered is done only when [`Hub::read_archive`] and the like are called.
+        let (watch, keep) = (self.shared.watch.get().cloned(), self.shared.keep.get().cloned());
         for listener in listeners {
             let failed = |error| HubError::Io { action: "listen on", path: "socket".into(), error };
             listener.socket.set_nonblocking(true).map_err(failed)?;
@@ -90,8 +90,10 @@ impl Hub {
         tasks.spawn(async move { storage.run_storage().await });
         let joining = self.clone();
         tasks.spawn(async move { joining.run_joining().await });
-        let keeping = self.clone();
-        tasks.spawn(async move { keeping.run_keeping().await });
+        if let Some(options) = keep {
+            let keeping = self.clone();
+            tasks.spawn(async move { keeping.run_keeping(options).await });
+        }
         let posting = self.clone();
         tasks.spawn(async move { posting.run_webhooks().await });
         if let Some(watch) = watch {

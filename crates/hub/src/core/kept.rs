@@ -1,25 +1,14 @@
 //! Commands about packages that are kept for runs to be made again.
 
-use std::path::Path;
-
 use protocol::{Job, MOST_PACKAGE_FILES};
 
 use crate::core::{Failure, Tx};
-use crate::kept::{self, ArchiveFile, Kept};
+use crate::kept::{self, Kept};
 use crate::problem::io_problem;
 use crate::store::bundles::BundleStore as _;
 use crate::store::package_files;
 
 impl Tx<'_> {
-    /// Keeps a file that was fetched, if it is the one that the archive's index names.
-    pub(crate) fn keep_package(&mut self, file: &ArchiveFile, fetched: &Path) -> Result<(), Failure> {
-        if !self.package_files.adopt(fetched, &file.sha256).map_err(|error| io_problem(&error))? {
-            tracing::warn!(package = file.package.name, "a file with another digest was fetched, and is not kept");
-            return Ok(());
-        }
-        Ok(kept::add(self.db, file, self.now)?)
-    }
-
     /// Removes kept packages, except for those that jobs need which are not over.
     pub(crate) fn remove_kept(&mut self, doomed: &[Kept]) -> Result<(), Failure> {
         for package in doomed {

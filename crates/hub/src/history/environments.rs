@@ -9,6 +9,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use sha256::Digest;
 
+use crate::kept;
 use crate::store::columns::Json;
 
 /// What is stored of the environment of a run, besides its packages, worker and GPU.
@@ -57,6 +58,7 @@ pub(super) fn store_lists(db: &Connection, result: &JobResult) -> rusqlite::Resu
     let mut numbers = BTreeMap::new();
     for (digest, list) in lists {
         let number = if let Some(number) = number_of(db, digest)? {
+            kept::list_again(db, number)?;
             number
         } else {
             let packed = zstd::encode_all(list.text().as_bytes(), 9).map_err(|error| unstorable(error.into()))?;
@@ -71,6 +73,7 @@ pub(super) fn store_lists(db: &Connection, result: &JobResult) -> rusqlite::Resu
         if !numbers.contains_key(&digest)
             && let Some(number) = number_of(db, digest)?
         {
+            kept::list_again(db, number)?;
             numbers.insert(digest, number);
         }
     }

@@ -17,7 +17,7 @@ use sha256::Digest;
 
 use crate::hub::Hub;
 
-pub(crate) use tables::{Kept, TABLE, add, bytes, files_of, is_kept, remove};
+pub(crate) use tables::{Kept, TABLE, bytes, files_of, is_kept, list_again, remove};
 
 /// A package file, as a signed index of the archive names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +61,8 @@ impl fmt::Debug for KeepOptions {
 }
 
 impl Hub {
-    /// Has [`Hub::serve`] keep the packages of tested runs. A second call changes nothing.
+    /// Has the packages of tested runs kept: by [`Hub::serve`] if called before it, otherwise when
+    /// [`Hub::keep_packages_now`] is called. A second call changes nothing.
     pub fn keep_packages(&self, options: KeepOptions) {
         let _ = self.shared.keep.set(options);
     }

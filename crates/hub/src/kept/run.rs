@@ -12,6 +12,7 @@ use super::{ArchiveFile, KeepOptions, tables};
 use crate::background::run_in_background;
 use crate::hub::Hub;
 use crate::problem::io_problem;
+use crate::store::bundles::BundleStore as _;
 
 /// What directories begin with into which packages are fetched.
 const WORK: &str = "kept-package-";
@@ -24,20 +25,20 @@ const LISTS: usize = 20;
 
 impl Hub {
     /// Keeps the packages of tested runs, until this is dropped.
-    pub(crate) async fn run_keeping(&self) {
-        let Some(options) = self.shared.keep.get().cloned() else { return };
+    pub(crate) async fn run_keeping(&self, options: KeepOptions) {
         clean(self.shared.data_dir());
         let mut events = self.shared.core.watch();
         let mut looked_through: Option<Instant> = None;
         loop {
             let is_due = looked_through.is_none_or(|time| time.elapsed() >= SELDOM);
-            match self.keep_of_lists(&options).await {
-                Ok(0) if !is_due => {}
-                Ok(_) => {
-                    self.keep_the_limit_or_tell(&options).await;
-                    looked_through = Some(Instant::now());
-                }
-                Err(problem) => tracing::warn!(%problem, "packages of tested runs are not kept yet"),
+            let kept = self.keep_of_lists(&options).await;
+            if is_due || !matches!(kept, Ok(0)) {
+                // Also if the disk is full: perhaps of what is kept.
+                self.keep_the_limit_or_tell(&options).await;
+                looked_through = Some(Instant::now());
+            }
+            if let Err(problem) = kept {
+                tracing::warn!(%problem, "packages of tested runs are not kept yet; it is tried again in a minute");
             }
             sleep(OFTEN).await;
             // Whatever it is, also that there were too many to hear of all.
@@ -76,6 +77,7 @@ impl Hub {
             if is_last {
                 return Ok(count);
             }
+            self.keep_the_limit_or_tell(options).await;
         }
     }
 
@@ -93,8 +95,14 @@ impl Hub {
                 return Ok(());
             }
         };
-        let kept = shared.core.write(move |tx| tx.keep_package(&file, &fetched));
-        kept.await
+        // Reads the whole file, so not where all requests wait for it.
+        let (store, sha256) = (shared.package_files.clone(), file.sha256);
+        let adopted = run_in_background("keep", move || store.adopt(&fetched, &sha256)).await?;
+        if !adopted.map_err(|error| io_problem(&error))? {
+            tracing::warn!(package = file.package.name, "a file with another digest was fetched, and is not kept");
+            return Ok(());
+        }
+        shared.core.write(move |tx| Ok(tables::add(tx.db, &file, tx.now)?)).await
     }
 
     /// Removes packages beyond the limit, and finds out which the archive has no more.
@@ -119,7 +127,9 @@ impl Hub {
             shared.core.write(move |tx| Ok(tables::are_gone(tx.db, &gone)?)).await?;
         }
         let mut sum = kept.iter().map(|kept| kept.size).fold(0, u64::saturating_add);
-        if sum <= options.limit {
+        // What is kept never takes the room that uploads need.
+        let most = options.limit.min(sum.saturating_sub(shared.missing_room()?));
+        if sum <= most {
             return Ok(());
         }
         // Stable: within both kinds the one that was not used for the longest time goes first.
@@ -127,7 +137,7 @@ impl Hub {
         kept.sort_by_key(|kept| needed.contains(&kept.package));
         let mut doomed = Vec::new();
         for kept in kept {
-            if sum <= options.limit {
+            if sum <= most {
                 break;
             }
             sum = sum.saturating_sub(kept.size);

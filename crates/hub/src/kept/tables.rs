@@ -31,6 +31,11 @@ CREATE INDEX IF NOT EXISTS kept_packages_sha256 ON kept_packages (sha256);
 CREATE TABLE IF NOT EXISTS kept_lists (
     list INTEGER PRIMARY KEY
 );
+
+-- Earlier lists that runs have had again since then.
+CREATE TABLE IF NOT EXISTS kept_again (
+    list INTEGER PRIMARY KEY
+);
 ";
 
 /// A kept package.
@@ -41,10 +46,11 @@ pub(crate) struct Kept {
     pub(crate) size: u64,
 }
 
-/// The first package lists that were not looked at.
+/// The first package lists that were not looked at since a run last had them.
 pub(crate) fn lists(db: &Connection, most: usize) -> rusqlite::Result<Vec<(i64, PackageList)>> {
     let mut statement = db.prepare_cached(
         "SELECT id, packages FROM package_lists WHERE id > (SELECT ifnull(max(list), 0) FROM kept_lists)
+             OR id IN (SELECT list FROM kept_again)
          ORDER BY id LIMIT ?1",
     )?;
     let rows = statement.query_map([i64::try_from(most).unwrap_or(i64::MAX)], |row| {
@@ -61,8 +67,15 @@ fn unpacked(packed: &[u8]) -> PackageList {
 
 /// Notes that a list was looked at.
 pub(crate) fn mark_list(db: &Connection, list: i64) -> rusqlite::Result<()> {
-    db.prepare_cached("DELETE FROM kept_lists WHERE list <= ?1")?.execute([list])?;
-    db.prepare_cached("INSERT INTO kept_lists (list) VALUES (?1)")?.execute([list])?;
+    db.prepare_cached("DELETE FROM kept_again WHERE list = ?1")?.execute([list])?;
+    db.prepare_cached("INSERT OR IGNORE INTO kept_lists (list) VALUES (?1)")?.execute([list])?;
+    db.prepare_cached("DELETE FROM kept_lists WHERE list < (SELECT max(list) FROM kept_lists)")?.execute([])?;
+    Ok(())
+}
+
+/// Notes that another run has had a list.
+pub(crate) fn list_again(db: &Connection, list: i64) -> rusqlite::Result<()> {
+    db.prepare_cached("INSERT OR IGNORE INTO kept_again (list) VALUES (?1)")?.execute([list])?;
     Ok(())
 }
 

@@ -81,7 +81,9 @@ fn run(hub: &Running, worker: &Worker, outcome: TestOutcome, installed: &[(&str,
     Ok(())
 }
 
+/// Packages are kept when the test says so: the hub serves already.
 fn keep(hub: &Running, archive: &Arc<Archive>, limit: u64) {
+    assert_eq!(hub.get("/archive").0, 200);
     hub.hub.keep_packages(KeepOptions { files: archive.clone(), limit });
 }
 
@@ -140,6 +142,15 @@ fn a_version_that_the_archive_has_no_more_comes_from_the_hub() -> Outcome {
     Ok(())
 }
 
+/// Whether a job gets this version, which the archive has no more.
+fn is_kept(hub: &Running, worker: &Worker, name: &str, version: &str) -> Result<bool, Box<dyn std::error::Error>> {
+    hub.add(&format!("[[job]]\npackage = \"rocblas\"\nversions = {{ {name} = \"{version}\" }}\n"));
+    let claimed = worker.begin();
+    let kept = !claimed.job.packages.is_empty();
+    worker.deliver(&claimed, Verdict::Pass)?;
+    Ok(kept)
+}
+
 #[test]
 fn the_limit_is_kept_and_what_histories_need_goes_last() -> Outcome {
     let (hub, archive) = (start(), Arc::new(Archive::default()));
@@ -158,17 +169,32 @@ fn the_limit_is_kept_and_what_histories_need_goes_last() -> Outcome {
     }
     archive.upload("libhip", "9");
     look(&hub);
-    let kept = |version: &str| -> Result<bool, Box<dyn std::error::Error>> {
-        hub.add(&format!("[[job]]\npackage = \"rocblas\"\nversions = {{ libhip = \"{version}\" }}\n"));
-        let claimed = worker.begin();
-        let kept = !claimed.job.packages.is_empty();
-        worker.deliver(&claimed, Verdict::Pass)?;
-        Ok(kept)
-    };
     // Version 0 is that of the last good run, and 1 of the first bad one. 2 was not used since.
-    let found = versions.iter().map(|version| kept(version)).collect::<Result<Vec<_>, _>>()?;
+    let found =
+        versions.iter().map(|version| is_kept(&hub, &worker, "libhip", version)).collect::<Result<Vec<_>, _>>()?;
     assert_eq!(found, [true, true, false, true]);
     let size = "libhip 0 ".len() + 80;
     assert_eq!(bytes(&hub), format!("rocbed_kept_package_bytes {}", 3 * size));
+    Ok(())
+}
+
+#[test]
+fn packages_that_a_run_has_again_stay_longer() -> Outcome {
+    let (hub, archive) = (start(), Arc::new(Archive::default()));
+    let worker = hub.worker("w1", "gfx1030");
+    // Two files of some 90 bytes.
+    keep(&hub, &archive, 200);
+    for name in ["liba", "libb", "liba", "libc"] {
+        archive.upload(name, "1");
+        run(&hub, &worker, TestOutcome::Pass, &[(name, "1")])?;
+        look(&hub);
+    }
+    let names = ["liba", "libb", "libc"];
+    for name in names {
+        archive.upload(name, "2");
+    }
+    look(&hub);
+    let found = names.iter().map(|name| is_kept(&hub, &worker, name, "1")).collect::<Result<Vec<_>, _>>()?;
+    assert_eq!(found, [true, false, true]);
     Ok(())
 }
