@@ -138,7 +138,11 @@ fn junit(cases: &CaseFiles, bundles: &Bundles, part: &EndedPart) -> Result<Optio
     }
     match bundles.open(&part.bundle) {
         // It was checked when it came; a file that is too large for the hub stays in it.
-        Ok(file) => Ok(::bundle::file(file, JUNIT, MAX_CASES).unwrap_or_default()),
+        Ok(file) => match ::bundle::file(file, JUNIT, MAX_CASES) {
+            // It is tried again: a result is final.
+            Err(::bundle::ReadError::Io(error)) => Err(io_problem(&error)),
+            read => Ok(read.unwrap_or_default()),
+        },
         Err(error) if error.is_passing() => Err(open_problem(error)),
         Err(_) => Ok(None),
     }

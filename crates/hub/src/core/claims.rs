@@ -107,7 +107,7 @@ impl Tx<'_> {
              WHERE package = (SELECT package FROM jobs WHERE number = ?1) AND verdict IN ('pass', 'fail')
                  AND (SELECT count FROM shards s WHERE s.job = results.job)
                      IS (SELECT count FROM shards s WHERE s.job = ?1)
-                 AND NOT EXISTS (SELECT 1 FROM shards s WHERE s.parent = results.job)
+                 AND NOT EXISTS (SELECT 1 FROM shards s WHERE s.parent = results.job AND s.replaced IS NULL)
              ORDER BY job DESC LIMIT 5",
         )?;
         let mut times = statement.query_map([number], |row| row.get(0))?.collect::<Result<Vec<i64>, _>>()?;

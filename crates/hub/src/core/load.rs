@@ -23,8 +23,10 @@ impl State {
         let mut state = Self::default();
         let deadline = config.clock.monotonic().saturating_add(millis(config.lease));
         let mut statement = db.prepare(
+            // Each place has a part that is not replaced; the index of parts has only these.
             "SELECT number, job, added FROM jobs
-             WHERE state = ?1 AND NOT EXISTS (SELECT 1 FROM shards s WHERE s.parent = jobs.number)",
+             WHERE state = ?1
+                 AND NOT EXISTS (SELECT 1 FROM shards s WHERE s.parent = jobs.number AND s.replaced IS NULL)",
         )?;
         let mut rows = statement.query([JobState::Queued.name()])?;
         while let Some(row) = rows.next()? {

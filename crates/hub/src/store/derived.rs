@@ -2,8 +2,10 @@
 //! They can be made again, so they do not need to survive a power cut.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
 
 fn path(root: &Path, job: i64, suffix: &str) -> PathBuf {
     root.join(format!("{:02x}", job & 0xff)).join(format!("{job}.{suffix}.zst"))
@@ -12,12 +14,13 @@ fn path(root: &Path, job: i64, suffix: &str) -> PathBuf {
 /// Stores a file of a job.
 pub(super) fn keep(root: &Path, job: i64, suffix: &str, content: &[u8]) -> io::Result<()> {
     let path = path(root, job, suffix);
-    let draft = path.with_extension("new");
-    if let Some(directory) = path.parent() {
-        fs::create_dir_all(directory)?;
-    }
-    fs::write(&draft, zstd::encode_all(content, 3)?)?;
-    fs::rename(draft, path)
+    let directory = path.parent().ok_or(io::ErrorKind::InvalidFilename)?;
+    fs::create_dir_all(directory)?;
+    // Two may make the same file at the same time.
+    let mut draft = NamedTempFile::new_in(directory)?;
+    draft.write_all(&zstd::encode_all(content, 3)?)?;
+    draft.persist(path)?;
+    Ok(())
 }
 
 /// Opens the file of a job, as it is compressed.
