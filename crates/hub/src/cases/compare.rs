@@ -36,10 +36,7 @@ pub(crate) fn compare(before: &[u8], after: &[u8], without: &[String]) -> Result
     for (key, new) in after.iter().filter(|(key, _)| !before.contains_key(key)) {
         add(key, None, Some(*new));
     }
-    found.sort_by(|one, other| {
-        let key = |case: &ComparedCase| (case.compared, case.suite.clone(), case.case.clone());
-        key(one).cmp(&key(other))
-    });
+    found.sort_by(|one, other| (one.compared, &one.suite, &one.case).cmp(&(other.compared, &other.suite, &other.case)));
     let more = found.len().saturating_sub(MOST) as u64;
     found.truncate(MOST);
     Ok(CaseChanges { cases: found, more })

@@ -33,6 +33,13 @@ pub(crate) struct HistoryFilter {
     pub(crate) runs: usize,
 }
 
+impl HistoryFilter {
+    /// Whether it is for one package, whose tests are few.
+    pub(crate) fn is_for_one_package(&self) -> bool {
+        matches!(self.package, Some(NameFilter::Exact(_)))
+    }
+}
+
 /// A test with its number, and the numbers of runs.
 #[derive(Debug, Clone)]
 pub(crate) struct TestRow {

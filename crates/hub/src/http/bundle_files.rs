@@ -118,6 +118,11 @@ async fn open(shared: &Shared, job: &str, sha256: Digest) -> Answer<File> {
 fn unreadable(error: ReadError) -> Refused {
     match error {
         ReadError::Io(error) => io_problem(&error).into(),
+        // Headers of a bundle may be larger than was reckoned when it was listed.
+        ReadError::TooLarge(_) => {
+            let detail = format!("it is behind the first {REACH} bytes of the bundle");
+            Problem::new(ProblemCode::OnlyInBundle, detail).into()
+        }
         other => internal(&other).into(),
     }
 }
@@ -131,7 +136,6 @@ pub(crate) async fn one(
     method: Method,
     headers: HeaderMap,
 ) -> Answer<Response> {
-    let permit = shared.limits.stream(Stream::BundleFile, &party)?;
     let missing = || Problem::new(ProblemCode::NotFound, format!("the bundle of job `{job}` has no file `{number}`"));
     let place: usize = number.parse().map_err(|_| missing())?;
     let (job_number, digest) = listed(&shared, &party, &job).await?;
@@ -143,6 +147,7 @@ pub(crate) async fn one(
         let detail = format!("it has {} bytes, or is behind the first {REACH} bytes of the bundle", file.size);
         return refuse(ProblemCode::OnlyInBundle, detail);
     }
+    let permit = shared.limits.stream(Stream::BundleFile, &party)?;
     let bundle = open(&shared, &job, digest).await?;
     let Some((content, kind, permit)) = unpacked(&shared, bundle, &file, permit).await? else {
         return Err(missing().into());

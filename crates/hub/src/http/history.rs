@@ -22,6 +22,7 @@ use crate::http::body::Document;
 use crate::http::jobs::find;
 use crate::http::results::detail;
 use crate::hub::Shared;
+use crate::party::Party;
 use crate::store::NameFilter;
 
 /// Query for histories.
@@ -43,16 +44,18 @@ pub(crate) fn user(text: &str) -> Option<RunAs> {
     [RunAs::User, RunAs::Root].into_iter().find(|user| user.to_string() == text)
 }
 
+/// What is wrong with text that [`user`] does not know.
+pub(crate) fn not_a_user(text: &str) -> String {
+    format!("as: `{text}` is not user or root")
+}
+
 impl Filter {
     fn read(self) -> Result<HistoryFilter, Problem> {
         let given = |text: &String| !text.is_empty();
         let words = self.state.unwrap_or_default();
         let states = words.split(',').filter(|word| !word.is_empty()).map(str::parse::<TestState>);
         let states = states.collect::<Result<_, _>>();
-        let run_as = self
-            .run_as
-            .filter(given)
-            .map(|text| user(&text).ok_or_else(|| format!("as: `{text}` is not user or root")));
+        let run_as = self.run_as.filter(given).map(|text| user(&text).ok_or_else(|| not_a_user(&text)));
         let run_as = run_as.transpose();
         Ok(HistoryFilter {
             package: self.package.as_deref().and_then(NameFilter::of_program),
@@ -74,8 +77,9 @@ pub(crate) async fn list(
     Query(filter): Query<Filter>,
 ) -> Answer<Json<HistoryList>> {
     let (filter, now) = (filter.read()?, shared.config.clock.millis());
-    if filter.package.is_none() && filter.changes.max(filter.runs) > 0 {
-        return refuse(ProblemCode::Invalid, "package: it is needed to list changes or runs");
+    if !filter.is_for_one_package() && filter.changes.max(filter.runs) > 0 {
+        let detail = "package: to list changes or runs, give the whole name of one, without * and ?";
+        return refuse(ProblemCode::Invalid, detail);
     }
     let tests = shared.readers.run(move |db| history::tests(db, &filter, now)).await?;
     Ok(Json(HistoryList { tests }))
@@ -87,8 +91,9 @@ pub(crate) async fn why(
     Query(filter): Query<Filter>,
 ) -> Answer<Json<ExplanationList>> {
     let (filter, now) = (filter.read()?, shared.config.clock.millis());
-    if filter.package.is_none() {
-        return refuse(ProblemCode::Invalid, "package: it is missing");
+    // What is explained is compared with all that broke at the same time.
+    if !filter.is_for_one_package() {
+        return refuse(ProblemCode::Invalid, "package: give the whole name of one, without * and ?");
     }
     let tests = shared.readers.run(move |db| history::explain(db, &filter, now)).await?;
     Ok(Json(ExplanationList { tests }))
@@ -105,6 +110,7 @@ pub(crate) struct Pair {
 pub(crate) async fn compare(
     State(shared): State<Shared>,
     _: Reader,
+    party: Party,
     Query(pair): Query<Pair>,
 ) -> Answer<Json<Comparison>> {
     if let (Some(before), Some(after)) = (end_of_day(&pair.before), end_of_day(&pair.after)) {
@@ -112,11 +118,16 @@ pub(crate) async fn compare(
         let days = shared.readers.run(move |db| history::compare_days(db, before, after, package.as_deref()));
         return Ok(Json(days.await?));
     }
-    Ok(Json(compare_results(&shared, pair.before, pair.after).await?))
+    Ok(Json(compare_results(&shared, &party, pair.before, pair.after).await?))
 }
 
 /// Compares the results of two jobs: their tests, what differs in their environments, and their cases.
-pub(crate) async fn compare_results(shared: &Shared, before: String, after: String) -> Answer<Comparison> {
+pub(crate) async fn compare_results(
+    shared: &Shared,
+    party: &Party,
+    before: String,
+    after: String,
+) -> Answer<Comparison> {
     let (mut comparison, numbers) =
         match shared.readers.run(move |db| history::compare_jobs(db, &before, &after)).await? {
             JobComparison::Compared(comparison, numbers) => (comparison, numbers),
@@ -132,10 +143,12 @@ pub(crate) async fn compare_results(shared: &Shared, before: String, after: Stri
         .flat_map(|package| [RunAs::User, RunAs::Root].map(|user| format!("{package}.{user}")))
         .collect();
     let files = shared.cases.clone();
-    let compared = tokio::task::spawn_blocking(move || -> std::io::Result<_> {
+    let compare = move || -> std::io::Result<_> {
         let [Some(before), Some(after)] = [files.read(numbers[0])?, files.read(numbers[1])?] else { return Ok(None) };
         Ok(Some(cases::compare(&before, &after, &without).map_err(|error| error.to_string())))
-    });
+    };
+    // It reads up to two files of 64 MiB.
+    let compared = shared.limits.search(party, compare);
     match compared.await?.map_err(|error| io_problem(&error))? {
         Some(Ok(CaseChanges { cases, more })) => (comparison.cases, comparison.more_cases) = (cases, more),
         Some(Err(problem)) => comparison.cases_problem = Some(problem),

@@ -73,7 +73,12 @@ pub(crate) fn check_form(session: &Session, form_key: &str, headers: &HeaderMap)
 pub(crate) async fn fields<T: DeserializeOwned>(body: Body, shared: &Shared) -> Result<T, Refused> {
     let mut body = body;
     let bytes = whole(&mut body, LARGEST_FORM, shared).await?;
-    let wrong = || Refused(Problem::new(ProblemCode::BadRequest, "the form is not understood"));
+    let wrong = || {
+        Refused(Problem::new(
+            ProblemCode::BadRequest,
+            "a field of the form is missing or cannot be read: open the page again, and send it from there",
+        ))
+    };
     // It has the syntax of a query.
     let query = std::str::from_utf8(&bytes).map_err(|_| wrong())?;
     let uri: Uri = format!("/?{query}").parse().map_err(|_| wrong())?;

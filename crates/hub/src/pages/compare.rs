@@ -13,6 +13,7 @@ use crate::hub::Shared;
 use crate::pages::change::Change;
 use crate::pages::format::Time;
 use crate::pages::{Page, PageError, now, render};
+use crate::party::Party;
 
 /// Changed packages and other things that are listed.
 const CHANGES: usize = 200;
@@ -134,14 +135,14 @@ async fn side(shared: &Shared, title: &'static str, job: &str) -> Result<Side, P
     })
 }
 
-pub(crate) async fn page(State(shared): State<Shared>, _: Reader, Query(pair): Query<Pair>) -> Page {
+pub(crate) async fn page(State(shared): State<Shared>, _: Reader, party: Party, Query(pair): Query<Pair>) -> Page {
     let given = |text: Option<String>| text.unwrap_or_default().trim().to_owned();
     let (before, after) = (given(pair.before), given(pair.after));
     let compared = if before.is_empty() || after.is_empty() {
         None
     } else {
         let sides = [side(&shared, "Before", &before).await?, side(&shared, "After", &after).await?];
-        Some(View::new(compare_results(&shared, before.clone(), after.clone()).await?, sides))
+        Some(View::new(compare_results(&shared, &party, before.clone(), after.clone()).await?, sides))
     };
     render(&ComparePage { here: "jobs", before, after, compared })
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::clock::timestamp;
 use crate::history::{self, StateLine, StateQuery};
 use crate::http::Reader;
-use crate::http::history::user;
+use crate::http::history::{not_a_user, user};
 use crate::hub::Shared;
 use crate::pages::change::Change;
 use crate::pages::format::Time;
@@ -145,6 +145,11 @@ impl Flaky {
     }
 }
 
+fn not_a_state(text: &str, all: &[TestState]) -> String {
+    let names: Vec<_> = all.iter().map(|state| state.name()).collect();
+    format!("state: `{text}` is none of {}", names.join(", "))
+}
+
 /// The query, and the form that shows it.
 async fn read(
     shared: &Shared,
@@ -154,12 +159,12 @@ async fn read(
     let text = |text: Option<String>| text.unwrap_or_default().trim().chars().take(LONGEST).collect::<String>();
     let (package, target, run_as, state) =
         (text(asked.package), text(asked.target), text(asked.run_as), text(asked.state));
-    let invalid = |what: &str, text: &str| Problem::new(ProblemCode::Invalid, format!("{what}: `{text}` is not one"));
+    let invalid = |detail: String| Problem::new(ProblemCode::Invalid, detail);
     let chosen = |text: &String| all.iter().copied().find(|known| known.name() == text.as_str());
     let wanted = Some(&state).filter(|text| !text.is_empty());
-    let wanted = wanted.map(|text| chosen(text).ok_or_else(|| invalid("state", text))).transpose()?;
+    let wanted = wanted.map(|text| chosen(text).ok_or_else(|| invalid(not_a_state(text, all)))).transpose()?;
     let as_user = Some(&run_as).filter(|text| !text.is_empty());
-    let as_user = as_user.map(|text| user(text).ok_or_else(|| invalid("as", text))).transpose()?;
+    let as_user = as_user.map(|text| user(text).ok_or_else(|| invalid(not_a_user(text)))).transpose()?;
     let states = wanted.map_or_else(|| all.to_vec(), |state| vec![state]);
     let targets = shared.readers.run(history::known_targets).await?;
     let listed = if all.len() > 1 { all } else { &[] };
