@@ -45,7 +45,7 @@ pub fn start_in(directory: &Path, change: impl FnOnce(&mut Config)) -> Running {
     let clock = Arc::new(ManualClock::default());
     let mut config = Config { clock: clock.clone(), min_free: 0, ..Config::default() };
     change(&mut config);
-    let hub = open(directory, config);
+    let hub = open(directory, &config);
     let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = format!("http://{}", socket.local_addr().expect("an address"));
     let (stop, stopped) = oneshot::channel::<()>();
@@ -60,7 +60,7 @@ pub fn start_in(directory: &Path, change: impl FnOnce(&mut Config)) -> Running {
 
 /// Opens the directory, which a thread of the hub before may not have left yet, or a process that another test starts: until
 /// it executes its program, it has all files of this one.
-fn open(directory: &Path, config: Config) -> Hub {
+fn open(directory: &Path, config: &Config) -> Hub {
     for _ in 0..200 {
         match Hub::open(directory, config.clone()) {
             Err(HubError::InUse(_)) => std::thread::sleep(Duration::from_millis(50)),
