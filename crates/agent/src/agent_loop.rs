@@ -184,7 +184,9 @@ impl Shift<'_, '_> {
         self.parts.source.end(&end)?;
         if self.wakes {
             // Anew, as the last results may have taken longer than it was to the next hours.
-            let _ = self.set_alarm();
+            if let Err(error) = self.set_alarm() {
+                (self.parts.tell)(&Report::Problem(error));
+            }
         }
         Ok(end)
     }

@@ -152,14 +152,18 @@ impl Shift<'_, '_> {
         if self.stopped() {
             return Ok(());
         }
-        let suspended = if self.is_soon_in_its_hours() {
-            Ok(())
-        } else {
-            // Anew, as time has gone by. That it can be set is known.
-            let _ = self.set_alarm();
-            self.parts.schedule.power.suspend()
-        };
-        match suspended {
+        if self.is_soon_in_its_hours() {
+            (self.parts.tell)(&Report::Idle { why: "its hours begin in a moment, so it does not sleep".into() });
+            self.parts.schedule.awake();
+            return self.enter(Phase::Open);
+        }
+        // Anew, as time has gone by since it was set.
+        if let Err(error) = self.set_alarm() {
+            (self.parts.tell)(&Report::Problem(error));
+            self.parts.schedule.stay_on();
+            return self.enter(Phase::Open);
+        }
+        match self.parts.schedule.power.suspend() {
             Ok(()) => (self.parts.tell)(&Report::Idle { why: "awake again".into() }),
             Err(error) => {
                 let help = "set when-idle to power-off or stay, or see whether the firmware offers S3 sleep";

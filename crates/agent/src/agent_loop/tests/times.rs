@@ -19,6 +19,16 @@ fn night<'a>(when_idle: WhenIdle, clock: impl Fn() -> Timestamp + Sync + 'a) -> 
 }
 
 fn run_at(list: &mut List, runner: &dyn RunJob, schedule: Schedule<'_>) -> (Result<End, Advice>, Vec<Report>) {
+    run_telling(list, runner, schedule, &|_| ())
+}
+
+/// Also calls `told` with each report.
+fn run_telling(
+    list: &mut List,
+    runner: &dyn RunJob,
+    schedule: Schedule<'_>,
+    told: &(dyn Fn(&Report) + Sync),
+) -> (Result<End, Advice>, Vec<Report>) {
     let reports = Mutex::new(Vec::new());
     let end = AgentLoop {
         source: list,
@@ -30,7 +40,10 @@ fn run_at(list: &mut List, runner: &dyn RunJob, schedule: Schedule<'_>) -> (Resu
         when_done: WhenDone::Wait,
         schedule,
         stop: &AtomicBool::new(false),
-        tell: &|report| reports.lock().unwrap_or_else(PoisonError::into_inner).push(report.clone()),
+        tell: &|report| {
+            told(report);
+            reports.lock().unwrap_or_else(PoisonError::into_inner).push(report.clone());
+        },
     }
     .run();
     (end, reports.into_inner().unwrap_or_else(PoisonError::into_inner))
@@ -131,8 +144,35 @@ fn an_idle_machine_sleeps_until_its_next_hours() {
     assert_eq!(told, ["ready", "qualifying", "outside-hours", "off", "ready"]);
     let alarm = std::fs::read_to_string(clock.join("wakealarm")).expect("an alarm");
     assert_eq!(alarm, (1000 + 10 * 3600).to_string());
+    // The screen does not say that it rests any more.
+    let hours = |report: &&Report| matches!(report, Report::Condition { of, .. } if of == "hours");
+    let last = reports.iter().rfind(hours);
+    assert!(matches!(last, Some(Report::Condition { text, .. }) if text.is_empty()), "{last:?}");
     let idle = |report: &Report| matches!(report, Report::Idle { why } if why.ends_with("it sleeps for 10h"));
     assert!(reports.iter().any(idle), "{reports:?}");
+}
+
+#[test]
+fn a_machine_does_not_fall_asleep_just_before_its_hours() {
+    let sys = tempfile::tempdir().expect("a directory");
+    let clock = sys.path().join("class/rtc/rtc0");
+    std::fs::create_dir_all(&clock).expect("a directory");
+    std::fs::create_dir_all(sys.path().join("power")).expect("a directory");
+    std::fs::write(clock.join("since_epoch"), "1000").expect("a file");
+    let state = sys.path().join("power/state");
+    std::fs::write(&state, "freeze mem").expect("a file");
+    // The hours begin once it was told not to sleep.
+    let stayed = AtomicBool::new(false);
+    let mut schedule = night(WhenIdle::Suspend, || at(if stayed.load(Ordering::SeqCst) { "22:00" } else { "21:59" }));
+    schedule.set_idle_after(Duration::from_millis(50));
+    schedule.power = Power::below(sys.path());
+    let stays = |report: &Report| matches!(report, Report::Idle { why } if why.ends_with("so it does not sleep"));
+    let (end, reports) = run_telling(&mut List::default(), &Passes::default(), schedule, &|report| {
+        stayed.fetch_or(stays(report), Ordering::SeqCst);
+    });
+    assert_eq!(end, Ok(done()));
+    assert_eq!(std::fs::read_to_string(&state).expect("the state"), "freeze mem", "it has not slept");
+    assert!(reports.iter().any(stays), "{reports:?}");
 }
 
 #[test]
