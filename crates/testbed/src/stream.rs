@@ -25,6 +25,17 @@ pub(crate) enum Entry {
 }
 
 impl Entry {
+    /// Its path below the directory that is sent; `None` of the end.
+    pub(crate) fn path(&self) -> Option<&[u8]> {
+        match self {
+            Self::Directory { path, .. }
+            | Self::File { path, .. }
+            | Self::HardLink { path, .. }
+            | Self::Symlink { path, .. } => Some(path),
+            Self::End => None,
+        }
+    }
+
     /// Writes the entry, without the file's bytes.
     pub(crate) fn write(&self, out: &mut impl Write) -> io::Result<()> {
         match self {

@@ -222,6 +222,19 @@ mod tests {
     }
 
     #[test]
+    fn links_that_are_put_back_have_a_limit() {
+        let mut report = CopyReport::default();
+        let target = "x".repeat(MOST_LINK_BYTES / 2);
+        for name in ["a", "b", "c"] {
+            report.withhold(Path::new(name), Path::new(&target));
+        }
+        report.withhold(Path::new("d"), Path::new("/etc"));
+        let kept: Vec<_> = report.links.iter().map(|(path, _)| path.as_slice()).collect();
+        assert_eq!(kept, [b"a", b"d"]);
+        assert_eq!(report.notes.len(), 4, "all are told");
+    }
+
+    #[test]
     fn a_report_that_is_written_is_read() {
         let mut report = CopyReport { bytes: 1 << 40, entries: 7, ..CopyReport::default() };
         report.withhold(Path::new("a\n\x1b[2J"), Path::new("/etc"));

@@ -93,4 +93,15 @@ mod tests {
         assert_eq!(withheld.of(Path::new("/out/")), [(b"tree/a/link".to_vec(), b"/usr".to_vec())]);
         assert!(withheld.of(Path::new("/out/tree2")).is_empty());
     }
+
+    #[test]
+    fn what_is_kept_for_a_session_has_a_limit() {
+        let mut withheld = Withheld::default();
+        let link = || (b"link".to_vec(), vec![b'x'; MOST_BYTES / 2 - 4]);
+        for directory in ["/a", "/b", "/c"] {
+            withheld.keep(Path::new(directory), vec![link()]);
+        }
+        let kept = ["/a", "/b", "/c"].map(|directory| withheld.of(Path::new(directory)).len());
+        assert_eq!(kept, [1, 1, 0]);
+    }
 }

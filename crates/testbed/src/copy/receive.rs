@@ -49,13 +49,8 @@ pub(crate) fn receive_tree(pipe: impl Read, whose: Origin) -> io::Result<()> {
     let mut modes = Vec::new();
     loop {
         let entry = Entry::read(&mut from)?;
-        let path = match &entry {
-            Entry::End => break,
-            Entry::Directory { path, .. }
-            | Entry::File { path, .. }
-            | Entry::HardLink { path, .. }
-            | Entry::Symlink { path, .. } => PathBuf::from(OsStr::from_bytes(path)),
-        };
+        let Some(path) = entry.path() else { break };
+        let path = PathBuf::from(OsStr::from_bytes(path));
         receive_entry(entry, &path, whose, &mut from, &mut modes).map_err(about(&path))?;
     }
     // At the end, as a directory may be read-only.

@@ -300,7 +300,24 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Seek as _};
+
     use super::*;
+
+    #[test]
+    fn the_file_for_the_console_has_a_limit() {
+        let mut file = tempfile::tempfile().unwrap();
+        let mut print = Console::default().printer(Some(file.try_clone().unwrap()));
+        for line in ["first", &"x".repeat(usize::try_from(MOST_LOGGED).unwrap()), "last"] {
+            assert!(print(line).is_continue());
+        }
+        file.rewind().unwrap();
+        let mut text = String::new();
+        file.read_to_string(&mut text).unwrap();
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.len(), 2, "{} bytes", text.len());
+        assert!(lines[0] == "first" && lines[1].contains("the limit of this file is reached"), "{}", lines[1]);
+    }
 
     #[test]
     fn the_end_of_the_console_is_kept_without_escapes() {

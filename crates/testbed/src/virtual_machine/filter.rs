@@ -23,14 +23,8 @@ pub(super) fn pass_on(mut from: impl Read, to: impl Write, budget: &mut CopyBudg
     let mut left_out = LeftOutPaths::default();
     loop {
         let entry = Entry::read(&mut from)?;
-        let path = match &entry {
-            Entry::End => break,
-            Entry::Directory { path, .. }
-            | Entry::File { path, .. }
-            | Entry::HardLink { path, .. }
-            | Entry::Symlink { path, .. } => path.clone(),
-        };
-        let name = Path::new(OsStr::from_bytes(&path));
+        let Some(path) = entry.path() else { break };
+        let name = Path::new(OsStr::from_bytes(path));
         if !is_plain(name) {
             return Err(invalid("a path that is not one below the directory"));
         }
@@ -45,7 +39,7 @@ pub(super) fn pass_on(mut from: impl Read, to: impl Write, budget: &mut CopyBudg
             entry.write(&mut to)?;
         } else {
             // Only so that hard links to it are left out too; what is beyond the limit of entries has none.
-            left_out.add(&path);
+            left_out.add(path);
         }
         if let Entry::File { size, .. } = entry {
             pass_content(&mut from, admitted.then_some(&mut to), size)?;
