@@ -2,8 +2,8 @@
 //!
 //! The [service](crate::testbed_service) that runs the commands, loads drivers and brings up the network is a process of
 //! its own. PID 1 becomes systemd where the image has it, so that services start as on any Debian; else this program
-//! stays PID 1, reaps, and ends the machine in order. Without the service nobody can use the machine, so it is switched
-//! off when that has ended.
+//! stays PID 1, reaps, and ends the machine in order. When the service has ended, no command can reach the machine, so it
+//! is switched off.
 
 use std::convert::Infallible;
 use std::io;

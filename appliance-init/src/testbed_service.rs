@@ -156,7 +156,7 @@ fn restart() {
     }
 }
 
-/// Ends the machine. What is not on the disk is lost: nobody will ask for it.
+/// Ends the machine. What is not written to the disk yet is lost, as the testbed is thrown away.
 fn power_off() {
     say("switching off");
     if let Err(error) = rustix::system::reboot(RebootCommand::PowerOff) {

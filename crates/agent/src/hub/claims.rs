@@ -31,7 +31,7 @@ pub(super) enum Waited {
     Answered(Asked, Box<Result<Option<Claimed>, ClientError>>),
     /// It is not to be waited for any longer.
     Enough,
-    /// There is no thread for it.
+    /// The thread that asks could not be started, or has ended without an answer.
     Failed,
 }
 

@@ -59,7 +59,7 @@ fn outcomes(junit: &[u8], without: &[String]) -> Result<BTreeMap<Key, Outcome>, 
     Ok(outcomes)
 }
 
-/// How two outcomes differ; `None` if nobody needs to know. The rule is that of tests.
+/// How two outcomes differ, by the rule for tests; `None` if the difference is not listed.
 fn how(old: Option<Outcome>, new: Option<Outcome>) -> Option<Compared> {
     use Outcome::{Fail, Pass, Skip};
     Some(match (old, new) {

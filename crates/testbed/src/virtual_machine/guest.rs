@@ -14,7 +14,7 @@ use super::wire::{Frame, Message, VERSION};
 pub enum ServiceEnd {
     /// The host wants the machine to restart.
     Reboot,
-    /// The host is gone: there is nobody for whom to go on.
+    /// The host has closed the connection, so the machine is not needed any more.
     HostGone,
 }
 

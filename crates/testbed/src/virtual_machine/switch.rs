@@ -66,7 +66,7 @@ impl Switch {
                 }
             }
             if switch.detach(channel) {
-                // Without a port there is nobody to tell.
+                // Without a port the other side cannot be told.
                 let _ = switch.send(channel, Message::Gone);
             }
             end();
