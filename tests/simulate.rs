@@ -161,6 +161,27 @@ fn kernels_of_hip_and_of_programs_are_interpreted() {
 }
 
 #[test]
+fn autopkgtests_run_with_interpreted_kernels_and_stay_simulated() {
+    let tree = rocbed_tests::fixture_tree("fills");
+    let mirror = real_mirror();
+    let test = |options: &[&str]| {
+        let words = ["test", root(), "--json", "--gpu=gfx1030", "--ignore-valid-until", "--mirror", &mirror];
+        let output = rocbed(words).args(options).arg(&tree).run();
+        let result = serde_json::from_str(&output.stdout);
+        (output.code, result.unwrap_or_else(|error| panic!("{error}: {}", output.stderr)))
+    };
+    let reached = |result: &Value| result["warnings"][0].as_str().unwrap_or_default().to_owned();
+    let (code, result): (_, Value) = test(&["--run-kernels"]);
+    assert_eq!((code, &result["verdict"], &result["simulated"]), (Some(0), &"pass".into(), &true.into()), "{result}");
+    let said = reached(&result);
+    assert!(said.starts_with("test fills as user: on the simulated GPU it ran kernels, interpreted on"), "{said}");
+    // The test itself takes the error for a success.
+    let (code, result) = test(&[]);
+    assert_eq!((code, &result["verdict"], &result["simulated"]), (Some(4), &"fail".into(), &true.into()), "{result}");
+    assert!(reached(&result).contains("it reached the first kernel launch"), "{result}");
+}
+
+#[test]
 fn programs_that_misuse_hip_get_errors_and_leave_nothing() {
     // HIP's own answers: hipErrorInvalidValue is 1, hipErrorOutOfMemory 2, hipErrorInvalidDevice 101.
     let misuses = [

@@ -19,6 +19,10 @@ pub struct Test {
     /// targets: --gpu=gfx1100
     #[arg(long, value_name = "ID", num_args = 0.., require_equals = true, value_delimiter = ',')]
     pub gpu: Option<Vec<String>>,
+    /// Interpret kernels for gfx10 and gfx11 on the processor, slowly, where --gpu names targets; the result stays a simulated
+    /// one. A test that launches what cannot be interpreted fails
+    #[arg(long, requires = "gpu")]
+    pub run_kernels: bool,
     /// Who runs the tests, one run each [default: user]
     #[arg(long = "as", value_name = "user|root", value_delimiter = ',', value_parser = run_as)]
     pub run_as: Vec<protocol::RunAs>,

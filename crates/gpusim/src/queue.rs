@@ -184,7 +184,11 @@ impl Queue {
                 self.tell(ILLEGAL_INSTRUCTION, aql::inactive::ILLEGAL_INSTRUCTION, around);
             }
             Stop::Trap => self.tell(TRAP, aql::inactive::TRAP, around),
-            Stop::Hang => around.events.hang(around.gpu_id),
+            Stop::Hang => {
+                // It may be the simulation that takes too long: nothing that a program says then counts.
+                around.report.refused_kernels += 1;
+                around.events.hang(around.gpu_id);
+            }
             Stop::Unknown => {
                 around.report.unknown_packets += 1;
                 match self.language {

@@ -335,6 +335,11 @@ fn a_kernel_that_does_not_end_leaves_requests_their_turn() {
     let report = program.launch(fields);
     assert!(report.instructions > 0 && report.run_kernels == 0);
     assert!(program.simulator.step(Duration::ZERO).1, "there is more to do");
+    // A GPU would not have been that slow, so what the program says of it does not count.
+    while program.simulator.step(Duration::ZERO).1 {}
+    let report = program.simulator.report();
+    assert_eq!((report.refused_kernels, report.run_kernels, report.refused()), (1, 0, true));
+    assert!(report.to_string().contains("reached a kernel that cannot be interpreted"), "{report}");
     program.simulator.leave(PROGRAM);
     assert!(!program.simulator.has_queues());
 }

@@ -388,6 +388,7 @@ mod tests {
         let environment = "ROCR_VISIBLE_DEVICES=GPU-00000000000000ab,GPU-00000000000000cd";
         let words = [
             option("simulate", "gfx1100,gfx90a".as_ref()),
+            kernels_option(Kernels::Run).unwrap().into(),
             option("report", "/a, b/50%".as_ref()),
             option("env", environment.as_ref()),
         ];
@@ -396,6 +397,7 @@ mod tests {
         let entry = Entry::parse(around.chain(words).chain(["--", "true"].map(OsString::from))).unwrap();
         let simulate = entry.simulate.unwrap();
         assert_eq!((simulate.gpus.as_str(), simulate.report), ("gfx1100,gfx90a", Some("/a, b/50%".into())));
+        assert_eq!(simulate.kernels, Kernels::Run);
         let (name, value) = environment.split_once('=').unwrap();
         assert_eq!(entry.environment, [(name.into(), value.into())]);
     }

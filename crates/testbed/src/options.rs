@@ -25,6 +25,7 @@ A virtualisation server for autopkgtest(1): autopkgtest PACKAGE -- rocbed --root
   --overlay-dir DIR     keep what a testbed writes in DIR instead; its file system is the limit
   --gpu NODE...         the GPUs inside, as render nodes: /dev/dri/renderD128; none without this
   --simulate GPUS       simulated GPUs inside: targets with commas between them, or the file of an inventory
+  --run-kernels         interpret kernels for gfx10 and gfx11 on the processor, instead of refusing them; wants --simulate
   --report FILE         add to FILE a line about each command: how far it came on the simulated GPUs
   --copy-limit SIZE     how much a session may copy out of its testbeds, holes included: bytes, K, M, G or T [16G]
   --processes NUMBER    how many processes and threads a testbed may have [16384, or a quarter of the machine's]
@@ -114,7 +115,7 @@ impl TestbedOptions {
         let (mut root, mut size, mut directory, mut user) = (None, None, None, None);
         let (mut layers, mut gpus, mut network, mut debug) = (Vec::new(), Vec::new(), Network::Host, false);
         let (mut copy_limit, mut processes, mut containers, mut processor_list) = (None, None, false, None);
-        let mut hosts = AllowedHosts::default();
+        let (mut hosts, mut kernels) = (AllowedHosts::default(), Kernels::Refuse);
         let (mut simulate, mut report, mut control_group, mut memory, mut cpu_weight) = (None, None, None, None, None);
         let mut arguments = split_equals(arguments).into_iter().peekable();
         while let Some(argument) = arguments.next() {
@@ -136,6 +137,7 @@ impl TestbedOptions {
                     let wrong = |_| usage("--simulate wants targets or a file".into());
                     simulate = Some(value()?.into_string().map_err(wrong)?);
                 }
+                "--run-kernels" => kernels = Kernels::Run,
                 "--report" => report = Some(PathBuf::from(value()?)),
                 "--root" => root = Some(PathBuf::from(value()?)),
                 "--layer" => layers.push(PathBuf::from(value()?)),
@@ -164,7 +166,12 @@ impl TestbedOptions {
             (size, None) => Storage::Memory { size: size.unwrap_or(Memory::Percent(50)) },
         };
         let root = root.ok_or_else(|| usage("--root is missing".into()))?;
-        let simulate = simulate.map(|gpus| SimulateOptions { gpus, kernels: Kernels::Refuse, report });
+        let simulate = simulate.map(|gpus| SimulateOptions { gpus, kernels, report });
+        if simulate.is_none() && kernels != Kernels::Refuse {
+            return Err(usage(
+                "--run-kernels wants --simulate: only simulated GPUs have their kernels interpreted".into(),
+            ));
+        }
         if simulate.is_some() && !gpus.is_empty() {
             return Err(usage("--simulate and --gpu exclude each other".into()));
         }
@@ -292,6 +299,15 @@ mod tests {
     }
 
     #[test]
+    fn kernels_of_simulated_gpus_are_refused_unless_they_are_to_be_run() {
+        for (line, kernels) in [("", Kernels::Refuse), (" --run-kernels", Kernels::Run)] {
+            let options = parse(&format!("--root /r{line} --simulate gfx1030,gfx1100 --report /x")).unwrap().unwrap();
+            let expected = SimulateOptions { gpus: "gfx1030,gfx1100".into(), kernels, report: Some("/x".into()) };
+            assert_eq!(options.simulate, Some(expected), "{line}");
+        }
+    }
+
+    #[test]
     fn the_man_page_has_the_same_options_as_the_help() {
         let page = include_str!("../autopkgtest-virt-rocbed.1").replace('\\', "");
         let options: Vec<&str> = HELP.split_whitespace().filter(|word| word.starts_with("--")).collect();
@@ -330,6 +346,12 @@ mod tests {
             ("--root / --cgroup /c --cpu-weight 0", "0 is not a share of the processors; write one from 1 to 10000"),
             ("--root / --cpu-weight 9", "--cpu-weight wants --cgroup: only a control group has one"),
             ("--root / --processors 5-3", "5-3 is not a list of processors; write them as 0-15,64-79"),
+            (
+                "--root / --run-kernels",
+                "--run-kernels wants --simulate: only simulated GPUs have their kernels interpreted",
+            ),
+            // To skip kernels is for looking at a program, not for tests.
+            ("--root / --simulate gfx1030 --skip-kernels", "unknown argument --skip-kernels"),
             ("--root / --memory 4G", "--memory wants --cgroup: only a control group limits memory"),
             ("--root / --overlay-size 101%", "101% is not a size; write 512M, 4G or 25%"),
             ("--root / --overlay-size 1G --overlay-dir /d", "--overlay-size and --overlay-dir exclude each other"),

@@ -40,6 +40,7 @@ pub fn run(context: &Context, options: &Test) -> u8 {
 
 fn test(context: &Context, options: &Test) -> Result<u8> {
     let (job, packages) = job(options)?;
+    let simulated = simulated(options)?;
     let is_asked = ask_for_group(context, options)?;
     // Before any thread starts: for an unprivileged caller this process is run again as root of a user namespace.
     rootfs::sandbox::become_root()?;
@@ -74,7 +75,7 @@ fn test(context: &Context, options: &Test) -> Result<u8> {
     setup.packages = packages;
     setup.keep = Some(output);
     setup.machine = machine::this();
-    if let Some(simulated) = simulated(options)? {
+    if let Some(simulated) = simulated {
         setup.machine.gpus = simulated;
     }
     setup.gpus = granted(options, &setup.machine.gpus)?;
@@ -215,6 +216,9 @@ fn server(root: &Path, layer: &Path, options: &Test, limits: &[OsString]) -> Res
         let found = directory.canonicalize().with_context(|| format!("finding {}", directory.display()))?;
         words.extend(["--overlay-dir".into(), found.into()]);
     }
+    if options.run_kernels {
+        words.push("--run-kernels".into());
+    }
     words.extend_from_slice(limits);
     Ok(words)
 }
@@ -248,6 +252,13 @@ fn simulated(options: &Test) -> Result<Option<gpu::Inventory>> {
     let wanted = options.gpu.as_deref().unwrap_or_default();
     let are_targets = wanted.iter().filter(|text| text.parse::<gpu::Target>().is_ok()).count();
     if are_targets == 0 {
+        ensure!(
+            !options.run_kernels,
+            Advice::new(
+                "--run-kernels: kernels are interpreted for simulated GPUs only, and --gpu names none",
+                "name a target: --gpu=gfx1100"
+            )
+        );
         return Ok(None);
     }
     ensure!(

@@ -21,7 +21,8 @@ pub fn table(result: &JobResult) -> String {
     }
     let package = result.runs.iter().find_map(|run| run.package.as_ref());
     let what = package.map_or_else(|| result.job.id.clone(), |package| format!("{} {}", package.name, package.version));
-    let _ = writeln!(text, "{what}: {} in {:.0} s", result.verdict, result.seconds());
+    let gpu = if result.simulated { " (simulated GPU)" } else { "" };
+    let _ = writeln!(text, "{what}: {}{gpu} in {:.0} s", result.verdict, result.seconds());
     text
 }
 
@@ -89,6 +90,8 @@ longer  fail            1.2 s  non-zero exit status 1
 demo 1.0-1: fail in 0 s
 ";
         assert_eq!(table(&result), expected);
+        result.simulated = true;
+        assert!(table(&result).ends_with("\ndemo 1.0-1: fail (simulated GPU) in 0 s\n"));
         result.runs.push(run(RunAs::Root));
         assert!(table(&result).contains("\nlonger (root)  fail "));
     }
