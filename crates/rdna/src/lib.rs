@@ -11,6 +11,7 @@
 //! Results are those of a GPU but for:
 //! - approximations (`v_rcp_f32`, `v_exp_f32`, `v_sin_f32` and the like) are rounded correctly, where a GPU's may differ in
 //!   the last bits;
+//! - products of matrices (`v_wmma_...`) with fractions are added in order and rounded each time; AMD doesn't say what a GPU does;
 //! - which bits a number has that is none (NaN);
 //! - atomic operations are such between work-items, not between the kernel and its program;
 //! - clocks count instructions.
@@ -19,6 +20,7 @@
 #![allow(clippy::needless_range_loop, reason = "a lane's number is in several arrays at once")]
 
 mod architecture;
+mod bfloat;
 mod code;
 mod decode;
 mod dispatch;

@@ -59,6 +59,7 @@ pub(super) fn execute(wave: &mut Wave, local: &Local, shared: &mut [u8]) -> Resu
             }
         }
         LocalOperation::Two { is_load, registers, unit } => two(wave, local, shared, is_load, registers, unit),
+        LocalOperation::ExchangeTwo { registers, unit } => exchange_two(wave, local, shared, registers, unit),
         LocalOperation::Permute => {
             let mut given = [None; LANES];
             for lane in wave.active() {
@@ -110,6 +111,24 @@ fn two(wave: &mut Wave, local: &Local, shared: &mut [u8], is_load: bool, registe
                 write(shared, at, portion, wave, register, lane);
             }
         }
+    }
+}
+
+/// Two stores that return what was there. Of the same place, the second returns what the first has stored.
+fn exchange_two(wave: &mut Wave, local: &Local, shared: &mut [u8], registers: u8, unit: u32) {
+    let portion = Portion::Registers(registers);
+    let length = portion.bytes();
+    for lane in wave.active() {
+        let address = wave.vector(local.address, lane);
+        let mut before = [0; 16];
+        for ((old, register), offset) in before.chunks_mut(length).zip(local.data).zip(local.offsets) {
+            let at = address.wrapping_add(u32::from(offset) * unit);
+            if let Some(found) = bytes(shared, at, length) {
+                old.copy_from_slice(found);
+            }
+            write(shared, at, portion, wave, register, lane);
+        }
+        Portion::Registers(registers * 2).put(wave, local.destination, lane, &before[..length * 2]);
     }
 }
 

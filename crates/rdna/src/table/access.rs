@@ -125,6 +125,15 @@ pub(super) fn exchange_if(old: u64, data: u64, wanted: u64) -> u64 {
     if old == wanted { data } else { old }
 }
 
+/// The same for numbers with a fraction: both zeros are equal, and what is not a number is equal to nothing.
+pub(super) fn exchange_if_f32(old: u64, data: u64, wanted: u64) -> u64 {
+    if f32_of(old) == f32_of(wanted) { data } else { old }
+}
+
+pub(super) fn exchange_if_f64(old: u64, data: u64, wanted: u64) -> u64 {
+    if f64_of(old) == f64_of(wanted) { data } else { old }
+}
+
 pub(super) fn add_f32(old: u64, data: u64) -> u64 {
     (f32_of(old) + f32_of(data)).to_bits().into()
 }
@@ -183,6 +192,8 @@ pub(super) const FLAT: &[Row<FlatOperation>] = &[
     row("*_atomic_xor|*_atomic_xor_b32", 59, 62, narrow(|old, data, _| old ^ data)),
     row("*_atomic_inc|*_atomic_inc_u32", 60, 63, narrow(|old, data, _| increment(old, data))),
     row("*_atomic_dec|*_atomic_dec_u32", 61, 64, narrow(|old, data, _| decrement(old, data))),
+    row("*_atomic_csub|*_atomic_csub_u32", 52, 55, narrow(|old, data, _| old.saturating_sub(data))),
+    row("*_atomic_fcmpswap|*_atomic_cmpswap_f32", 62, 80, comparing(false, exchange_if_f32)),
     row("*_atomic_fmin|*_atomic_min_f32", 63, 81, narrow(|old, data, _| smaller_f32(old, data))),
     row("*_atomic_fmax|*_atomic_max_f32", 64, 82, narrow(|old, data, _| larger_f32(old, data))),
     row("*_atomic_add_f32", NO, 86, narrow(|old, data, _| add_f32(old, data))),
@@ -199,6 +210,7 @@ pub(super) const FLAT: &[Row<FlatOperation>] = &[
     row("*_atomic_xor_x2|*_atomic_xor_b64", 91, 75, wide(|old, data, _| old ^ data)),
     row("*_atomic_inc_x2|*_atomic_inc_u64", 92, 76, wide(|old, data, _| increment(old, data))),
     row("*_atomic_dec_x2|*_atomic_dec_u64", 93, 77, wide(|old, data, _| decrement(old, data))),
+    row("*_atomic_fcmpswap_x2", 94, NO, comparing(true, exchange_if_f64)),
     row("*_atomic_fmin_x2", 95, NO, wide(|old, data, _| smaller_f64(old, data))),
     row("*_atomic_fmax_x2", 96, NO, wide(|old, data, _| larger_f64(old, data))),
 ];

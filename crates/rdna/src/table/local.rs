@@ -1,8 +1,8 @@
 //! Instructions that access a workgroup's own memory (LDS), or exchange values between lanes the same way.
 
 use super::access::{
-    add_f32, decrement, exchange_if, increment, larger_f32, larger_f64, larger32, larger64, smaller_f32, smaller_f64,
-    smaller32, smaller64,
+    add_f32, decrement, exchange_if, exchange_if_f32, exchange_if_f64, increment, larger_f32, larger_f64, larger32,
+    larger64, smaller_f32, smaller_f64, smaller32, smaller64,
 };
 use super::{Access, NO, Portion, Row, row};
 
@@ -13,6 +13,8 @@ pub(crate) enum LocalOperation {
     One { access: Access, returns: bool },
     /// Two, each of so many registers, at two offsets that count in units of this many bytes.
     Two { is_load: bool, registers: u8, unit: u32 },
+    /// Two stores at such offsets that return what was there.
+    ExchangeTwo { registers: u8, unit: u32 },
     /// Each lane gives its value to another one.
     Permute,
     /// Each lane takes its value from another one.
@@ -43,6 +45,19 @@ const fn half(count: u8, signed: bool, upper: bool) -> Portion {
 
 const fn two(is_load: bool, registers: u8, unit: u32) -> LocalOperation {
     Two { is_load, registers, unit }
+}
+
+const fn exchange_two(registers: u8, unit: u32) -> LocalOperation {
+    LocalOperation::ExchangeTwo { registers, unit }
+}
+
+/// Stores a half of 64 bits without its highest bit where that is set.
+fn exchange_marked(old: u64, data: u64) -> u64 {
+    let half = |shift: u32| {
+        let [old, data] = [old, data].map(|bits| bits >> shift & 0xffff_ffff);
+        (if data >> 31 != 0 { data & 0x7fff_ffff } else { old }) << shift
+    };
+    half(0) | half(32)
 }
 
 /// The number `offset` after another one.
@@ -90,6 +105,8 @@ const ATOMICS: &[[Row<LocalOperation>; 4]] = &[
     // gfx10 has what to compare with first, gfx11 what to write.
     atomics!(16, NO, ["cmpst_b32", "cmpst_rtn_b32", "cmpst_b64", "cmpst_rtn_b64"], true, |old, wanted, data| exchange_if(old, data, wanted), |old, wanted, data| exchange_if(old, data, wanted)),
     atomics!(NO, 16, ["cmpstore_b32", "cmpstore_rtn_b32", "cmpstore_b64", "cmpstore_rtn_b64"], true, exchange_if, exchange_if),
+    atomics!(17, NO, ["cmpst_f32", "cmpst_rtn_f32", "cmpst_f64", "cmpst_rtn_f64"], true, |old, wanted, data| exchange_if_f32(old, data, wanted), |old, wanted, data| exchange_if_f64(old, data, wanted)),
+    atomics!(NO, 17, ["cmpstore_f32", "cmpstore_rtn_f32", "cmpstore_f64", "cmpstore_rtn_f64"], true, exchange_if_f32, exchange_if_f64),
     atomics!(18, ["min_f32", "min_rtn_f32", "min_f64", "min_rtn_f64"], false, |old, data, _| smaller_f32(old, data), |old, data, _| smaller_f64(old, data)),
     atomics!(19, ["max_f32", "max_rtn_f32", "max_f64", "max_rtn_f64"], false, |old, data, _| larger_f32(old, data), |old, data, _| larger_f64(old, data)),
 ];
@@ -103,6 +120,9 @@ const OTHERS: &[Row<LocalOperation>] = &[
     row("ds_nop", 20, 20, LocalOperation::Nothing),
     row("ds_write_b8|ds_store_b8", 30, 30, store(bytes(1, false))),
     row("ds_write_b16|ds_store_b16", 31, 31, store(bytes(2, false))),
+    row("ds_wrxchg2_rtn_b32|ds_storexchg_2addr_rtn_b32", 46, 46, exchange_two(1, 4)),
+    row("ds_wrxchg2st64_rtn_b32|ds_storexchg_2addr_stride64_rtn_b32", 47, 47, exchange_two(1, 256)),
+    row("ds_wrap_rtn_b32", 52, 52, atomic(false, true, true, |old, limit, more| if old >= limit { old - limit } else { old.wrapping_add(more) })),
     row("ds_swizzle_b32", 53, 53, LocalOperation::Swizzle),
     row("ds_read_b32|ds_load_b32", 54, 54, load(Portion::Registers(1))),
     row("ds_read2_b32|ds_load_2addr_b32", 55, 55, two(true, 1, 4)),
@@ -113,9 +133,12 @@ const OTHERS: &[Row<LocalOperation>] = &[
     row("ds_read_u16|ds_load_u16", 60, 60, load(bytes(2, false))),
     row("ds_write2_b64|ds_store_2addr_b64", 78, 78, two(false, 2, 8)),
     row("ds_write2st64_b64|ds_store_2addr_stride64_b64", 79, 79, two(false, 2, 512)),
+    row("ds_wrxchg2_rtn_b64|ds_storexchg_2addr_rtn_b64", 110, 110, exchange_two(2, 8)),
+    row("ds_wrxchg2st64_rtn_b64|ds_storexchg_2addr_stride64_rtn_b64", 111, 111, exchange_two(2, 512)),
     row("ds_read_b64|ds_load_b64", 118, 118, load(Portion::Registers(2))),
     row("ds_read2_b64|ds_load_2addr_b64", 119, 119, two(true, 2, 8)),
     row("ds_read2st64_b64|ds_load_2addr_stride64_b64", 120, 120, two(true, 2, 512)),
+    row("ds_condxchg32_rtn_b64", 126, 126, atomic(true, false, true, |old, data, _| exchange_marked(old, data))),
     row("ds_write_b8_d16_hi|ds_store_b8_d16_hi", 160, 160, store(half(1, false, true))),
     row("ds_write_b16_d16_hi|ds_store_b16_d16_hi", 161, 161, store(half(2, false, true))),
     row("ds_read_u8_d16|ds_load_u8_d16", 162, 162, load(half(1, false, false))),

@@ -7,9 +7,11 @@ mod access;
 mod compare;
 mod lane;
 mod local;
+mod matrix;
 mod packed;
 mod scalar;
 mod scalar_wave;
+mod trigonometry;
 mod vector1;
 mod vector2;
 mod vector3;
@@ -207,7 +209,7 @@ impl Tables {
             vop2: Index::new(&[vector2::VOP2], column),
             vopc: Index::new(compare::VOPC, column),
             vop3: Index::new(&[vector3::VOP3, vector3::WIDE, vector_wave::VOP3], column),
-            vop3p: Index::new(&[packed::VOP3P], column),
+            vop3p: Index::new(&[packed::VOP3P, matrix::VOP3P], column),
             flat: Index::new(&[access::FLAT], column),
             mubuf: Index::new(&[access::MUBUF], column),
             ds: Index::new(local::DS, column),

@@ -4,6 +4,7 @@ use super::lane::{
     b16_lane, b32_lane, bits16, bits32, f16_lane, f16_of, f32_lane, f32_of, f64_lane, f64_of, i32_lane, lane, maximum,
     maximum32, median, minimum, minimum32, scale, short, signed, signed24, unsigned,
 };
+use super::trigonometry::two_over_pi;
 use super::vector1::scale32;
 use super::vector2::{add, fma16, fma32, legacy_fma, subtract};
 use super::{FlagsIn, NO, Row, VectorAction, VectorOperation, row};
@@ -242,6 +243,7 @@ pub(super) const VOP3: &[Row<VectorOperation>] = &[
     row("v_lshl_or_b32", 879, 598, b32_lane!(|a, b, c| (a << (b & 31) | c) & 0xffff_ffff)),
     row("v_and_or_b32", 881, 599, b32_lane!(|a, b, c| a & b | c)),
     row("v_or3_b32", 882, 600, b32_lane!(|a, b, c| a | b | c)),
+    row("v_cndmask_b16", NO, 605, VectorOperation::new(B16, &[B16; 2], VectorAction::Flags { input: FlagsIn::Carry, output: false, apply: |[a, b, _], flag| (if flag { b } else { a }, false) })),
     row("v_maxmin_f32", NO, 606, f32_lane!(|a, b, c| minimum32(maximum32(a, b), c))),
     row("v_minmax_f32", NO, 607, f32_lane!(|a, b, c| maximum32(minimum32(a, b), c))),
     row("v_maxmin_f16", NO, 608, f16_lane!(|a, b, c| minimum(maximum(a, b), c))),
@@ -279,6 +281,7 @@ pub(super) const WIDE: &[Row<VectorOperation>] = &[
     row("v_min_f64", 358, 809, f64_lane!(|a, b| minimum(a, b))),
     row("v_max_f64", 359, 810, f64_lane!(|a, b| maximum(a, b))),
     row("v_ldexp_f64", 360, 811, lane(F64, &[F64, B32], |[a, b, _]| scale(f64_of(a), signed(b)).to_bits())),
+    row("v_trig_preop_f64", 372, 815, lane(F64, &[F64, B32], two_over_pi)),
     row("v_mul_lo_u32", 361, 812, b32_lane!(|a, b| a.wrapping_mul(b) & 0xffff_ffff)),
     row("v_mul_hi_u32", 362, 813, b32_lane!(|a, b| (a * b) >> 32)),
     row("v_mul_hi_i32", 364, 814, b32_lane!(|a, b| ((i64::from(signed(a)) * i64::from(signed(b))) >> 32).cast_unsigned() & 0xffff_ffff)),

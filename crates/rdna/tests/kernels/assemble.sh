@@ -10,3 +10,10 @@ compile gfx1030 gfx1030.co
 compile gfx1100 gfx1100.co
 compile gfx1030 gfx1030-wave64.co -mwavefrontsize64
 compile gfx1100 gfx1100-wave64.co -mwavefrontsize64
+# Products of matrices: Debian's clang-21 made these.
+matrices() {
+    "${CLANG21:-clang-21}" -x cl -cl-std=CL2.0 -target amdgcn-amd-amdhsa -mcpu=gfx1100 -nogpulib -O2 \
+        -Xclang -finclude-default-header $2 -o "$1" matrices.cl
+}
+matrices gfx1100-matrices.co
+matrices gfx1100-matrices-wave64.co "-mwavefrontsize64 -DWAVE64"
