@@ -9,10 +9,10 @@ use crate::address_space::Wanted;
 use crate::device::Machine;
 use crate::errno::Errno;
 use crate::kfd_abi::{
-    self, AcquireVm, AllocMemory, Apertures, AvailableMemory, CreateEvent, CreateQueue, DestroyQueue, FreeMemory,
-    GetApertures, GetClockCounters, GetTileConfig, GetVersion, MapMemory, OneEvent, RuntimeEnable, SetCuMask,
-    SetMemoryPolicy, SetScratch, SetTrapHandler, SetXnackMode, SvmAttribute, SvmHeader, UpdateQueue, WaitEvents,
-    event_type, memory_flag, number, svm_operation,
+    self, AcquireVm, AllocMemory, Apertures, AvailableMemory, CreateEvent, CreateQueue, DestroyQueue, ExportDmabuf,
+    FreeMemory, GetApertures, GetClockCounters, GetTileConfig, GetVersion, MapMemory, OneEvent, RuntimeEnable,
+    SetCuMask, SetMemoryPolicy, SetScratch, SetTrapHandler, SetXnackMode, SvmAttribute, SvmHeader, UpdateQueue,
+    WaitEvents, event_type, memory_flag, number, svm_operation,
 };
 use crate::memory;
 use crate::process::{Process, ticks};
@@ -165,6 +165,11 @@ pub(crate) fn answer(
             arguments.capabilities_mask = kfd_abi::KERNEL_DUMPS_CORE;
             Ok(())
         }),
+        number::EXPORT_DMABUF => with(bytes, |arguments: &mut ExportDmabuf| export(process, arguments)),
+        // As no dmabuf was ever handed out, whatever file is named is not one, as `dma_buf_get` of the kernel says.
+        number::GET_DMABUF_INFO | number::IMPORT_DMABUF => Err(Errno::Invalid),
+        // Programs are told what they are told by Debian's kernel, so the simulation lacks nothing.
+        number::OWN_MODULE.. => Err(Errno::NoSuchRequest),
         number => {
             process.report.unknown_requests.insert((crate::request::KFD, number));
             Err(Errno::NoSuchRequest)
@@ -188,6 +193,16 @@ pub(crate) fn with<T: FromBytes + IntoBytes + Immutable>(
         *to = *from;
     }
     Ok(())
+}
+
+/// Refuses to hand memory out as a file (dmabuf), which is not simulated: the program's pages belong to it alone. As a kernel
+/// without the request does, not with an error of the memory, which programs would look for elsewhere.
+fn export(process: &mut Process, arguments: &ExportDmabuf) -> Result<(), Errno> {
+    if !process.space.has(arguments.handle) {
+        return Err(Errno::Invalid);
+    }
+    process.report.unknown_requests.insert((crate::request::KFD, number::EXPORT_DMABUF));
+    Err(Errno::NoSuchRequest)
 }
 
 fn has_queue(process: &Process, id: u32) -> Result<(), Errno> {

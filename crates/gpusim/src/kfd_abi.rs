@@ -30,15 +30,24 @@ pub(crate) mod number {
     pub(crate) const MAP_MEMORY_TO_GPU: u8 = 0x18;
     pub(crate) const UNMAP_MEMORY_FROM_GPU: u8 = 0x19;
     pub(crate) const SET_CU_MASK: u8 = 0x1a;
+    pub(crate) const GET_DMABUF_INFO: u8 = 0x1c;
+    pub(crate) const IMPORT_DMABUF: u8 = 0x1d;
     pub(crate) const SVM: u8 = 0x20;
     pub(crate) const SET_XNACK_MODE: u8 = 0x21;
     pub(crate) const AVAILABLE_MEMORY: u8 = 0x23;
+    pub(crate) const EXPORT_DMABUF: u8 = 0x24;
     pub(crate) const RUNTIME_ENABLE: u8 = 0x25;
+    /// Numbers from here on are those of AMD's own kernel module: Debian's kernel does not have them. `IPC_EXPORT_HANDLE`,
+    /// which `hipIpcGetMemHandle` makes, is 0x81.
+    pub(crate) const OWN_MODULE: u8 = 0x80;
 }
 
 structures! {
     /// `kfd_ioctl_get_version_args`, all *out*.
     GetVersion { major_version: u32, minor_version: u32, }
+
+    /// `kfd_ioctl_export_dmabuf_args`.
+    ExportDmabuf { handle: u64, flags: u32, dmabuf_fd: u32, }
 
     /// `kfd_ioctl_create_queue_args`.
     CreateQueue {

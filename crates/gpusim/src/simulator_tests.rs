@@ -5,8 +5,8 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
 use super::*;
 use crate::kfd_abi::{
-    AcquireVm, AllocMemory, AvailableMemory, CreateEvent, CreateQueue, FreeMemory, MapMemory, RuntimeEnable,
-    SaveAreaHeader, event_type, memory_flag, number, queue_type,
+    AcquireVm, AllocMemory, AvailableMemory, CreateEvent, CreateQueue, ExportDmabuf, FreeMemory, MapMemory,
+    RuntimeEnable, SaveAreaHeader, event_type, memory_flag, number, queue_type,
 };
 use crate::memory::tests::Piece;
 
@@ -462,4 +462,23 @@ proptest! {
         program.submit(&words, written);
         program.submit(&words, u64::try_from(words.len()).unwrap() * 4);
     }
+}
+
+#[test]
+fn memory_is_not_shared_with_other_processes_and_programs_are_told_so() {
+    let mut program = Program::new("gfx1030");
+    program.acquire();
+    let handle = program.allocate(BASE, LENGTH as u64, memory_flag::VRAM).unwrap();
+    let export = |handle: u64| ExportDmabuf { handle, flags: 0, dmabuf_fd: 0 };
+    assert_eq!(program.ask(number::EXPORT_DMABUF, &export(handle + 1)).map(|_| ()), Err(Errno::Invalid));
+    assert!(program.simulator.report().unknown_requests.is_empty());
+    assert_eq!(program.ask(number::EXPORT_DMABUF, &export(handle)).map(|_| ()), Err(Errno::NoSuchRequest));
+    // No file can be a dmabuf then.
+    for request in [number::GET_DMABUF_INFO, number::IMPORT_DMABUF] {
+        assert_eq!(program.ask(request, &[0_u64; 3]).map(|_| ()), Err(Errno::Invalid), "{request:#x}");
+    }
+    // `hipIpcGetMemHandle`, which Debian's kernel has no request for either.
+    assert_eq!(program.ask(0x81, &[0_u64; 6]).map(|_| ()), Err(Errno::NoSuchRequest));
+    let report = program.simulator.report().to_string();
+    assert!(report.contains(", requests not simulated K:0x24)"), "{report}");
 }
