@@ -17,3 +17,7 @@ matrices() {
 }
 matrices gfx1100-matrices.co
 matrices gfx1100-matrices-wave64.co "-mwavefrontsize64 -DWAVE64"
+for target in gfx1030 gfx1100; do
+    "${CLANG21:-clang-21}" -x cl -cl-std=CL2.0 -target amdgcn-amd-amdhsa -mcpu=$target -nogpulib -O2 \
+        -Xclang -finclude-default-header -o $target-exchanges.co exchanges.cl
+done
