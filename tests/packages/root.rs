@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rocbed_tests::{OnlyProxy, scratch, tool};
+use rocbed_tests::{NO_SYNC, OnlyProxy, scratch, tool};
 use tempfile::TempDir;
 
 /// Runs a shell script with `$1` as the root directory, in namespaces of its own. The root is moved to `/`, as where it is
@@ -58,7 +58,7 @@ impl Root {
             let mut words = vec!["--quiet".to_owned(), "--variant=apt".into(), "--mode=root".into()];
             // A mirror that is a copy may be some days old; signatures are checked.
             words.push("--aptopt=Acquire::Check-Valid-Until \"false\"".into());
-            words.push(format!("--include={include}"));
+            words.extend([NO_SYNC.to_owned(), format!("--include={include}")]);
             words.extend([suite.to_owned(), fresh.display().to_string()]);
             words.extend(std::env::var("ROCBED_MIRROR"));
             tool("mmdebstrap", words);

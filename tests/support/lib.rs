@@ -38,7 +38,7 @@ pub use program::{Call, Output, rocbed, rocbed_path};
 pub use proxy::{Proxy, Rules};
 pub use random::Random;
 pub use relay::Relay;
-pub use sid_root::sid_root;
+pub use sid_root::{NO_SYNC, sid_root};
 pub use swift::Swift;
 pub use temporary::Temporary;
 pub use tls::Authority;

@@ -14,6 +14,10 @@ const PACKAGES: &str = "ca-certificates,curl,debci-collector,debci-worker,dpkg-d
     rabbitmq-server,ruby-localhost,sqlite3,swift-account,swift-container,swift-object,swift-proxy,\
     systemd-standalone-sysusers,systemd-standalone-tmpfiles";
 
+/// Option of mmdebstrap: dpkg does not wait for the disk after each file of a root directory that only tests use. It is kept
+/// in the root for later calls of dpkg.
+pub const NO_SYNC: &str = "--dpkgopt=force-unsafe-io";
+
 /// The root directory, made by mmdebstrap when it is first needed, and kept. Simultaneous programs wait for each other.
 pub fn sid_root() -> PathBuf {
     let root = scratch().join("sid-root");
@@ -29,7 +33,7 @@ pub fn sid_root() -> PathBuf {
     let mirror = real_mirror();
     let include = format!("--include={PACKAGES}");
     let mut words = vec!["--variant=apt", "--aptopt=Acquire::Check-Valid-Until \"false\""];
-    words.extend(["--aptopt=APT::Install-Recommends \"false\"", &include, "sid"]);
+    words.extend(["--aptopt=APT::Install-Recommends \"false\"", NO_SYNC, &include, "sid"]);
     let place = root.to_string_lossy().into_owned();
     words.extend([place.as_str(), &mirror]);
     tool("mmdebstrap", words);
