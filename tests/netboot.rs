@@ -373,10 +373,14 @@ fn a_second_server_on_a_network_is_refused() {
 
 #[test]
 fn a_machine_in_qemu_starts_without_any_of_this() {
-    let image = smoke_image().display().to_string();
+    let directory = smoke_image();
+    let image = directory.display().to_string();
     let output = rocbed(["boot", &image, "--netboot", "--timeout", "400"]).run();
     assert_eq!(output.code, Some(0), "{}\n{}", output.stdout, output.stderr);
     assert!(output.stdout.contains("read when needed; the index is right"), "{}", output.stdout);
+    // What it read first is known for the next start.
+    let order = fs::read_to_string(directory.join("root.order")).expect("the order");
+    assert!(order.starts_with("rocbed order 1\nindex ") && order.lines().count() > 3, "{order}");
 }
 
 #[test]

@@ -16,14 +16,19 @@
 //! | 60 | 4 | number of chunks |
 //! | 64 | 36 each | for each chunk: length of its frame (4 bytes) and SHA-256 of its frame |
 //!
+//! The **order** (`root.order`) is advice: the numbers of the chunks that starts read first, in lines of text after two with
+//! its version and the index that it belongs to.
+//!
 //! Who knows the SHA-256 of the index can check each frame before it is given to a decoder, whatever server it came from.
 
 mod header;
 mod index;
+mod order;
 #[cfg(feature = "write")]
 mod write;
 
 pub use header::Header;
 pub use index::{Chunk, ChunkError, Index, IndexError};
+pub use order::{Order, OrderError};
 #[cfg(feature = "write")]
 pub use write::{WriteError, verify, write};

@@ -7,9 +7,11 @@ pub mod dnsmasq;
 mod error;
 mod event;
 mod image;
+mod order;
 pub mod script;
 pub mod server;
 
 pub use error::NetbootError;
 pub use event::{NetbootEvent, Step};
 pub use image::{INDEX, Image, ROOT};
+pub use order::ORDER;

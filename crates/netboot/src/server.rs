@@ -19,11 +19,16 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 use crate::event::{NetbootEvent, Step};
 use crate::image::{INDEX, ROOT};
+use crate::order::{ORDER, ReadOrder};
 use crate::script::{INITRAMFS, KERNEL, REPORT, SCRIPT};
 use transfer::range::{ContentRange, RequestedRange};
 
 /// Bytes that are read from a file at once.
 const CHUNK: usize = 256 << 10;
+
+/// The header by which a machine tells that it fetches in advance, and its value (Fetch Standard, "Sec-Purpose").
+const PURPOSE: &str = "sec-purpose";
+const PREFETCH: &str = "prefetch";
 
 /// The longest accepted report, in bytes.
 const REPORT_LENGTH: usize = 16 << 10;
@@ -40,6 +45,8 @@ pub struct Content {
 struct Shared {
     files: BTreeMap<String, Bytes>,
     root: std::fs::File,
+    /// In which order machines read the root; `None` if it has no index.
+    order: Option<ReadOrder>,
     events: Mutex<Sender<NetbootEvent>>,
     /// How much of the root each machine got.
     sent: Mutex<BTreeMap<String, Sent>>,
@@ -70,9 +77,10 @@ impl Server {
         socket.set_nonblocking(true)?;
         let address = socket.local_addr()?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let order = content.files.get(INDEX).and_then(|index| ReadOrder::open(index, &content.root));
         let files = content.files.into_iter().map(|(name, bytes)| (name, Bytes::from(bytes))).collect();
-        let (root, events) = (std::fs::File::open(content.root)?, Mutex::new(events));
-        let shared = Arc::new(Shared { files, root, events, sent: Mutex::default() });
+        let (root, events) = (std::fs::File::open(&content.root)?, Mutex::new(events));
+        let shared = Arc::new(Shared { files, root, order, events, sent: Mutex::default() });
         let app = Router::new()
             .route(&format!("/{REPORT}"), post(report))
             .fallback(file)
@@ -138,6 +146,9 @@ async fn report(
     let text: String = body.chars().filter(|char| !char.is_control() || *char == '\n').collect();
     let text = text.trim_end().to_owned();
     let step = if text.starts_with("ready") { Step::Ready { text } } else { Step::Failed { text } };
+    if let Some(order) = &shared.order {
+        order.save();
+    }
     shared.tell(&host(peer.ip()), step);
     StatusCode::NO_CONTENT
 }
@@ -156,8 +167,9 @@ async fn file(
     if name == ROOT {
         return root(shared, host, request.headers(), only_head).await.unwrap_or_else(|_| plain(StatusCode::NOT_FOUND));
     }
-    let Some(bytes) = shared.files.get(name) else { return plain(StatusCode::NOT_FOUND) };
-    if !only_head {
+    let order = || shared.order.as_ref().filter(|_| name == ORDER)?.to_bytes().map(Bytes::from);
+    let Some(bytes) = shared.files.get(name).cloned().or_else(order) else { return plain(StatusCode::NOT_FOUND) };
+    if !only_head && name != ORDER {
         if name == INDEX {
             shared.begins(&host);
         }
@@ -173,9 +185,10 @@ async fn file(
         );
     }
     // UEFI's HTTP boot sends HEAD first, and checks type and length.
+    let length = bytes.len();
     let kind = if name.ends_with(".efi") { "application/efi" } else { "application/octet-stream" };
-    let body = if only_head { Body::empty() } else { Body::from(bytes.clone()) };
-    let response = Response::builder().header(header::CONTENT_TYPE, kind).header(header::CONTENT_LENGTH, bytes.len());
+    let body = if only_head { Body::empty() } else { Body::from(bytes) };
+    let response = Response::builder().header(header::CONTENT_TYPE, kind).header(header::CONTENT_LENGTH, length);
     response.body(body).unwrap_or_else(|_| plain(StatusCode::INTERNAL_SERVER_ERROR))
 }
 
@@ -214,6 +227,10 @@ async fn root(shared: Arc<Shared>, host: String, headers: &HeaderMap, only_head:
     // One that goes on asks for all that follows.
     let is_part = range.end < length;
     if is_part {
+        let is_needed_now = headers.get(PURPOSE).is_none_or(|purpose| purpose != PREFETCH);
+        if let Some(order) = shared.order.as_ref().filter(|_| is_needed_now) {
+            order.read(range.start, range.end - range.start);
+        }
         shared.sent(&host, shared.part(&host, range.end - range.start, length));
     } else {
         if range.start > 0 {

@@ -22,6 +22,12 @@ impl Meminfo {
         File::open(Memory::PATH).map(Self)
     }
 
+    /// A file that stands for it.
+    #[cfg(test)]
+    pub(super) fn of(file: File) -> Self {
+        Self(file)
+    }
+
     /// Bytes that programs can still use; `None` if the kernel does not tell.
     fn available(&self) -> Option<u64> {
         let mut text = [0; 1024];

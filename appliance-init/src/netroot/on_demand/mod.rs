@@ -4,12 +4,14 @@
 //! `rocbed.root-index-sha256=` names the index, which lies beside the root on the server as `root.index`. No byte reaches
 //! the kernel before its digest was right. A server that goes away is waited for, for ever: programs that read stand
 //! still meanwhile, and go on when it is back. What is not needed yet is fetched in the background where memory has room
-//! for it; from then on the server is not needed any more.
+//! for it, first what earlier starts read (`root.order`, where the server has one); from then on the server is not needed any
+//! more. When memory gets short, chunks are given up that can be fetched again.
 //!
 //! Why FUSE and a loop device: both are in Debian's kernel (ublk and nbd are modules that an image would have to carry),
 //! and the root stays the ext4 file system that it is on a disk.
 
 pub mod fuse;
+mod heap;
 mod loop_device;
 mod memory;
 mod ranges;
@@ -24,10 +26,12 @@ use std::io::{self, Read};
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use appliance::paths;
-use chunked::{Header, Index};
+use chunked::{Header, Index, Order};
 use sha256::Digest;
+use ureq::http::StatusCode;
 
 use super::download::{Download, DownloadOptions};
 use super::{Source, failed_download};
@@ -38,6 +42,9 @@ use ranges::Ranges;
 
 /// Name of the index on the server, in the directory of the root.
 const INDEX: &str = "root.index";
+
+/// Longest time to wait for the order of earlier starts, which is not worth much waiting.
+const ORDER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Files that say where names are resolved; the server's process has copies.
 const RESOLVER: [&str; 2] = ["etc/resolv.conf", "etc/hosts"];
@@ -77,7 +84,8 @@ pub(crate) fn start(source: &Source, options: &DownloadOptions, search: &mut Sea
         search.console.say("root: the server sends whole files only: fetching all of it");
         return Ok(None);
     }
-    let device = serve(source, &bytes, search).map_err(|(step, error)| {
+    let order = fetch_order(&beside(&source.url, server::ORDER), options);
+    let device = serve(source, &bytes, &order, search).map_err(|(step, error)| {
         Fatal::new(
             format!("{step}: {error}"),
             "report this as a bug of rocbed, with this text; --whole goes without it",
@@ -98,13 +106,33 @@ fn fetch_index(url: &str, options: &DownloadOptions, search: &mut Search) -> Res
     Ok(bytes)
 }
 
+/// The order in which earlier starts read the root, as the server has it; nothing if it has none.
+fn fetch_order(url: &str, options: &DownloadOptions) -> Vec<u8> {
+    let options = DownloadOptions { timeout: options.timeout.min(ORDER_PATIENCE), ..options.clone() };
+    let Ok(response) = options.agent().get(url).call() else { return Vec::new() };
+    if response.status() != StatusCode::OK {
+        return Vec::new();
+    }
+    let mut bytes = Vec::new();
+    match response.into_body().into_reader().take(Order::LONGEST).read_to_end(&mut bytes) {
+        Ok(_) => bytes,
+        Err(_) => Vec::new(),
+    }
+}
+
 /// Mounts the file system, starts the process that answers for it, and makes a disk of its file.
-fn serve(source: &Source, index: &[u8], search: &mut Search) -> Result<String, (&'static str, io::Error)> {
+fn serve(
+    source: &Source,
+    index: &[u8],
+    order: &[u8],
+    search: &mut Search,
+) -> Result<String, (&'static str, io::Error)> {
     let step = |step: &'static str| move |error: io::Error| (step, error);
     let (directory, file) = (Path::new(paths::ROOT_SERVER), Path::new(paths::ROOT_FILE));
     let prepare = || {
         fs::create_dir_all(directory.join("etc"))?;
         fs::write(directory.join(server::INDEX), index)?;
+        fs::write(directory.join(server::ORDER), order)?;
         for name in RESOLVER {
             match fs::copy(Path::new("/").join(name), directory.join(name)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

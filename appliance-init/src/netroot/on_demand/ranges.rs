@@ -20,6 +20,16 @@ pub(super) struct Ranges {
     backoff: Backoff,
 }
 
+/// Why a part is requested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Something waits for it.
+    Needed,
+    /// It may be needed later. The server is told (`Sec-Purpose` of the Fetch Standard), so that it knows what starts need
+    /// first.
+    Prefetch,
+}
+
 /// The reason why a part did not come.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RangesError {
@@ -43,10 +53,13 @@ impl Ranges {
     }
 
     /// Requests a part once.
-    pub(super) fn try_get(&self, offset: u64, length: u64) -> Result<Vec<u8>, RangesError> {
+    pub(super) fn try_get(&self, offset: u64, length: u64, purpose: Purpose) -> Result<Vec<u8>, RangesError> {
         let again = |error: &dyn std::fmt::Display| RangesError::Again(error.to_string());
         let last = offset.saturating_add(length).saturating_sub(1);
-        let request = self.agent.get(&self.url).header("range", format!("bytes={offset}-{last}"));
+        let mut request = self.agent.get(&self.url).header("range", format!("bytes={offset}-{last}"));
+        if purpose == Purpose::Prefetch {
+            request = request.header("sec-purpose", "prefetch");
+        }
         let response = request.call().map_err(|error| again(&error))?;
         match response.status() {
             StatusCode::PARTIAL_CONTENT => {}
@@ -80,7 +93,7 @@ impl Ranges {
     ) -> Result<bool, DownloadError> {
         let (began, mut backoff) = (Instant::now(), self.backoff.clone());
         loop {
-            let reason = match self.try_get(0, start.len() as u64) {
+            let reason = match self.try_get(0, start.len() as u64, Purpose::Needed) {
                 Ok(bytes) if bytes == start => return Ok(true),
                 Ok(_) => "the server has another root there".to_owned(),
                 Err(RangesError::Unknown) => return Ok(false),
@@ -100,14 +113,14 @@ impl Ranges {
     /// pause that follows.
     pub(super) fn get(
         &self,
-        offset: u64,
-        length: u64,
+        (offset, length): (u64, u64),
+        purpose: Purpose,
         accept: impl Fn(&[u8]) -> Result<(), String>,
         failed: impl Fn(&str, Duration),
     ) -> Vec<u8> {
         let mut backoff = self.backoff.clone();
         loop {
-            let reason = match self.try_get(offset, length) {
+            let reason = match self.try_get(offset, length, purpose) {
                 Ok(bytes) => match accept(&bytes) {
                     Ok(()) => return bytes,
                     Err(reason) => reason,

@@ -13,7 +13,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use appliance::paths;
-use chunked::Index;
+use chunked::{Index, Order};
+use sha256::Digest;
 
 use super::fuse;
 use super::memory::Meminfo;
@@ -29,11 +30,17 @@ pub const COMMAND: &str = "root-server";
 /// File with the index, in this process's directory.
 pub(super) const INDEX: &str = "root.index";
 
+/// File with the order of earlier starts, in the same place; there is none if the server has none.
+pub(super) const ORDER: &str = "root.order";
+
 /// Threads that answer requests: so many chunks are fetched at once.
 const THREADS: usize = 8;
 
 /// The kernel ends this process last (`proc_pid_oom_score_adj(5)`).
 const NEVER: &str = "-1000";
+
+/// Time between two looks at the machine's memory.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// How long chunks may fail to come before people are told.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -60,13 +67,24 @@ fn run(mut arguments: impl Iterator<Item = String>, console: &mut Console) -> io
     rustix::process::chroot(paths::ROOT_SERVER).map_err(|error| step("changing the root directory")(error.into()))?;
     rustix::process::chdir("/").map_err(|error| step("changing the directory")(error.into()))?;
     let index = fs::read(Path::new("/").join(INDEX)).map_err(step("reading the index"))?;
+    let digest = Digest::of(&index);
     let index = Index::parse(&index).map_err(io::Error::other)?;
+    // Without an order, or with a wrong one, what was not read is fetched from the first chunk to the last.
+    let order = fs::read(Path::new("/").join(ORDER)).unwrap_or_default();
+    let order = Order::parse(&order, digest, index.chunks().len());
+    let order = order.map_or_else(|_| Vec::new(), |order| order.numbers().collect());
     // It waits as long as it takes; a part that is not there after the timeout is asked for again.
     let ranges = Ranges::new(&url, index.file_length(), &DownloadOptions::default());
     let teller = Teller { console: Mutex::new(std::mem::replace(console, Console::open())), since: Mutex::default() };
-    let store = Arc::new(Store::new(index, ranges, memory, teller));
+    let store = Arc::new(Store::new(index, order, ranges, memory, teller));
     let rest = Arc::clone(&store);
     thread::Builder::new().name("rest".into()).spawn(move || rest.fetch_rest())?;
+    let looks = Arc::clone(&store);
+    let look = move || loop {
+        thread::sleep(LOOK);
+        looks.relieve();
+    };
+    thread::Builder::new().name("memory".into()).spawn(look)?;
     let mut threads = Vec::new();
     for _ in 0..THREADS {
         let (store, requests) = (Arc::clone(&store), requests.try_clone()?);
@@ -135,6 +153,14 @@ impl Observer for Teller {
             let seconds = began.elapsed().as_secs();
             self.say(&format!("the server is back after {seconds} s"), &ServerState::Reading);
         }
+    }
+
+    fn gave_up(&self, bytes: u64) {
+        let size = crate::netroot::memory::shown(bytes);
+        self.say(
+            &format!("memory is short: {size} of it are given up, and fetched again when needed"),
+            &ServerState::Reading,
+        );
     }
 
     fn complete(&self, bytes: u64) {

@@ -11,7 +11,7 @@ use chunked::{Chunk, Index};
 
 use super::fuse::Content;
 use super::memory::{Budget, Meminfo};
-use super::ranges::Ranges;
+use super::ranges::{Purpose, Ranges};
 
 /// Decompressed chunks that are kept: the kernel asks for a chunk in several reads.
 const DECOMPRESSED: usize = 32;
@@ -19,10 +19,14 @@ const DECOMPRESSED: usize = 32;
 /// Bytes that are asked for at once in the background.
 const AT_ONCE: u64 = 1 << 20;
 
-/// For how long nothing must have been read before the background goes on, so that it is in nobody's way.
+/// Chunks of the order of earlier starts that are looked at together: neighbours among them are fetched in one request.
+const AHEAD: usize = 64;
+
+/// For how long nothing must have been read before the background goes on with what earlier starts did not read, so that it
+/// is in nobody's way.
 const QUIET: Duration = Duration::from_millis(500);
 
-/// Chunks between two looks at the memory.
+/// Fetched chunks between two looks at the memory, besides those that time brings.
 const LOOK: u64 = 16;
 
 /// Told of what goes on.
@@ -33,11 +37,15 @@ pub(super) trait Observer: Send + Sync {
     fn arrived(&self);
     /// Everything is in memory: the server is not needed any more.
     fn complete(&self, bytes: u64);
+    /// Memory was short, and chunks with so many bytes were given up: the server is needed for them.
+    fn gave_up(&self, bytes: u64);
 }
 
 /// The root's content.
 pub(super) struct Store<O> {
     index: Index,
+    /// Chunks that earlier starts read, what they read first at the start.
+    order: Vec<usize>,
     ranges: Ranges,
     memory: Meminfo,
     observer: O,
@@ -59,13 +67,16 @@ struct Kept {
     bytes: u64,
     /// Counts uses.
     clock: u64,
+    /// Place in the order of earlier starts: what precedes it was fetched.
+    ahead: usize,
     /// Chunks that a thread is fetching.
     fetching: HashSet<usize>,
     decompressed: VecDeque<(usize, Arc<[u8]>)>,
 }
 
 impl<O: Observer> Store<O> {
-    pub(super) fn new(index: Index, ranges: Ranges, memory: Meminfo, observer: O) -> Self {
+    /// The content that `index` describes. `order` has the numbers of the chunks that are fetched in advance before others.
+    pub(super) fn new(index: Index, order: Vec<usize>, ranges: Ranges, memory: Meminfo, observer: O) -> Self {
         let (keep_all, most) = match memory.budget(index.file_length()) {
             Budget::All => (true, u64::MAX),
             Budget::Bytes(most) => (false, most),
@@ -74,11 +85,13 @@ impl<O: Observer> Store<O> {
             frames: vec![None; index.chunks().len()],
             bytes: 0,
             clock: 0,
+            ahead: 0,
             fetching: HashSet::new(),
             decompressed: VecDeque::with_capacity(DECOMPRESSED),
         };
         Self {
             index,
+            order,
             ranges,
             memory,
             observer,
@@ -130,14 +143,14 @@ impl<O: Observer> Store<O> {
         drop(kept);
         let chunk = self.index.chunks().get(number).copied();
         let chunk = chunk.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput));
-        let frames = chunk.map(|chunk| self.get(&[(number, chunk)]));
+        let frames = chunk.map(|chunk| self.get(&[(number, chunk)], Purpose::Needed));
         self.kept().fetching.remove(&number);
         self.came.notify_all();
         frames?.pop().ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
     /// Gets the frames of neighbouring chunks in one request, until the right ones have come. They are kept.
-    fn get(&self, chunks: &[(usize, Chunk)]) -> Vec<Arc<[u8]>> {
+    fn get(&self, chunks: &[(usize, Chunk)], purpose: Purpose) -> Vec<Arc<[u8]>> {
         let (Some((_, first)), Some((_, last))) = (chunks.first(), chunks.last()) else { return Vec::new() };
         let length = last.offset + u64::from(last.length) - first.offset;
         let frames = |bytes: &[u8]| -> Option<Vec<Arc<[u8]>>> {
@@ -154,34 +167,54 @@ impl<O: Observer> Store<O> {
                 self.index.verify(*number, frame).map_err(|error| error.to_string())
             })
         };
-        let bytes = self.ranges.get(first.offset, length, accept, |reason, pause| self.observer.waiting(reason, pause));
+        let failed = |reason: &str, pause| self.observer.waiting(reason, pause);
+        let bytes = self.ranges.get((first.offset, length), purpose, accept, failed);
         self.observer.arrived();
         let frames = frames(&bytes).unwrap_or_default();
         let mut kept = self.kept();
         for ((number, _), frame) in chunks.iter().zip(&frames) {
             kept.keep(*number, Arc::clone(frame));
         }
-        let most = self.limit(chunks.len() as u64);
-        // The frames that have just come are the ones used last, and stay.
-        kept.shrink_to(most.max(length));
+        if !self.keep_all.load(Ordering::Relaxed) {
+            // The frames that have just come are the ones used last, and stay.
+            kept.shrink_to(self.most.max(length));
+        }
         drop(kept);
+        let more = chunks.len() as u64;
+        let before = self.fetched.fetch_add(more, Ordering::Relaxed);
+        if before / LOOK != (before + more) / LOOK {
+            self.relieve();
+        }
         frames
     }
 
-    /// Bytes that frames may take now.
-    fn limit(&self, more: u64) -> u64 {
-        let before = self.fetched.fetch_add(more, Ordering::Relaxed);
-        let looks = before / LOOK != (before + more) / LOOK;
-        if looks && self.memory.is_scarce() {
-            self.keep_all.store(false, Ordering::Relaxed);
-            return 0;
+    /// Gives up half of the chunks if memory is short: those that were not used for longest. From then on only what is read is
+    /// fetched.
+    pub(super) fn relieve(&self) {
+        if !self.memory.is_scarce() {
+            return;
         }
-        if self.keep_all.load(Ordering::Relaxed) { u64::MAX } else { self.most }
+        self.keep_all.store(false, Ordering::Relaxed);
+        let mut kept = self.kept();
+        let before = kept.bytes;
+        kept.decompressed.clear();
+        kept.shrink_to(before / 2);
+        let freed = before - kept.bytes;
+        drop(kept);
+        if freed > 0 {
+            super::heap::give_back();
+            self.observer.gave_up(freed);
+        }
     }
 
     /// Fetches what has not been read yet, as long as all may be kept. Returns when it is done.
     pub(super) fn fetch_rest(&self) {
         while self.keep_all.load(Ordering::Relaxed) {
+            let ahead = self.next_ahead();
+            if !ahead.is_empty() {
+                self.get_ahead(&ahead);
+                continue;
+            }
             let since = self.last_read.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
             if let Some(wait) = QUIET.checked_sub(since) {
                 thread::sleep(wait);
@@ -198,27 +231,57 @@ impl<O: Observer> Store<O> {
                 thread::sleep(QUIET);
                 continue;
             }
-            drop(self.get(&missing));
-            let mut kept = self.kept();
-            for (number, _) in &missing {
-                kept.fetching.remove(number);
-            }
-            drop(kept);
-            self.came.notify_all();
+            self.get_ahead(&missing);
         }
+    }
+
+    /// Fetches chunks that count as being fetched.
+    fn get_ahead(&self, chunks: &[(usize, Chunk)]) {
+        drop(self.get(chunks, Purpose::Prefetch));
+        let mut kept = self.kept();
+        for (number, _) in chunks {
+            kept.fetching.remove(number);
+        }
+        drop(kept);
+        self.came.notify_all();
+    }
+
+    /// The next chunk that earlier starts read and that nobody has or fetches, with neighbours that they read soon after; they
+    /// count as being fetched.
+    fn next_ahead(&self) -> Vec<(usize, Chunk)> {
+        let mut kept = self.kept();
+        let rest = self.order.get(kept.ahead..).unwrap_or_default();
+        let Some(skipped) = rest.iter().position(|number| kept.is_missing(*number)) else {
+            kept.ahead = self.order.len();
+            return Vec::new();
+        };
+        kept.ahead += skipped;
+        let mut soon: Vec<usize> = rest.iter().skip(skipped).take(AHEAD).copied().collect();
+        let Some(&first) = soon.first() else { return Vec::new() };
+        soon.retain(|number| *number >= first && kept.is_missing(*number));
+        soon.sort_unstable();
+        soon.dedup();
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        for (number, expected) in soon.into_iter().zip(first..) {
+            let Some(chunk) = self.index.chunks().get(number).copied().filter(|_| number == expected) else { break };
+            bytes += u64::from(chunk.length);
+            if bytes > AT_ONCE && !found.is_empty() {
+                break;
+            }
+            found.push((number, chunk));
+        }
+        kept.fetching.extend(found.iter().map(|(number, _)| *number));
+        found
     }
 
     /// The next neighbouring chunks that nobody has or fetches; they count as being fetched.
     fn next_missing(&self) -> Vec<(usize, Chunk)> {
         let mut kept = self.kept();
         let numbered = self.index.chunks().iter().copied().enumerate();
-        let is_missing = |kept: &Kept, number: usize| {
-            kept.frames.get(number).is_some_and(Option::is_none) && !kept.fetching.contains(&number)
-        };
         let (mut found, mut bytes) = (Vec::new(), 0);
-        for (number, chunk) in numbered.skip_while(|(number, _)| !is_missing(&kept, *number)) {
+        for (number, chunk) in numbered.skip_while(|(number, _)| !kept.is_missing(*number)) {
             bytes += u64::from(chunk.length);
-            if !is_missing(&kept, number) || (bytes > AT_ONCE && !found.is_empty()) {
+            if !kept.is_missing(number) || (bytes > AT_ONCE && !found.is_empty()) {
                 break;
             }
             found.push((number, chunk));
@@ -231,6 +294,11 @@ impl<O: Observer> Store<O> {
 impl Kept {
     fn decompressed(&self, number: usize) -> Option<Arc<[u8]>> {
         self.decompressed.iter().find(|(kept, _)| *kept == number).map(|(_, bytes)| Arc::clone(bytes))
+    }
+
+    /// Whether a chunk is neither there nor being fetched.
+    fn is_missing(&self, number: usize) -> bool {
+        self.frames.get(number).is_some_and(Option::is_none) && !self.fetching.contains(&number)
     }
 
     fn frame(&mut self, number: usize) -> Option<Arc<[u8]>> {
@@ -295,5 +363,7 @@ impl<O: Observer> Content for Store<O> {
     }
 }
 
+#[cfg(test)]
+mod server_tests;
 #[cfg(test)]
 mod tests;

@@ -1,11 +1,12 @@
 //! Writes everything that another boot server needs (`rocbed netboot --files`).
 
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use netboot::dnsmasq::{BIOS_LOADER, Mode, UEFI_LOADER, configuration};
-use netboot::{INDEX, Image, ROOT, script};
+use netboot::{INDEX, Image, ORDER, ROOT, script};
 
 use super::{loaders, transfer, words};
 use crate::cmdline::Netboot;
@@ -28,6 +29,12 @@ pub fn write(context: &Context, options: &Netboot, image: &Image, directory: &Pa
         let to = directory.join(name);
         fs::copy(&from, &to).with_context(|| format!("copying {} to {}", from.display(), to.display()))?;
     }
+    // What an earlier server saw machines read, if there was one. One of another build is not used.
+    match fs::read(image.root.with_file_name(ORDER)) {
+        Ok(order) => put(ORDER, &order)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error).with_context(|| format!("reading {ORDER} of the image")),
+    }
     loaders::find(context, &options.source)?.write(directory)?;
     let network = Mode::Proxy { network: [192, 0, 2, 0].into(), netmask: [255, 255, 255, 0].into() };
     put("dnsmasq.conf", configuration(network, "eth0", [192, 0, 2, 1].into(), base, "/srv/tftp/rocbed").as_bytes())?;
@@ -43,6 +50,7 @@ fn readme(base: &str) -> String {
          | `{SCRIPT}` | what iPXE does; names all others under `{base}` | HTTP |\n\
          | `{KERNEL}`, `{INITRAMFS}` | the kernel, and an initramfs that reads the root | HTTP |\n\
          | `{ROOT}`, `{INDEX}` | the root, and where its parts are; checked against the digests in `{SCRIPT}` | HTTP |\n\
+         | `{ORDER}` | which parts of the root starts read first, if that is known; only makes starts faster | HTTP |\n\
          | `{UEFI_LOADER}`, `{BIOS_LOADER}` | iPXE for UEFI and for BIOS | TFTP; for UEFI's HTTP boot HTTP |\n\
          | `cmdline` | the kernel command line alone, for other loaders | nobody |\n\
          | `dnsmasq.conf` | an example for DHCP (beside another server) and TFTP | dnsmasq |\n\n\

@@ -58,3 +58,26 @@ fn reports_are_told_without_what_drives_a_terminal() -> Result<(), Box<dyn std::
     assert!(ureq::post(&url).send(long).is_err());
     Ok(())
 }
+
+#[test]
+fn machines_are_told_what_earlier_ones_read_first() -> Result<(), Box<dyn std::error::Error>> {
+    let directory = tempfile::tempdir()?;
+    let root = directory.path().join(ROOT);
+    let whole: Vec<u8> = (0..100_000_u32).map(|number| (number % 241) as u8).collect();
+    let index = chunked::write(&mut whole.as_slice(), &mut std::fs::File::create(&root)?, 4096, &mut |_| {})?;
+    let files = BTreeMap::from([(INDEX.to_owned(), index.to_bytes())]);
+    let (sender, _events) = channel();
+    let server = Server::start(TcpListener::bind("127.0.0.1:0")?, Content { files, root }, sender)?;
+    let url = |name: &str| format!("http://{}/{name}", server.address());
+    let missing = ureq::get(url(ORDER)).config().http_status_as_error(false).build().call()?;
+    assert_eq!(missing.status(), 404);
+    for (number, purpose) in [(9, "none"), (4, PREFETCH), (2, "none")] {
+        let chunk = index.chunks()[number];
+        let range = format!("bytes={}-{}", chunk.offset, chunk.offset + u64::from(chunk.length) - 1);
+        let answer = ureq::get(url(ROOT)).header("range", range).header(PURPOSE, purpose).call()?;
+        assert_eq!(answer.status(), 206);
+    }
+    let order = ureq::get(url(ORDER)).call()?.body_mut().read_to_string()?;
+    assert!(order.ends_with("\n9\n2\n"), "{order}");
+    Ok(())
+}

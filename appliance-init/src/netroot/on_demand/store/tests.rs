@@ -146,9 +146,10 @@ fn serve(
 
 /// Notes what it is told.
 #[derive(Default)]
-struct Notes {
+pub(super) struct Notes {
     reasons: Mutex<Vec<String>>,
-    is_complete: AtomicBool,
+    pub(super) is_complete: AtomicBool,
+    gave_up: AtomicU64,
 }
 
 impl Observer for Arc<Notes> {
@@ -161,31 +162,50 @@ impl Observer for Arc<Notes> {
     fn complete(&self, _bytes: u64) {
         self.is_complete.store(true, Ordering::Relaxed);
     }
+
+    fn gave_up(&self, bytes: u64) {
+        self.gave_up.fetch_add(bytes, Ordering::Relaxed);
+    }
 }
 
 fn whole() -> Vec<u8> {
     (0..10 * CHUNK as usize + 777).map(|at| (at / 3 % 249) as u8).collect()
 }
 
+/// The index of the whole, and its chunk file.
+pub(super) fn chunks(whole: &[u8], chunk: u32) -> (Index, Vec<u8>) {
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    let index = chunked::write(&mut &*whole, file.as_file_mut(), chunk, &mut |_| {}).expect("chunks");
+    (Index::parse(&index.to_bytes()).expect("an index"), fs::read(file.path()).expect("the chunks"))
+}
+
 /// A store over a server, and what it is told.
 fn store() -> (Server, Store<Arc<Notes>>, Arc<Notes>) {
-    let mut file = tempfile::NamedTempFile::new().expect("a file");
-    let index = chunked::write(&mut whole().as_slice(), file.as_file_mut(), CHUNK, &mut |_| {}).expect("chunks");
-    let index = Index::parse(&index.to_bytes()).expect("an index");
-    let server = Server::start(fs::read(file.path()).expect("the chunks"));
+    store_with(&[])
+}
+
+/// One with an order of earlier starts.
+fn store_with(order: &[usize]) -> (Server, Store<Arc<Notes>>, Arc<Notes>) {
+    let (index, file) = chunks(&whole(), CHUNK);
+    let server = Server::start(file);
+    let (store, notes) = client(&server.url, index, order, Meminfo::open().expect("/proc/meminfo"));
+    (server, store, notes)
+}
+
+/// A machine that reads its root from a server.
+pub(super) fn client(url: &str, index: Index, order: &[usize], memory: Meminfo) -> (Store<Arc<Notes>>, Arc<Notes>) {
     let options = DownloadOptions {
         first_pause: Duration::from_millis(1),
         longest_pause: Duration::from_millis(2),
         timeout: Duration::from_secs(5),
         ..DownloadOptions::default()
     };
-    let ranges = Ranges::new(&server.url, index.file_length(), &options);
+    let ranges = Ranges::new(url, index.file_length(), &options);
     let notes = Arc::new(Notes::default());
-    let store = Store::new(index, ranges, Meminfo::open().expect("/proc/meminfo"), Arc::clone(&notes));
-    (server, store, notes)
+    (Store::new(index, order.to_vec(), ranges, memory, Arc::clone(&notes)), notes)
 }
 
-fn read(store: &Store<Arc<Notes>>, offset: usize, length: usize) -> Vec<u8> {
+pub(super) fn read(store: &Store<Arc<Notes>>, offset: usize, length: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     store.read(offset as u64, length, &mut bytes).expect("the bytes");
     bytes
@@ -289,8 +309,14 @@ fn the_rest_comes_in_the_background_and_then_no_server_is_needed() {
 
 #[test]
 fn frames_that_were_not_used_for_longest_go_first() {
-    let mut kept =
-        Kept { frames: vec![None; 4], bytes: 0, clock: 0, fetching: HashSet::new(), decompressed: VecDeque::new() };
+    let mut kept = Kept {
+        frames: vec![None; 4],
+        bytes: 0,
+        clock: 0,
+        ahead: 0,
+        fetching: HashSet::new(),
+        decompressed: VecDeque::new(),
+    };
     for number in 0..4 {
         kept.keep(number, vec![0; 100].into());
     }
@@ -300,4 +326,120 @@ fn frames_that_were_not_used_for_longest_go_first() {
     assert_eq!((there, kept.bytes), (vec![true, false, false, true], 200));
     kept.shrink_to(0);
     assert_eq!(kept.bytes, 100, "the last one used stays");
+}
+
+#[test]
+fn what_earlier_starts_read_comes_first() {
+    let (server, store, notes) = store_with(&[7, 3, 4, 99, 8, 7]);
+    read(&store, 3 * CHUNK as usize, 10);
+    let chunks = store.index.chunks().to_vec();
+    store.fetch_rest();
+    assert!(notes.is_complete.load(Ordering::Relaxed));
+    let requests = server.requests.lock().expect("requests").clone();
+    let firsts: Vec<usize> = requests
+        .iter()
+        .filter_map(|(first, _)| chunks.iter().position(|chunk| chunk.offset == *first as u64))
+        .collect();
+    // The one that was read, the order with neighbours together, and then the rest.
+    assert_eq!(firsts, [3, 7, 4, 0, 5, 9]);
+    assert!(read(&store, 0, whole().len()) == whole());
+    assert_eq!(server.requests.lock().expect("requests").len(), requests.len());
+}
+
+/// `/proc/meminfo` of a machine with so many MiB available, which can be changed.
+pub(super) fn meminfo(available: u64) -> (tempfile::NamedTempFile, Meminfo) {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    set_available(&file, available);
+    let memory = Meminfo::of(fs::File::open(file.path()).expect("the file"));
+    (file, memory)
+}
+
+fn set_available(file: &tempfile::NamedTempFile, available: u64) {
+    let available = available << 10;
+    let text = format!("MemTotal: 8388608 kB\nMemFree: {available} kB\nMemAvailable: {available} kB\n");
+    fs::write(file.path(), text).expect("writing it");
+}
+
+#[test]
+fn short_memory_gives_up_chunks_which_are_fetched_again() {
+    let (index, file) = chunks(&whole(), CHUNK);
+    let (server, all) = (Server::start(file), index.file_length());
+    let (available, memory) = meminfo(4096);
+    let (store, notes) = client(&server.url, index, &[], memory);
+    store.fetch_rest();
+    store.relieve();
+    assert_eq!((notes.is_complete.load(Ordering::Relaxed), notes.gave_up.load(Ordering::Relaxed)), (true, 0));
+    set_available(&available, 50);
+    store.relieve();
+    let left = store.kept().bytes;
+    assert!(left <= all / 2 && notes.gave_up.load(Ordering::Relaxed) >= all / 2 - 48, "{left} of {all}");
+    // As often as it takes.
+    store.relieve();
+    assert!(store.kept().bytes < left);
+    set_available(&available, 4096);
+    let requests = server.requests.lock().expect("requests").len();
+    assert!(read(&store, 0, whole().len()) == whole());
+    assert!(server.requests.lock().expect("requests").len() > requests, "chunks were fetched again");
+}
+
+/// Bytes of memory that this process has.
+fn resident() -> u64 {
+    let pages = fs::read_to_string("/proc/self/statm").expect("statm");
+    pages.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).expect("a number") * 4096
+}
+
+#[test]
+fn memory_that_was_given_up_is_the_machines_again() {
+    // Does not compress, so that there is something to give up: 32 MiB.
+    let mut state = 1_u64;
+    let whole: Vec<u8> = (0..4 << 20)
+        .flat_map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 16).to_le_bytes()
+        })
+        .collect();
+    let (index, file) = chunks(&whole, CHUNK);
+    drop(whole);
+    let server = Server::start(file);
+    let (available, memory) = meminfo(4096);
+    let (store, notes) = client(&server.url, index, &[], memory);
+    store.fetch_rest();
+    let before = resident();
+    set_available(&available, 50);
+    for _ in 0..4 {
+        store.relieve();
+    }
+    let gave_up = notes.gave_up.load(Ordering::Relaxed);
+    let freed = before.saturating_sub(resident());
+    // Other tests take and free memory meanwhile.
+    assert!(gave_up > 24 << 20 && freed > gave_up / 2, "{gave_up} given up, {freed} freed");
+}
+
+#[test]
+fn sixty_four_machines_at_once_get_their_root_from_a_server_with_faults() {
+    let (index, file) = chunks(&whole(), CHUNK);
+    let server = Server::start(file);
+    let whole = whole();
+    let (available, _) = meminfo(4096);
+    server.faults.lock().expect("faults").extend(FAULTS.into_iter().cycle().take(300));
+    thread::scope(|scope| {
+        for machine in 0..64_usize {
+            let (server, index, whole, available) = (&server, &index, &whole, &available);
+            scope.spawn(move || {
+                let memory = Meminfo::of(fs::File::open(available.path()).expect("the file"));
+                let (store, notes) = client(&server.url, index.clone(), &[machine % 11, 4, 5], memory);
+                thread::scope(|scope| {
+                    scope.spawn(|| store.fetch_rest());
+                    for step in 0..20 {
+                        let offset = (machine * 7919 + step * 65_551) % (whole.len() - 5000);
+                        assert!(read(&store, offset, 5000) == whole[offset..offset + 5000], "machine {machine}");
+                    }
+                });
+                assert!(notes.is_complete.load(Ordering::Relaxed), "machine {machine}");
+                assert!(read(&store, 0, whole.len()) == *whole, "machine {machine}");
+            });
+        }
+    });
+    // Each machine gets each of eleven chunks once, and again for each fault.
+    assert!(server.requests.lock().expect("requests").len() <= 64 * 11 + 300);
 }
