@@ -1,4 +1,5 @@
 //! Atomic operations that no compiler makes of C, against what the documents say of them, computed here.
+#![allow(clippy::float_cmp, reason = "the instructions do so too")]
 
 mod support;
 

@@ -127,7 +127,8 @@ fn matrices_of_whole_numbers_have_signs_or_not_and_limits() {
         let mut random = Random(10);
         let [a, b] = [0, 1].map(|_| (0..256).map(|_| random.word() as u8).collect::<Vec<u8>>());
         // Some sums are beyond what 32 bits hold.
-        let c: Vec<i32> = (0..256).map(|at| if at % 3 == 0 { i32::MAX - 5 } else { random.word() as i32 }).collect();
+        let c: Vec<i32> =
+            (0..256).map(|at| if at % 3 == 0 { i32::MAX - 5 } else { random.word().cast_signed() }).collect();
         let (first, second, third) = (machine.program.put(&a), machine.program.put(&b), machine.program.put(&c));
         let out = machine.program.allocate(2048);
         for (name, bits) in [("integers_of_bytes", 8), ("integers_of_nibbles", 4)] {
@@ -161,14 +162,14 @@ fn sums_of_products_have_signs_or_not_and_limits() {
         machine.launch("dots", &[places[0], places[1], places[2], out]);
         let part = |word: u32, index: u32, width: u32, is_signed: bool| {
             let left = word << (32 - width * (index + 1));
-            if is_signed { i64::from(left as i32 >> (32 - width)) } else { i64::from(left >> (32 - width)) }
+            if is_signed { i64::from(left.cast_signed() >> (32 - width)) } else { i64::from(left >> (32 - width)) }
         };
         let found: Vec<i32> = machine.program.get(out, 128);
         for (lane, found) in found.chunks(4).enumerate() {
             let sum = |width: u32, signs: [bool; 2]| {
                 let parts = (0..32 / width)
                     .map(|index| part(a[lane], index, width, signs[0]) * part(b[lane], index, width, signs[1]));
-                parts.sum::<i64>() + i64::from(c[lane] as i32)
+                parts.sum::<i64>() + i64::from(c[lane].cast_signed())
             };
             let limit = |sum: i64| sum.clamp(i32::MIN.into(), i32::MAX.into()) as i32;
             let expected = [

@@ -95,7 +95,7 @@ fn dot_integers(wave: &mut Wave, vector: &Vector, width: usize) -> Done {
             first * integer(b[lane] as u32, index, width, has(vector.negate, 1))
         };
         let sum: i64 = (0..32 / width).map(product).sum();
-        wave.set_vector(vector.destination, lane, fit(sum + i64::from(c[lane] as u32 as i32), vector));
+        wave.set_vector(vector.destination, lane, fit(sum + i64::from((c[lane] as u32).cast_signed()), vector));
     }
     Ok(())
 }
@@ -191,8 +191,9 @@ fn multiply_floats(wave: &mut Wave, vector: &Vector, short: Short, is_wide: bool
         return Err(Obstacle::Unsupported("a constant for a matrix"));
     }
     // The numbers with even places, and those with odd ones, are negated apart.
-    let negates =
-        |source: u8, index: usize| has(if index % 2 == 0 { vector.negate } else { vector.negate_upper }, source);
+    let negates = |source: u8, index: usize| {
+        has(if index.is_multiple_of(2) { vector.negate } else { vector.negate_upper }, source)
+    };
     // The third source's bits choose the half: what C has, and what D gets.
     let shift = if !is_wide && has(vector.halves, 2) { 16 } else { 0 };
     let kind = if is_wide { F32 } else { F16 };

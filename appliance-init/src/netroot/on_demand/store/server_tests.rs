@@ -25,7 +25,7 @@ fn whole() -> Vec<u8> {
 /// What the server tells a machine of earlier starts.
 fn told(base: &str, index: &Index) -> Vec<usize> {
     let bytes = fetch_order(&format!("{base}/{ORDER}"), &DownloadOptions::default());
-    let order = Order::parse(&bytes, Digest::of(&index.to_bytes()), index.chunks().len());
+    let order = Order::parse(&bytes, Digest::of(index.to_bytes()), index.chunks().len());
     order.map_or_else(|_| Vec::new(), |order| order.numbers().collect())
 }
 
