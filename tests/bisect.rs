@@ -1,14 +1,14 @@
 //! Tests of `rocbed bisect`: which upgrade of an archive of five dates made a test fail.
 
-use std::fs;
+use std::fs::{self, File};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use protocol::api::Claimed;
-use protocol::{InstalledLists, JobResult, Machine, Verdict};
+use protocol::api::{AskKept, Claimed, KeptUse, PackageVersion};
+use protocol::{InstalledLists, JobResult, Verdict};
 use rocbed_tests::{Call, DATES, DatedArchive, Hub, MadeUpWorker, app_files, rocbed, source_tree, tool};
 use serde_json::{Value, json};
 
@@ -42,7 +42,7 @@ impl Worker {
                     continue;
                 }
                 if let Some(claimed) = worker.begin_within(1) {
-                    let result = own.run(&archive, &claimed, worker.machine());
+                    let result = own.run(&archive, &claimed, &worker);
                     worker.deliver_result(&claimed, &result);
                 }
             }
@@ -50,14 +50,24 @@ impl Worker {
         state
     }
 
-    fn run(&self, archive: &DatedArchive, claimed: &Claimed, machine: &Machine) -> JobResult {
-        let versions = DatedArchive::versions(self.date.load(Ordering::SeqCst), &claimed.job.versions);
+    fn run(&self, archive: &DatedArchive, claimed: &Claimed, worker: &MadeUpWorker) -> JobResult {
+        let own = tempfile::tempdir().expect("a directory");
+        let mut wanted = claimed.job.versions.clone();
+        for package in &claimed.job.packages {
+            let content = package.content.expect("its digest");
+            let mut file = File::create(own.path().join(package.name())).expect("a file");
+            worker.client().package(&claimed.lease, &content.sha256, 0, &mut file).expect("the package");
+            // NAME_VERSION_ARCHITECTURE.deb
+            let mut words = package.name().split('_').map(str::to_owned);
+            wanted.extend(words.next().zip(words.next()));
+        }
+        let versions = DatedArchive::versions(self.date.load(Ordering::SeqCst), &wanted);
         let mut installed = InstalledLists::default();
         let digest = installed.add(&DatedArchive::list(&versions));
         let (kernel, firmware) = *self.booted.lock().expect("no panic");
         let variables = [("KERNEL", kernel), ("FIRMWARE", firmware)];
-        let ran = archive.run_tests(&versions, &claimed.job.tests, &variables);
-        let mut machine = machine.clone();
+        let ran = archive.run_tests(&versions, own.path(), &claimed.job.tests, &variables);
+        let mut machine = worker.machine().clone();
         machine.kernel = kernel.into();
         machine.gpus.gpus[0].firmware.insert("MEC".into(), firmware.into());
         let outcomes = ran.clone().unwrap_or_default();
@@ -118,11 +128,7 @@ impl Lab {
 
     /// Waits for the job that a command adds; returns its id.
     fn wait(&self, words: &[&str]) -> String {
-        let id = self.hub.call(words).ok().trim().to_owned();
-        while self.hub.json(&["jobs", "show", &id])["state"] != "finished" {
-            thread::sleep(Duration::from_millis(20));
-        }
-        id
+        wait(&self.hub, words)
     }
 
     fn state(&self, name: &str) -> String {
@@ -137,6 +143,15 @@ impl Lab {
         assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
         serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", output.stdout))
     }
+}
+
+/// Waits for the job that a command adds; returns its id.
+fn wait(hub: &Hub, words: &[&str]) -> String {
+    let id = hub.call(words).ok().trim().to_owned();
+    while hub.json(&["jobs", "show", &id])["state"] != "finished" {
+        thread::sleep(Duration::from_millis(20));
+    }
+    id
 }
 
 /// The sources that were found, and that the search took no more runs than planned.
@@ -294,6 +309,75 @@ fn a_search_is_stopped_and_taken_up() {
     ] {
         let said = refusal(lab.hub.call(words));
         assert!(said.contains(says), "{words:?}: {said}");
+    }
+}
+
+/// What the plan of a search between two jobs says of versions.
+fn origins(hub: &Hub, recipe: &str, jobs: &[String]) -> String {
+    let words = ["bisect", &jobs[0], &jobs[1], "--test", "single", "--recipe", recipe, "--plan"];
+    let plan = hub.call(&words).ok();
+    plan.lines().find(|line| line.contains("versions: ")).unwrap_or(&plan).trim().to_owned()
+}
+
+#[test]
+fn last_good_is_made_again_with_the_packages_that_the_hub_kept() {
+    let archive = Arc::new(DatedArchive::new());
+    let server = archive.signed().serve();
+    let mirror = server.url("");
+    let recipe = archive.signed().recipe(&mirror, "greeter", "").display().to_string();
+    let hub = Hub::start(&[
+        "--watch",
+        &recipe,
+        "--watch-mirror",
+        &mirror,
+        "--watch-every",
+        "1s",
+        "--keep-packages",
+        "1GiB",
+    ]);
+    let worker = Worker::start(&hub, Arc::clone(&archive));
+    let mut jobs = Vec::new();
+    for date in [2, 3] {
+        worker.date.store(date, Ordering::SeqCst);
+        jobs.push(wait(&hub, &["jobs", "add", "app", "--gpu", "gfx1030"]));
+    }
+    assert_eq!(origins(&hub, &recipe, &jobs), "versions: 4 from the archive");
+
+    // What the hub has not kept yet stays in the archive.
+    let client = MadeUpWorker::register_real(&hub, "asks", "gfx942");
+    let old = [("liba", "2"), ("libe", "1")];
+    let packages = old.map(|(name, version)| PackageVersion { name: name.into(), version: version.into() }).to_vec();
+    let question = AskKept { tested: "app".into(), packages };
+    let all = |use_: KeptUse| {
+        let kept = client.client().kept_packages(&question).expect("an answer").packages;
+        kept.iter().filter(|package| package.given == use_).count() == old.len()
+    };
+    until("the old versions are kept", || all(KeptUse::InArchive));
+    for (name, version) in old {
+        fs::remove_file(archive.signed().path().join(format!("pool/{name}_{version}_amd64.deb"))).expect("a package");
+    }
+    archive.signed().publish("Sat, 31 Oct 2026 08:08:01 UTC", None);
+    until("the hub notices that they are gone", || all(KeptUse::Given));
+    assert_eq!(
+        origins(&hub, &recipe, &jobs),
+        "versions: 2 from the archive, 2 kept at the hub (liba 2, libe 1)"
+    );
+
+    let state = archive.signed().path().join("kept.json").display().to_string();
+    let words = ["bisect", &jobs[0], &jobs[1], "--test", "single", "--recipe", &recipe, "--state", &state, "--yes"];
+    let output = hub.call(&words).run();
+    assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
+    for says in ["fails because of this upgrade", "liba 2 -> 3", "rocbed jobs retry bisect-app"] {
+        assert!(output.stdout.contains(says), "{}", output.stdout);
+    }
+}
+
+/// Waits until something is so.
+fn until(what: &str, is_so: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(90);
+    while !is_so() {
+        assert!(Instant::now() < end, "{what}");
+        thread::sleep(Duration::from_millis(100));
     }
 }
 

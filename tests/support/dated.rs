@@ -86,20 +86,20 @@ impl DatedArchive {
         versions.iter().map(package).collect()
     }
 
-    /// Runs the tests of `app` with packages of these versions, unpacked from the archive, and with these variables. Returns
-    /// which of them passed, by name. `None` if the archive does not have a version.
+    /// Runs the tests of `app` with packages of these versions, unpacked from the archive or from files of the job in this
+    /// directory, and with these variables. Returns which of them passed, by name. `None` if a version is nowhere.
     pub fn run_tests(
         &self,
         versions: &BTreeMap<String, String>,
+        own: &Path,
         tests: &[String],
         variables: &[(&str, &str)],
     ) -> Option<Vec<(&'static str, bool)>> {
         let root = tempfile::tempdir().expect("a directory");
         for (name, version) in versions {
-            let deb = self.archive.path().join(format!("pool/{name}_{version}_amd64.deb"));
-            if !deb.exists() {
-                return None;
-            }
+            let file = format!("{name}_{version}_amd64.deb");
+            let places = [own.join(&file), self.archive.path().join("pool").join(&file)];
+            let deb = places.iter().find(|deb| deb.exists())?;
             tool("dpkg-deb", ["-x".as_ref(), deb.as_os_str(), root.path().as_os_str()]);
         }
         let wanted = TESTS.iter().filter(|(name, _)| tests.is_empty() || tests.iter().any(|test| test == name));

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use protocol::Verdict;
 use protocol::api::{
-    AddJobs, AddKnown, AddedJobs, BundleFiles, Claim, Claimed, Comparison, Complete, Completed, Confirmed, DebciStatus,
+    AddJobs, AddKnown, AddedJobs, AskKept, BundleFiles, Claim, Claimed, Comparison, Complete, Completed, Confirmed, DebciStatus,
     ExplanationList, GiveBack, Given, Heartbeat, HeartbeatAnswer, HistoryList, JobInfo, JobPackages, JobPage, JobState,
-    KnownFailure, KnownList, LogAnswer, Pause, ProblemCode, Register, Registered, ResultDetail, ResultPage, RetryGpus,
+    KeptPackages, KnownFailure, KnownList, LogAnswer, Pause, ProblemCode, Register, Registered, ResultDetail, ResultPage, RetryGpus,
     TestState, WorkerInfo, WorkerPage, WorkerReport,
 };
 use ureq::http::Method;
@@ -243,6 +243,11 @@ impl Client {
     /// The packages that were installed while the tests of a job ran.
     pub fn packages(&self, job: &str) -> Result<JobPackages, ClientError> {
         self.get(&format!("/results/{}/packages", escape(job)))
+    }
+
+    /// Which versions of packages the hub keeps, of at most [`AskKept::MOST`].
+    pub fn kept_packages(&self, question: &AskKept) -> Result<KeptPackages, ClientError> {
+        self.document(Method::POST, "/kept-packages", Some(question))
     }
 
     /// Downloads the text of a bug report. Returns the number of bytes.

@@ -1,9 +1,9 @@
-//! What packages need each other for, and which versions the archive has, from the indexes of a recipe's archive.
+//! What packages need each other for, from the indexes of a recipe's archive.
 
 use anyhow::Result;
 use archive::index::Universe;
 use debian::relation::Operator;
-use history::groups::{Group, Need};
+use history::groups::Need;
 
 use crate::cmdline::Source;
 use crate::context::{Context, mirror};
@@ -37,16 +37,4 @@ pub(super) fn needs(universe: &Universe, name: &str, version: &str) -> Vec<Need>
         }
     }
     found
-}
-
-/// Versions that the archive does not have, of those that the search installs: `librocfft0 7.1-1`.
-pub(super) fn missing(universe: &Universe, groups: &[Group]) -> Vec<String> {
-    let has = |name: &str, version: &str| {
-        let candidates = universe.candidates(name).into_iter().filter_map(|id| universe.get(id));
-        candidates.into_iter().any(|package| package.version() == version)
-    };
-    let packages = groups.iter().flat_map(|group| &group.packages);
-    let each = packages
-        .flat_map(|package| [&package.from, &package.to].into_iter().flatten().map(|version| (&package.name, version)));
-    each.filter(|(name, version)| !has(name, version)).map(|(name, version)| format!("{name} {version}")).collect()
 }

@@ -1,7 +1,7 @@
 //! `rocbed bisect`: finds the package upgrade that made a test fail.
 //!
-//! [`ends`] and [`since`] find the two results to begin with, [`dependencies`] what belongs together, [`plan`] says how
-//! many runs it takes, [`search`] makes them with a [`tester`], and [`outcome`] tells what was found. [`state`] keeps all
+//! [`ends`] and [`since`] find the two results to begin with, [`dependencies`] what belongs together, [`origins`] where
+//! versions come from, [`plan`] says how many runs it takes, [`search`] makes them with a [`tester`], and [`outcome`] tells what was found. [`state`] keeps all
 //! of it in a file.
 
 mod at_hub;
@@ -10,6 +10,7 @@ mod dates;
 mod dependencies;
 mod ends;
 mod here;
+mod origins;
 mod outcome;
 mod plan;
 mod search;
@@ -21,15 +22,18 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 use advice::Advice;
 use anyhow::{Context as _, Result, bail};
-use history::groups::group;
+use archive::index::Universe;
+use history::groups::{Group, group};
 use progress::Progress as _;
+use protocol::api::KeptPackages;
 use protocol::{Source as JobSource, exit};
 
 use super::{own_error, print, print_json};
 use crate::cmdline::Bisect;
 use crate::context::Context;
-use crate::hubs::{self, HubAccess};
+use crate::hubs::{self, HubAccess, Patience};
 use crate::recipe;
+use origins::Origin;
 use outcome::Outcome;
 use plan::Plan;
 use search::Finish;
@@ -151,22 +155,24 @@ fn new(context: &Context, options: &Bisect) -> Result<State> {
     let of_image = || if recipe::load(&image).is_ok() { image.clone() } else { RECIPE.to_owned() };
     let recipe = options.recipe.clone().or_else(|| options.local.clone()).unwrap_or_else(of_image);
     let (good, bad) = (question.good.list()?, question.bad.list()?);
-    let grouped = match dependencies::indexes(context, &recipe, &options.source) {
+    let (grouped, origins) = match dependencies::indexes(context, &recipe, &options.source) {
         Ok(universe) => {
             let grouped = group(&good, &bad, &|name, version| dependencies::needs(&universe, name, version));
-            tell_missing(context, &dependencies::missing(&universe, &grouped.groups), &question);
-            grouped
+            let origins = find_origins(context, options, &universe, &grouped.groups, (&question, &place))?;
+            (grouped, origins)
         }
         Err(error) => {
             let why = crate::error::report(&error);
             context.reporter.warn(&format!("dependencies are not known, so more sets may not be installable: {why}"));
-            group(&good, &bad, &|_, _| Vec::new())
+            (group(&good, &bad, &|_, _| Vec::new()), Vec::new())
         }
     };
     if grouped.groups.is_empty() {
         return Err(same_packages(&question));
     }
-    Ok(State::new(question, place, grouped, repeat))
+    let mut state = State::new(question, place, grouped, repeat);
+    state.versions = origins;
+    Ok(state)
 }
 
 /// What is asked, and where runs are made.
@@ -245,19 +251,27 @@ fn same_packages(question: &Question) -> anyhow::Error {
     .into()
 }
 
-/// Warns of versions that the archive does not have.
-fn tell_missing(context: &Context, missing: &[String], question: &Question) {
-    const FEW: usize = 5;
-    let job = &question.job;
-    let has_others = !job.apt_sources.is_empty() || !job.packages.is_empty() || job.archive.is_some();
-    if missing.is_empty() || has_others {
-        return;
+/// Finds where the versions of the groups come from, and warns of those that cannot be had.
+fn find_origins(
+    context: &Context,
+    options: &Bisect,
+    universe: &Universe,
+    groups: &[Group],
+    (question, place): (&Question, &Place),
+) -> Result<Vec<Origin>> {
+    let gone = origins::not_in_archive(universe, groups);
+    let kept = match place {
+        Place::Hub(address) if !gone.is_empty() => {
+            let client = access(options, address)?.client(Patience::Short)?;
+            origins::ask(context, &client, question.job.source.name(), &gone)
+        }
+        _ => KeptPackages::default(),
+    };
+    let found = origins::find(groups, &gone, &kept);
+    for warning in origins::warnings(&found, groups, &question.job, place, &kept) {
+        context.reporter.warn_of(&warning.into());
     }
-    let list = missing.iter().take(FEW).cloned().collect::<Vec<_>>().join(", ");
-    let more = if missing.len() > FEW { format!(" and {} more", missing.len() - FEW) } else { String::new() };
-    let message =
-        format!("the archive of today does not have {list}{more}: these sets can be tested only where apt finds them");
-    context.reporter.warn_of(&Advice::new(message, FROM_WHERE).into());
+    Ok(found)
 }
 
 /// Asks whether to begin.

@@ -9,6 +9,7 @@ use protocol::api::{ChangeKind, Difference};
 use protocol::exit;
 use serde::Serialize;
 
+use super::origins;
 use super::plan::{counted, printable_lines};
 use super::state::{Done, Place, State, list};
 
@@ -197,6 +198,11 @@ impl<'a> Outcome<'a> {
         if let Some(run) = self.fails_with {
             writeln!(text, "fails: {}", self.about(run))?;
             writeln!(text, "reproduce: {}", run.reproduce)?;
+            let is_from_hub = origins::from_hub(&self.state.versions, &self.state.groups, &run.upgraded);
+            if let Some(job) = run.job.as_ref().filter(|_| is_from_hub) {
+                // The archive that the command above reads lacks some of its versions.
+                writeln!(text, "reproduce with the packages that the hub keeps: rocbed jobs retry {job}")?;
+            }
         }
         let is_debian = self.state.bad.archives.iter().any(|archive| archive.origin == "Debian");
         for group in self.groups.iter().chain(&self.one_of) {

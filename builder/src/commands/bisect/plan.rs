@@ -9,6 +9,7 @@ use protocol::api::{ChangeKind, Difference};
 use safetext::printable;
 use serde::Serialize;
 
+use super::origins::{self, Origin};
 use super::state::{Observed, Place, State};
 
 /// Groups that are listed one by one.
@@ -25,6 +26,9 @@ pub(super) struct Plan<'a> {
     good: &'a str,
     bad: &'a str,
     groups: &'a [Group],
+    /// Where the versions of the groups come from.
+    #[serde(skip_serializing_if = "<[Origin]>::is_empty")]
+    versions: &'a [Origin],
     /// In a search by date: the states of the archive that are searched.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     dates: &'a [String],
@@ -66,6 +70,7 @@ impl<'a> Plan<'a> {
             good: &state.good.name,
             bad: &state.bad.name,
             groups: &state.groups,
+            versions: &state.versions,
             dates: &state.dates,
             at_boot: &state.at_boot,
             also_different: also_different(state),
@@ -100,6 +105,9 @@ impl<'a> Plan<'a> {
         }
         if self.groups.len() > LISTED {
             writeln!(text, "        and {} more: --json lists them", self.groups.len() - LISTED)?;
+        }
+        if let Some(line) = origins::line(self.versions) {
+            writeln!(text, "  {line}")?;
         }
         if !self.at_boot.is_empty() {
             let list: Vec<String> = self.at_boot.iter().map(ToString::to_string).collect();

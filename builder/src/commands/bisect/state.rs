@@ -14,6 +14,8 @@ use protocol::{ArchiveState, Job, PackageList, SourceChange, Verdict};
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
+use super::origins::Origin;
+
 /// Version of the format.
 const VERSION: u32 = 1;
 
@@ -36,6 +38,9 @@ pub(super) struct State {
     pub(super) job: Job,
     /// The packages that differ.
     pub(super) groups: Vec<Group>,
+    /// Where the versions of the groups come from; empty if that is not known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) versions: Vec<Origin>,
     /// For a search by date: the states of the archive, that of the run that passed first. Then there are no groups.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) dates: Vec<String>,
@@ -180,6 +185,7 @@ impl State {
             job,
             search: Bisect::new(grouped.groups.len(), repeat),
             groups: grouped.groups,
+            versions: Vec::new(),
             dates: Vec::new(),
             at_boot: grouped.at_boot,
             observed,

@@ -9,6 +9,7 @@ mod endpoint;
 pub(crate) mod file;
 pub(crate) mod history;
 pub(crate) mod jobs;
+mod kept;
 mod leases;
 pub(crate) mod login;
 mod openapi;

@@ -6,9 +6,9 @@ use axum::http::Method;
 use axum::routing::{delete, get, head, patch, post, put};
 use axum::{Json, Router};
 use protocol::api::{
-    AddJobs, AddKnown, AddedJobs, AskParts, BundleFiles, BundleStorage, Claim, Claimed, Comparison, Complete,
+    AddJobs, AddKnown, AddedJobs, AskKept, AskParts, BundleFiles, BundleStorage, Claim, Claimed, Comparison, Complete,
     Completed, Confirmed, CreateUpload, DebciStatus, ExplanationList, GiveBack, Given, Heartbeat, HeartbeatAnswer,
-    HistoryList, JobInfo, JobPackages, JobPage, KnownFailure, KnownList, LogAnswer, PREFIX, Parts, Pause, Register,
+    HistoryList, JobInfo, JobPackages, JobPage, KeptPackages, KnownFailure, KnownList, LogAnswer, PREFIX, Parts, Pause, Register,
     Registered, ResultDetail, ResultPage, RetryGpus, Upload, WorkerInfo, WorkerPage, WorkerReport,
 };
 use serde_json::Value;
@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::http::auth::Reader;
 use crate::http::endpoint::{Content, Endpoint, For, json};
 use crate::http::openapi::document;
-use crate::http::{bundle_files, debci, history, jobs, leases, packages, results, uploads, workers};
+use crate::http::{bundle_files, debci, history, jobs, kept, leases, packages, results, uploads, workers};
 use crate::hub::Shared;
 use crate::storage;
 
@@ -121,6 +121,10 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
         of(Method::GET, "/leases/{lease}/packages/{sha256}", "read-package", For::Worker, get(packages::fetch))
             .says("Downloads a package file of the job that the worker has; takes Range")
             .answers(200, Content::Bytes("application/octet-stream")),
+        of(Method::POST, "/kept-packages", "list-kept-packages", For::Reader, post(kept::list))
+            .says("Says which versions of packages the hub keeps, so that jobs can have them when the archive has them no more")
+            .takes(json::<AskKept>())
+            .answers(200, json::<KeptPackages>()),
         of(Method::POST, "/jobs", "add-jobs", For::Admin, post(jobs::add))
             .says("Adds jobs")
             .takes(json::<AddJobs>())

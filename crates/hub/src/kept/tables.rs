@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use protocol::api::{KeptUse, PackageVersion};
 use protocol::{InstalledPackage, PackageFile, PackageList};
 use rusqlite::{Connection, params};
 use sha256::Digest;
@@ -177,6 +178,22 @@ pub(crate) fn are_gone(db: &Connection, packages: &[(InstalledPackage, bool)]) -
         statement.execute(params![package.name, package.version, package.architecture, gone])?;
     }
     Ok(())
+}
+
+/// Whether jobs that test a source get a version of a package from the hub; `None` if it is not kept.
+pub(crate) fn use_of(db: &Connection, package: &PackageVersion, tested: &str) -> rusqlite::Result<Option<KeptUse>> {
+    let mut statement =
+        db.prepare_cached("SELECT source = ?3, gone FROM kept_packages WHERE name = ?1 AND version = ?2")?;
+    let rows = statement.query_map([&package.name, &package.version, tested], |row| {
+        Ok(match (row.get(0)?, row.get(1)?) {
+            (true, _) => KeptUse::OfTestedSource,
+            (false, true) => KeptUse::Given,
+            (false, false) => KeptUse::InArchive,
+        })
+    })?;
+    // One for each architecture.
+    let all = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    Ok(all.iter().find(|found| **found == KeptUse::Given).or(all.first()).copied())
 }
 
 /// The files of a package in a version that the archive has no more, except those of a source.

@@ -119,6 +119,13 @@ fn every_route_answers_as_it_is_described() -> Outcome {
         ("compare", "/compare?before=gzip&after=gzip".into(), people, "", String::new()),
         ("add-known", "/known".into(), people, "", json!({ "package": "gzip", "text": "it is so" }).to_string()),
         ("list-known", "/known".into(), people, "", String::new()),
+        (
+            "list-kept-packages",
+            "/kept-packages".into(),
+            people,
+            "",
+            json!({ "tested": "gzip", "packages": [{ "name": "libc6", "version": "2.42-1" }] }).to_string(),
+        ),
         ("remove-known", "/known/1".into(), people, "", String::new()),
         ("pause-worker", "/workers/w2/pause".into(), people, "", json!({ "reason": "for a talk" }).to_string()),
         ("resume-worker", "/workers/w2/resume".into(), people, "", String::new()),

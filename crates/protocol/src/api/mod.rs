@@ -13,6 +13,7 @@ mod events;
 mod files;
 mod history;
 mod jobs;
+mod kept;
 mod known;
 mod leases;
 mod name;
@@ -34,6 +35,7 @@ pub use history::{
     TestState,
 };
 pub use jobs::{AddJobs, AddedJobs, Attempt, AttemptState, JobInfo, JobPage, JobState, PartInfo};
+pub use kept::{AskKept, KeptPackage, KeptPackages, KeptUse, PackageVersion};
 pub use known::{AddKnown, KnownFailure, KnownList};
 pub use leases::{
     Claim, Claimed, Complete, Completed, GiveBack, GiveBackReason, Given, Heartbeat, HeartbeatAnswer, LogAnswer,

@@ -1,0 +1,283 @@
+//! Where the versions that a search installs come from: the archive, the packages that the hub keeps, or nowhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use advice::Advice;
+use archive::index::Universe;
+use client::Client;
+use history::bisect::Upgraded;
+use history::groups::{Group, versions};
+use progress::Progress as _;
+use protocol::api::{AskKept, KeptPackages, KeptUse, PackageVersion};
+use protocol::{Job, MOST_PACKAGE_FILES};
+use serde::{Deserialize, Serialize};
+
+use super::FROM_WHERE;
+use super::plan::counted;
+use super::state::Place;
+use crate::context::Context;
+
+/// How many versions are listed by name.
+const FEW: usize = 5;
+
+/// A version that the search installs, and where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Origin {
+    #[serde(flatten)]
+    pub(super) package: PackageVersion,
+    pub(super) from: From,
+}
+
+/// Where a version comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum From {
+    /// The archive of today has it.
+    Archive,
+    /// The hub keeps it, and its jobs get it.
+    Hub,
+    /// The hub keeps it, and its jobs get it when the hub has found that the archive has it no more.
+    HubLater,
+    /// The hub keeps it, but it is of the tested source, whose tests of that version are not kept.
+    TestedSource,
+    /// Neither the archive of today nor the hub has it.
+    Missing,
+}
+
+impl From {
+    /// For people, after a number of versions.
+    fn words(self) -> &'static str {
+        match self {
+            Self::Archive => "from the archive",
+            Self::Hub => "kept at the hub",
+            Self::HubLater => "kept at the hub for when it has read the archive again",
+            Self::TestedSource => "of the tested source, which jobs do not get from the hub",
+            Self::Missing => "missing",
+        }
+    }
+}
+
+/// All versions that a search installs.
+fn wanted(groups: &[Group]) -> BTreeSet<PackageVersion> {
+    let packages = groups.iter().flat_map(|group| &group.packages);
+    let each = packages.flat_map(|package| {
+        let version = |version: &String| PackageVersion { name: package.name.clone(), version: version.clone() };
+        [&package.from, &package.to].into_iter().flatten().map(version)
+    });
+    each.collect()
+}
+
+/// The versions that the archive of today does not have.
+pub(super) fn not_in_archive(universe: &Universe, groups: &[Group]) -> Vec<PackageVersion> {
+    let has = |package: &PackageVersion| {
+        let candidates = universe.candidates(&package.name).into_iter().filter_map(|id| universe.get(id));
+        candidates.into_iter().any(|candidate| candidate.version() == package.version)
+    };
+    wanted(groups).into_iter().filter(|package| !has(package)).collect()
+}
+
+/// Asks a hub which of these versions it keeps. Warns if that cannot be found out.
+pub(super) fn ask(context: &Context, client: &Client, tested: &str, packages: &[PackageVersion]) -> KeptPackages {
+    let mut kept = KeptPackages::default();
+    for packages in packages.chunks(AskKept::MOST) {
+        let question = AskKept { tested: tested.to_owned(), packages: packages.to_vec() };
+        match client.kept_packages(&question) {
+            Ok(answer) => {
+                kept.keeps |= answer.keeps;
+                kept.packages.extend(answer.packages);
+            }
+            Err(error) => {
+                context.reporter.warn(&format!("it is not known which packages the hub keeps: {error}"));
+                break;
+            }
+        }
+    }
+    kept
+}
+
+/// Where each version comes from.
+pub(super) fn find(groups: &[Group], gone: &[PackageVersion], kept: &KeptPackages) -> Vec<Origin> {
+    let kept: BTreeMap<&PackageVersion, KeptUse> = kept.packages.iter().map(|one| (&one.package, one.given)).collect();
+    let from = |package: &PackageVersion| {
+        if !gone.contains(package) {
+            return From::Archive;
+        }
+        match kept.get(package) {
+            Some(KeptUse::Given) => From::Hub,
+            Some(KeptUse::InArchive) => From::HubLater,
+            Some(KeptUse::OfTestedSource) => From::TestedSource,
+            None => From::Missing,
+        }
+    };
+    wanted(groups).into_iter().map(|package| Origin { from: from(&package), package }).collect()
+}
+
+/// A line for the plan: how many versions come from where. `None` if it is not known.
+pub(super) fn line(origins: &[Origin]) -> Option<String> {
+    let mut by: BTreeMap<From, Vec<&PackageVersion>> = BTreeMap::new();
+    for origin in origins {
+        by.entry(origin.from).or_default().push(&origin.package);
+    }
+    let each = by.into_iter().map(|(from, packages)| match from {
+        From::Archive => format!("{} {}", packages.len(), from.words()),
+        _ => format!("{} {} ({})", packages.len(), from.words(), few(&packages)),
+    });
+    let each = each.collect::<Vec<_>>().join(", ");
+    (!each.is_empty()).then(|| format!("versions: {each}"))
+}
+
+fn few(packages: &[&PackageVersion]) -> String {
+    let list = packages.iter().take(FEW).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let more = packages.len().saturating_sub(FEW);
+    if more > 0 { format!("{list} and {more} more") } else { list }
+}
+
+/// What is to be done about versions that cannot be had, before the search begins.
+pub(super) fn warnings(
+    origins: &[Origin],
+    groups: &[Group],
+    job: &Job,
+    place: &Place,
+    kept: &KeptPackages,
+) -> Vec<Advice> {
+    let of = |from: From| origins.iter().filter(move |origin| origin.from == from).map(|origin| &origin.package);
+    let mut found = Vec::new();
+    let missing: Vec<_> = of(From::Missing).collect();
+    let has_others = !job.apt_sources.is_empty() || !job.packages.is_empty() || job.archive.is_some();
+    if !missing.is_empty() && !has_others {
+        let (nor, help) = match place {
+            Place::Hub(_) if kept.keeps => (", nor does the hub keep it", FROM_WHERE.to_owned()),
+            Place::Hub(_) => (
+                ", and the hub keeps no packages",
+                format!("{FROM_WHERE}; `rocbed hub --watch --keep-packages SIZE` keeps them from now on"),
+            ),
+            Place::Local(_) => ("", FROM_WHERE.to_owned()),
+        };
+        let what = format!(
+            "the archive of today does not have {}{nor}: these sets can be tested only where apt finds them",
+            few(&missing)
+        );
+        found.push(Advice::new(what, help));
+    }
+    let tested: Vec<_> = of(From::TestedSource).collect();
+    if !tested.is_empty() {
+        let what = format!(
+            "the archive of today does not have {}, and its tests of that version are not kept at the hub",
+            few(&tested)
+        );
+        found.push(Advice::new(what, format!("{FROM_WHERE}; --dates searches where a snapshot service has them")));
+    }
+    let later: Vec<_> = of(From::HubLater).collect();
+    if !later.is_empty() {
+        let what = format!("the hub has not noticed yet that the archive does not have {} any more", few(&later));
+        found.push(Advice::new(what, "begin when it has read the archive again: its page /archive says when it did"));
+    }
+    let most = [Upgraded::new(), (0..groups.len()).collect()].iter().map(|set| files(origins, groups, set)).max();
+    if let Some(count) = most.filter(|count| *count > MOST_PACKAGE_FILES) {
+        let what = format!("{} from the hub are more than the {MOST_PACKAGE_FILES} of a job", counted(count, "file"));
+        found.push(Advice::new(what, "search between results that are closer to each other: `rocbed bisect GOOD BAD`"));
+    }
+    found
+}
+
+/// How many files a job gets from the hub with these groups upgraded.
+fn files(origins: &[Origin], groups: &[Group], upgraded: &Upgraded) -> usize {
+    let installed = versions(groups, upgraded);
+    let is_kept = |origin: &&Origin| {
+        origin.from == From::Hub && installed.get(&origin.package.name) == Some(&origin.package.version)
+    };
+    origins.iter().filter(is_kept).count()
+}
+
+/// The versions that a job gets from the hub with these groups upgraded.
+pub(super) fn from_hub(origins: &[Origin], groups: &[Group], upgraded: &Upgraded) -> bool {
+    files(origins, groups, upgraded) > 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use history::groups::PackageChange;
+    use protocol::api::KeptPackage;
+
+    fn version(name: &str, version: &str) -> PackageVersion {
+        PackageVersion { name: name.into(), version: version.into() }
+    }
+
+    fn groups(names: &[&str]) -> Vec<Group> {
+        let group = |name: &&str| Group {
+            sources: Vec::new(),
+            packages: vec![PackageChange {
+                name: (*name).to_owned(),
+                from: Some("1".to_owned()),
+                to: Some("2".to_owned()),
+            }],
+        };
+        names.iter().map(group).collect()
+    }
+
+    fn kept(packages: &[(&str, KeptUse)]) -> KeptPackages {
+        let packages = packages.iter().map(|(name, given)| KeptPackage { package: version(name, "1"), given: *given });
+        KeptPackages { keeps: true, packages: packages.collect() }
+    }
+
+    #[test]
+    fn the_plan_says_where_each_version_comes_from() {
+        let groups = groups(&["liba", "libb", "libc", "libd", "libe"]);
+        let gone = ["libb", "libc", "libd", "libe"].map(|name| version(name, "1"));
+        let kept = kept(&[
+            ("libb", KeptUse::Given),
+            ("libc", KeptUse::OfTestedSource),
+            ("libd", KeptUse::InArchive),
+            // The archive has it, whatever else has it.
+            ("liba", KeptUse::Given),
+        ]);
+        let origins = find(&groups, &gone, &kept);
+        assert_eq!(
+            line(&origins).unwrap_or_default(),
+            "versions: 6 from the archive, 1 kept at the hub (libb 1), \
+             1 kept at the hub for when it has read the archive again (libd 1), \
+             1 of the tested source, which jobs do not get from the hub (libc 1), 1 missing (libe 1)"
+        );
+        let json = serde_json::to_value(&origins[2]).expect("JSON");
+        assert_eq!(json, serde_json::json!({ "name": "libb", "version": "1", "from": "hub" }));
+        // Only sets with the old version need the hub.
+        let upgraded = |set: &[usize]| set.iter().copied().collect::<Upgraded>();
+        assert!(from_hub(&origins, &groups, &upgraded(&[])) && !from_hub(&origins, &groups, &upgraded(&[1])));
+        assert_eq!(line(&[]), None);
+    }
+
+    #[test]
+    fn what_is_missing_is_told_with_what_to_do() {
+        let groups = groups(&["liba"]);
+        let gone = [version("liba", "1")];
+        let (hub, job) = (Place::Hub("http://hub".into()), Job::of_package("app"));
+        let told = |kept: &KeptPackages, job: &Job| {
+            let found = warnings(&find(&groups, &gone, kept), &groups, job, &hub, kept);
+            found.iter().map(Advice::in_one_line).collect::<Vec<_>>()
+        };
+        let nothing = told(&KeptPackages::default(), &job);
+        assert!(nothing[0].contains("liba 1, and the hub keeps no packages") && nothing[0].contains("--keep-packages"));
+        let not_this = told(&kept(&[]), &job);
+        assert!(not_this[0].contains("nor does the hub keep it") && !not_this[0].contains("--keep-packages"));
+        assert_eq!(told(&kept(&[("liba", KeptUse::Given)]), &job), Vec::<String>::new());
+        assert!(told(&kept(&[("liba", KeptUse::InArchive)]), &job)[0].contains("/archive"));
+        assert!(told(&kept(&[("liba", KeptUse::OfTestedSource)]), &job)[0].contains("--dates"));
+        // Perhaps the job's own archive has it.
+        let mut own = job.clone();
+        own.archive = Some(protocol::JobArchive::Suite("experimental".into()));
+        assert_eq!(told(&kept(&[]), &own), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_job_takes_so_many_files() {
+        let names: Vec<String> = (0..=MOST_PACKAGE_FILES).map(|number| format!("lib{number}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let groups = groups(&names);
+        let gone: Vec<_> = names.iter().map(|name| version(name, "1")).collect();
+        let kept = kept(&names.iter().map(|name| (*name, KeptUse::Given)).collect::<Vec<_>>());
+        let (hub, job) = (Place::Hub("http://hub".into()), Job::of_package("app"));
+        let found = warnings(&find(&groups, &gone, &kept), &groups, &job, &hub, &kept);
+        assert!(found[0].in_one_line().contains("201 files from the hub"), "{}", found[0].in_one_line());
+    }
+}
