@@ -1,6 +1,7 @@
 //! Tests of `rocbed test`: the real autopkgtest in real testbeds on the smoke recipe's root directory.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::thread;
@@ -252,6 +253,59 @@ fn two_tests_reports_of_one_name_are_both_kept() {
     assert!(tested.file("user/artifacts/second/r.xml").contains("of-second"));
     let counts: Vec<_> = [0, 1].map(|test| tested.result["runs"][0]["tests"][test]["cases"]["total"].as_u64()).into();
     assert_eq!(counts, [Some(1), Some(1)]);
+}
+
+/// A real GoogleTest program with cases of each kind that it deals out to shards. Linked statically, as testbeds have
+/// another C++ library.
+fn googletest_program(directory: &Path) -> Vec<u8> {
+    let (source, program) = (directory.join("sum.cc"), directory.join("sum"));
+    fs::write(&source, include_str!("fixtures/sum.cc")).expect("writing its source");
+    let words = ["-static", "-O0", "-s", "-o"].map(std::ffi::OsStr::new);
+    let end = ["-lgtest", "-lgtest_main", "-pthread"].map(std::ffi::OsStr::new);
+    tool("g++", [&words[..], &[program.as_os_str(), source.as_os_str()], &end[..]].concat());
+    fs::read(program).expect("the program")
+}
+
+#[test]
+fn a_googletest_program_runs_in_parts_that_are_one_result() {
+    let (directory, results) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
+    let control = "Tests: sum chosen\nDepends:\n";
+    let whole = "#!/bin/sh\nexec debian/tests/program --gtest_output=xml:$AUTOPKGTEST_ARTIFACTS/sum.xml\n";
+    // It leaves out most of its cases in two parts, as a test that chooses them by itself may.
+    let chosen = "#!/bin/sh\ntest \"$GTEST_SHARD_INDEX\" = 0 || filter=Sum.OfOne\n\
+         exec debian/tests/program --gtest_filter=\"${filter:-*}\" --gtest_output=xml:$AUTOPKGTEST_ARTIFACTS/sum.xml\n";
+    let tree = source_tree(
+        directory.path(),
+        "in-parts",
+        &[("tests/control", control), ("tests/sum", whole), ("tests/chosen", chosen)],
+    );
+    let program = tree.join("debian/tests/program");
+    fs::write(&program, googletest_program(directory.path())).expect("the program");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("its mode");
+    let tested = |name: &str, words: &[&str]| {
+        let call = rocbed(["test", "smoke", "--shards=3", "--json"]).arg(&tree);
+        let call = call.arg("--output").arg(results.path().join(name));
+        let output = words.iter().fold(call, rocbed_tests::Call::arg).run();
+        let result: protocol::JobResult = serde_json::from_str(&output.stdout)
+            .unwrap_or_else(|error| panic!("no result ({error}): {}", output.stderr));
+        (output, result)
+    };
+    let (output, result) = tested("whole", &["--", "--test-name=sum"]);
+    assert_eq!(output.code, Some(0), "{}", output.stderr);
+    let [test] = result.runs[0].tests.as_slice() else { panic!("{:?}", result.runs) };
+    let cases = test.cases.expect("its cases");
+    // One is disabled, and one skips itself.
+    assert_eq!((cases.total, cases.failed, result.warnings.len()), (12, 0, 0), "{test:?} {:?}", result.warnings);
+    let ids: Vec<&str> = result.parts.iter().map(|part| part.job.as_str()).collect();
+    assert_eq!(ids, ["in-parts.1of3", "in-parts.2of3", "in-parts.3of3"]);
+    let junit = fs::read_to_string(results.path().join("whole/junit.xml")).expect("the cases");
+    assert_eq!(junit.matches("name=\"AreTheirOwnSum/").count(), 5, "{junit}");
+    assert!(results.path().join("whole/part-3/junit.xml").exists());
+
+    // Parts without some cases have passed, and are not the whole.
+    let (output, result) = tested("chosen", &["--", "--test-name=chosen"]);
+    assert_eq!((result.verdict, output.code), (protocol::Verdict::Pass, Some(16)), "{}", output.stderr);
+    assert!(result.warnings.iter().any(|warning| warning.contains("is not counted")), "{:?}", result.warnings);
 }
 
 #[test]

@@ -4,14 +4,14 @@
 //! that ends the job checks that its parts are still those that were joined; what has become stale is thrown away. So
 //! each job gets one result, in whatever order its parts end or are repeated.
 
-use std::fs::{self, File, FileTimes};
+use std::fs;
 use std::io;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use ::bundle::{Bundle, BundlePlan, JUNIT, RESULT};
+use ::bundle::JUNIT;
 use protocol::api::{CreateUpload, Problem};
-use runner::shards::{Joined, Part, PartReports, ROOM, join};
+use runner::shards::{JoinedBundle, Part, PartReports, ROOM, join};
 
 use crate::background::run_in_background;
 use crate::bundle::MAX_CASES;
@@ -30,13 +30,6 @@ pub(crate) const JOINED: &str = "joined parts";
 const WORK: &str = "joined-parts-";
 /// After what time jobs are looked at again that could not be joined.
 const AGAIN: Duration = Duration::from_secs(30);
-
-/// A joined result, with its files.
-struct Made {
-    joined: Joined,
-    bundle: Bundle,
-    junit: Vec<u8>,
-}
 
 impl Hub {
     /// Joins the results of jobs whose parts have all ended, until this is dropped.
@@ -82,10 +75,11 @@ async fn join_one(shared: &Shared, parent: i64) -> Result<(), Problem> {
     let made = run_in_background("join", move || -> Result<_, Problem> {
         let parts = read(&cases, &bundles, ended)?;
         let Some(joined) = join(&job, &parts) else { return Ok(None) };
-        write(&into, joined).map(Some).map_err(|error| io_problem(&error))
+        let made = joined.write_bundle(&into, "result").map_err(|error| io_problem(&error))?;
+        Ok(Some((joined, made)))
     });
     // A part may have been given back meanwhile.
-    let Some(Made { joined, bundle, junit }) = made.await?? else { return Ok(()) };
+    let Some((joined, JoinedBundle { bundle, junit })) = made.await?? else { return Ok(()) };
     let (digest, size) = (bundle.sha256, bundle.size);
     // Announced, so that it is removed if it becomes no result.
     let announced = CreateUpload { size, sha256: digest, direct: false };
@@ -146,21 +140,4 @@ fn junit(cases: &CaseFiles, bundles: &Bundles, part: &EndedPart) -> Result<Optio
         Err(error) if error.is_passing() => Err(open_problem(error)),
         Err(_) => Ok(None),
     }
-}
-
-/// Writes the bundle. The same parts give the same bytes.
-fn write(into: &Path, joined: Joined) -> io::Result<Made> {
-    let base = into.join("files");
-    fs::create_dir(&base)?;
-    let json = serde_json::to_vec_pretty(&joined.result).map_err(io::Error::other)?;
-    fs::write(base.join(RESULT), json)?;
-    joined.write_junit(File::create(base.join(JUNIT))?)?;
-    let junit = fs::read(base.join(JUNIT))?;
-    // Times are in the bundle.
-    let ended = SystemTime::from(joined.result.finished);
-    for name in [RESULT, JUNIT] {
-        File::options().append(true).open(base.join(name))?.set_times(FileTimes::new().set_modified(ended))?;
-    }
-    let bundle = ::bundle::write(into, "result", &base, &[RESULT, JUNIT], &BundlePlan::default())?;
-    Ok(Made { joined, bundle, junit })
 }

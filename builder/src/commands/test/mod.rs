@@ -4,6 +4,7 @@ mod driver;
 mod group;
 mod layer;
 mod machine;
+mod parts;
 mod proxy;
 mod scratch;
 mod table;
@@ -59,43 +60,61 @@ fn test(context: &Context, options: &Test) -> Result<u8> {
     let output = options.output.clone().unwrap_or_else(|| scratch.path().join("results"));
     std::fs::create_dir_all(&output).with_context(|| format!("making {}", output.display()))?;
     let server = server(&root.path, &layer, options, &limits)?;
-    let mut setup = Setup::new(server, scratch.path().to_owned(), output.clone(), &job.id);
-    setup.autopkgtest = driver::command(&driver::DriverParameters {
-        recipe: &options.recipe,
-        root: &root.path,
-        layer: &layer,
-        cache: &cache,
-        scratch: scratch.path(),
-        output: &output,
-        job: &job,
-        overlay: options.overlay_dir.as_deref(),
-        options: &options.autopkgtest,
-        packages: &packages,
-    })?;
-    setup.packages = packages;
-    setup.keep = Some(output);
-    setup.machine = machine::this();
+    let mut machine = machine::this();
     if let Some(simulated) = simulated {
-        setup.machine.gpus = simulated;
+        machine.gpus = simulated;
     }
-    setup.gpus = granted(options, &setup.machine.gpus)?;
-    setup.options = options.autopkgtest.iter().map(OsString::from).collect();
-    let finished = watched(&job, &setup, &context.reporter)?;
-    if let Some(problem) = &finished.result.problem {
+    let gpus = granted(options, &machine.gpus)?;
+    let cancel = on_signals()?;
+    let run = |job: &Job, scratch: &Path, output: &Path| -> Result<Finished> {
+        let mut setup = Setup::new(server.clone(), scratch.to_owned(), output.to_owned(), &job.id);
+        setup.autopkgtest = driver::command(&driver::DriverParameters {
+            recipe: &options.recipe,
+            root: &root.path,
+            layer: &layer,
+            cache: &cache,
+            scratch,
+            output,
+            job,
+            overlay: options.overlay_dir.as_deref(),
+            options: &options.autopkgtest,
+            packages: &packages,
+        })?;
+        setup.packages.clone_from(&packages);
+        setup.keep = Some(output.to_owned());
+        setup.machine = machine.clone();
+        setup.gpus.clone_from(&gpus);
+        setup.options = options.autopkgtest.iter().map(OsString::from).collect();
+        watched(job, &setup, &context.reporter, &cancel)
+    };
+    let (result, bundle, not_counted) = if job.shards > 1 {
+        let whole = parts::run(&job, &output, &context.reporter, |part, output| {
+            let scratch = scratch.path().join(&part.id);
+            std::fs::create_dir(&scratch).with_context(|| format!("making {}", scratch.display()))?;
+            run(part, &scratch, output)
+        })?;
+        (whole.result, whole.bundle, whole.not_counted)
+    } else {
+        let finished = run(&job, scratch.path(), &output)?;
+        (finished.result, finished.bundle.path, None)
+    };
+    if let Some(problem) = &result.problem {
         context.reporter.warn_of(&with_help(problem).into());
     }
-    for warning in &finished.result.warnings {
+    for warning in &result.warnings {
         context.reporter.warn(warning);
     }
     if options.json {
-        print_json(&finished.result)?;
+        print_json(&result)?;
     } else {
-        print(&table::table(&finished.result))?;
+        print(&table::table(&result))?;
     }
     if options.output.is_some() {
-        context.reporter.say(&format!("wrote {}", finished.bundle.path.display()));
+        context.reporter.say(&format!("wrote {}", bundle.display()));
     }
-    Ok(code(&finished.result))
+    let code = code(&result);
+    // Parts that have passed say nothing of the package if they are not all of it.
+    Ok(if not_counted.is_some() { code.max(exit::TESTBED_FAILED) } else { code })
 }
 
 /// A problem with help, where there is any.
@@ -139,6 +158,7 @@ fn job(options: &Test) -> Result<(Job, Vec<PathBuf>)> {
         job.run_as.clone_from(&options.run_as);
     }
     job.timeout = options.timeout;
+    job.shards = options.shards;
     job.packages = own.binary_files();
     // Written as in a job list, so that it is checked as one.
     let value = serde_json::to_value(&job).context("writing down the job")?;
@@ -298,9 +318,19 @@ fn granted(options: &Test, inventory: &gpu::Inventory) -> Result<Vec<Grant>> {
     wanted.iter().map(find).collect()
 }
 
-/// Runs the job, with autopkgtest's output on stderr. Ctrl-C ends it and keeps the results so far; a second one ends
-/// everything.
-fn watched(job: &Job, setup: &Setup, reporter: &Reporter) -> Result<Finished> {
+/// Listens for signals: Ctrl-C ends the job and keeps the results so far; a second one ends everything.
+fn on_signals() -> Result<Cancel> {
+    let cancel = Cancel::default();
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register_conditional_shutdown(signal, exit::OWN_ERROR.into(), cancel.flag())
+            .and_then(|_| signal_hook::flag::register(signal, cancel.flag()))
+            .context("listening for signals")?;
+    }
+    Ok(cancel)
+}
+
+/// Runs the job, with autopkgtest's output on stderr.
+fn watched(job: &Job, setup: &Setup, reporter: &Reporter, cancel: &Cancel) -> Result<Finished> {
     struct Talk<'a>(&'a Reporter);
     impl Observer for Talk<'_> {
         fn log(&mut self, bytes: &[u8]) {
@@ -314,12 +344,6 @@ fn watched(job: &Job, setup: &Setup, reporter: &Reporter) -> Result<Finished> {
             }
         }
     }
-    let cancel = Cancel::default();
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        signal_hook::flag::register_conditional_shutdown(signal, exit::OWN_ERROR.into(), cancel.flag())
-            .and_then(|_| signal_hook::flag::register(signal, cancel.flag()))
-            .context("listening for signals")?;
-    }
     let is_real = setup.gpus.iter().any(|gpu| !gpu.simulated);
     let mut kernel: Box<dyn KernelLog> = match Kmsg::open() {
         // What the kernel says about real GPUs is not about simulated ones.
@@ -332,7 +356,7 @@ fn watched(job: &Job, setup: &Setup, reporter: &Reporter) -> Result<Finished> {
             Box::new(())
         }
     };
-    Ok(runner::run(job, setup, &mut *kernel, &mut Talk(reporter), &cancel)?)
+    Ok(runner::run(job, setup, &mut *kernel, &mut Talk(reporter), cancel)?)
 }
 
 /// autopkgtest's exit status, if there was just one run and nothing else failed.

@@ -5,10 +5,12 @@
 //! the cases in their reports, see [`cases`].
 
 mod bounds;
+mod bundle;
 mod cases;
 mod reports;
 mod results;
 
+pub use self::bundle::JoinedBundle;
 pub use bounds::bounded;
 pub use cases::JoinedReport;
 pub use reports::{PartReports, ROOM};

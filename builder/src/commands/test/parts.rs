@@ -1,0 +1,65 @@
+//! `rocbed test --shards`: runs a job in parts, one after the other, and puts their results together as a hub does.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use advice::Advice;
+use anyhow::{Context as _, Result, bail};
+use bundle::{JUNIT, RESULT};
+use protocol::{Job, JobResult, part_name};
+use runner::Finished;
+use runner::shards::{Part, PartReports, ROOM, bounded, join};
+
+use crate::report::Reporter;
+
+/// Largest `junit.xml` of a part that is read, in bytes.
+const MOST_CASES: u64 = 64 << 20;
+
+/// What the parts are together.
+pub(super) struct Whole {
+    pub(super) result: JobResult,
+    /// The bundle of the joined result.
+    pub(super) bundle: PathBuf,
+    /// Why it does not stand for the package, for people.
+    pub(super) not_counted: Option<String>,
+}
+
+/// Runs each part by `run`, which gets the part and its output directory, and joins their results in `output`.
+pub(super) fn run(
+    job: &Job,
+    output: &Path,
+    reporter: &Reporter,
+    mut run: impl FnMut(&Job, &Path) -> Result<Finished>,
+) -> Result<Whole> {
+    let (mut parts, mut room) = (Vec::new(), ROOM);
+    for index in 0..job.shards {
+        let name = part_name(index, job.shards);
+        reporter.say(&name);
+        let part = job.part(index);
+        let directory = output.join(format!("part-{}", index.saturating_add(1)));
+        fs::create_dir(&directory).with_context(|| format!("making {}", directory.display()))?;
+        let finished = run(&part, &directory).with_context(|| format!("running {name}"))?;
+        if finished.cancelled {
+            bail!(Advice::new(
+                format!("{name} was stopped, and the parts that have ended are not the whole"),
+                "run it again; --output keeps the results of the parts"
+            ));
+        }
+        let bundle = &finished.bundle;
+        let open = || File::open(&bundle.path).with_context(|| format!("opening {}", bundle.path.display()));
+        let junit =
+            bundle::file(open()?, JUNIT, MOST_CASES).with_context(|| format!("reading {}", bundle.path.display()))?;
+        let reports = junit.map(|junit| PartReports::read(&junit, &finished.result, &mut room));
+        parts.push(Part { id: part.id, bundle: bundle.sha256, result: bounded(finished.result), reports });
+    }
+    let joined = join(job, &parts).context("the job has no part")?;
+    let work = tempfile::tempdir_in(output).context("making a directory for the joined result")?;
+    let made = joined.write_bundle(work.path(), &job.id).context("writing the joined result")?;
+    let place = output.join(made.bundle.path.file_name().unwrap_or_default());
+    fs::rename(&made.bundle.path, &place).with_context(|| format!("writing {}", place.display()))?;
+    for name in [RESULT, JUNIT] {
+        let (from, to) = (work.path().join("files").join(name), output.join(name));
+        fs::rename(from, &to).with_context(|| format!("writing {}", to.display()))?;
+    }
+    Ok(Whole { result: joined.result, bundle: place, not_counted: joined.not_counted })
+}
