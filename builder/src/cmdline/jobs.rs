@@ -189,6 +189,9 @@ pub struct JobsList {
     /// Only those of this package
     #[arg(long)]
     pub package: Option<String>,
+    /// Only those with results on this target: gfx1030; none without a GPU
+    #[arg(long)]
+    pub target: Option<String>,
     /// Only those that this worker has or had last: its name, its id, or the beginning of either
     #[arg(long)]
     pub worker: Option<String>,

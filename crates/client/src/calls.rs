@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use protocol::Verdict;
 use protocol::api::{
-    AddJobs, AddKnown, AddedJobs, AskKept, BundleFiles, Claim, Claimed, Comparison, Complete, Completed, Confirmed, DebciStatus,
-    ExplanationList, GiveBack, Given, Heartbeat, HeartbeatAnswer, HistoryList, JobInfo, JobPackages, JobPage, JobState,
-    KeptPackages, KnownFailure, KnownList, LogAnswer, Pause, ProblemCode, Register, Registered, ResultDetail, ResultPage, RetryGpus,
-    TestState, WorkerInfo, WorkerPage, WorkerReport,
+    AddJobs, AddKnown, AddedJobs, AskKept, BundleFiles, Claim, Claimed, Comparison, Complete, Completed, Confirmed,
+    DebciStatus, ExplanationList, GiveBack, Given, Heartbeat, HeartbeatAnswer, HistoryList, JobInfo, JobPackages,
+    JobPage, JobState, KeptPackages, KnownFailure, KnownList, LogAnswer, Pause, ProblemCode, Register, Registered,
+    ResultDetail, ResultPage, RetryGpus, TestState, WorkerInfo, WorkerPage, WorkerReport,
 };
 use ureq::http::Method;
 
@@ -26,6 +26,8 @@ pub struct JobQuery {
     pub state: Option<JobState>,
     /// Only jobs of this package.
     pub package: Option<String>,
+    /// Only jobs with results on this target.
+    pub target: Option<String>,
     /// Only jobs that this worker has or last had: its id, its name, or the beginning of either.
     pub worker: Option<String>,
     /// `next` of the previous page.
@@ -191,6 +193,7 @@ impl Client {
             &[
                 ("state", wanted.state.map(|state| state.name().to_owned())),
                 ("package", wanted.package.clone()),
+                ("target", wanted.target.clone()),
                 ("worker", wanted.worker.clone()),
                 ("after", wanted.after.clone()),
                 ("limit", wanted.limit.map(|limit| limit.to_string())),

@@ -21,6 +21,7 @@ pub(super) fn list(context: &Context, options: &JobsList) -> Result<()> {
     let query = JobQuery {
         state: options.state,
         package: options.package.clone(),
+        target: options.target.clone(),
         worker: options.worker.clone(),
         ..JobQuery::default()
     };

@@ -12,7 +12,7 @@ use crate::core::{Failure, HubEvent, Tx};
 use crate::history::{self, Elsewhere, Noted};
 use crate::store::columns::{Hex, Json, Named};
 use crate::store::coverage::{self, Covering, is_simulated, targets};
-use crate::store::shards;
+use crate::store::{self, shards};
 
 /// A checked bundle, to complete a lease with.
 #[derive(Debug)]
@@ -251,6 +251,7 @@ impl Tx<'_> {
                 i64::try_from(delivered.size).unwrap_or(i64::MAX),
                 serde_json::to_string(result)?,
             ])?;
+        store::targets::note(self.db, number, result)?;
         let broke = states.contains(&TestState::NewFailure);
         if !counts {
             return Ok(broke);

@@ -103,7 +103,7 @@ pub(super) fn read(db: &Connection, row: &Row, filter: &HistoryFilter, now: i64)
         package: row.get(1)?,
         test: row.get(2)?,
         target: row.get(3)?,
-        run_as: if row.get::<_, String>(4)? == "root" { RunAs::Root } else { RunAs::User },
+        run_as: run_as(&row.get::<_, String>(4)?),
         variant: row.get(5)?,
         simulated: row.get(6)?,
         state,
@@ -181,72 +181,63 @@ fn changes(db: &Connection, cell: i64, limit: usize) -> rusqlite::Result<Vec<Sta
     Ok(found)
 }
 
-/// The newest changes of all tests on real and simulated GPUs, for the feed.
-pub(crate) fn recent_changes(
-    db: &Connection,
-    limit: usize,
-    now: i64,
-) -> rusqlite::Result<Vec<(TestHistory, StateChange)>> {
-    shown_changes(db, 0, limit, now)
+/// A test whose state has changed.
+#[derive(Debug, Clone)]
+pub(crate) struct ChangedTest {
+    pub(crate) package: String,
+    /// Empty for the whole run.
+    pub(crate) test: String,
+    pub(crate) target: String,
+    pub(crate) run_as: RunAs,
+    pub(crate) simulated: bool,
 }
 
-/// The changes with numbers above this one that the feed has too, in their order.
-pub(crate) fn changes_since(
-    db: &Connection,
-    after: i64,
-    now: i64,
-) -> rusqlite::Result<Vec<(TestHistory, StateChange)>> {
-    let mut changes = shown_changes(db, after, MOST_TESTS, now)?;
-    changes.reverse();
-    Ok(changes)
+/// The changes that people are told of.
+macro_rules! shown_changes {
+    () => {
+        "SELECT h.cell, h.run, h.before, h.after, s.package, c.test, c.target, s.run_as, c.simulated
+         FROM history_changes h JOIN history_cells c ON c.id = h.cell JOIN history_series s ON s.id = c.series
+         WHERE s.variant = '' AND h.after NOT IN ('infrastructure', 'untested')
+             AND NOT (h.before IN ('untested', 'infrastructure') AND h.after = 'ok')"
+    };
 }
 
-/// The changes that people are told of, the newest first.
-fn shown_changes(
-    db: &Connection,
-    after: i64,
-    limit: usize,
-    now: i64,
-) -> rusqlite::Result<Vec<(TestHistory, StateChange)>> {
-    let mut statement = db.prepare_cached(
-        "SELECT h.cell, h.run, h.before, h.after FROM history_changes h
-         JOIN history_cells c ON c.id = h.cell JOIN history_series s ON s.id = c.series
-         WHERE h.id > ?2 AND s.variant = '' AND h.after NOT IN ('infrastructure', 'untested')
-             AND NOT (h.before IN ('untested', 'infrastructure') AND h.after = 'ok')
-         ORDER BY h.at DESC, h.id DESC LIMIT ?1",
-    )?;
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rows = statement.query_map([limit, after], |row| {
+/// The newest changes of all tests on real and simulated GPUs, for the feed. They come from the index on their times, which
+/// ends as soon as there are enough.
+pub(crate) fn recent_changes(db: &Connection, limit: usize) -> rusqlite::Result<Vec<(ChangedTest, StateChange)>> {
+    let sql = concat!(shown_changes!(), " ORDER BY h.at DESC, h.id DESC LIMIT ?1");
+    read_changes(db, sql, i64::try_from(limit).unwrap_or(i64::MAX))
+}
+
+/// The changes with numbers above this one that the feed has too, in the order of their times.
+pub(crate) fn changes_since(db: &Connection, after: i64) -> rusqlite::Result<Vec<(ChangedTest, StateChange)>> {
+    read_changes(db, concat!(shown_changes!(), " AND h.id > ?1 ORDER BY h.at, h.id"), after)
+}
+
+fn read_changes(db: &Connection, sql: &str, value: i64) -> rusqlite::Result<Vec<(ChangedTest, StateChange)>> {
+    let mut statement = db.prepare_cached(sql)?;
+    let rows = statement.query_map([value], |row| {
         let (Named(from), Named(to)) = (row.get(2)?, row.get(3)?);
-        Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, from, to))
+        let test = ChangedTest {
+            package: row.get(4)?,
+            test: row.get(5)?,
+            target: row.get(6)?,
+            run_as: run_as(&row.get::<_, String>(7)?),
+            simulated: row.get(8)?,
+        };
+        Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, from, to, test))
     })?;
     let mut found = Vec::new();
     for row in rows {
-        let (cell, run, from, to) = row?;
-        let Some(run) = one(db, cell, run)? else { continue };
-        let Some(row) = by_number(db, cell, now)? else { continue };
-        found.push((row.history, StateChange { run, from, to }));
+        let (cell, run, from, to, test) = row?;
+        found.extend(one(db, cell, run)?.map(|run| (test, StateChange { run, from, to })));
     }
     Ok(found)
 }
 
-fn by_number(db: &Connection, cell: i64, now: i64) -> rusqlite::Result<Option<TestRow>> {
-    let key = db
-        .prepare_cached(
-            "SELECT s.package, c.target, c.test FROM history_cells c JOIN history_series s ON s.id = c.series
-             WHERE c.id = ?1",
-        )?
-        .query_row([cell], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-        .optional()?;
-    let Some((package, target, test)) = key else { return Ok(None) };
-    let filter = HistoryFilter {
-        package: Some(NameFilter::Exact(package)),
-        target: Some(target),
-        test: Some(test),
-        variants: true,
-        ..HistoryFilter::default()
-    };
-    Ok(rows(db, &filter, now)?.into_iter().find(|row| row.cell == cell))
+/// The user of a series.
+fn run_as(name: &str) -> RunAs {
+    if name == "root" { RunAs::Root } else { RunAs::User }
 }
 
 /// State, age and flakiness of the whole run of each package on each target, for the matrix.

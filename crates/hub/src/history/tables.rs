@@ -117,6 +117,11 @@ CREATE INDEX history_changes_at ON history_changes (at);
 CREATE TABLE history_noted (job INTEGER PRIMARY KEY);
 ";
 
+/// Indexes that earlier versions of the tables do not have.
+const INDEXES: &str = "
+CREATE INDEX IF NOT EXISTS history_runs_series ON history_runs (series, target, simulated, job);
+";
+
 const DROP: &str = "
 DROP TABLE IF EXISTS history_series; DROP TABLE IF EXISTS history_environments; DROP TABLE IF EXISTS history_runs;
 DROP TABLE IF EXISTS history_cells; DROP TABLE IF EXISTS history_outcomes; DROP TABLE IF EXISTS history_changes;
@@ -139,6 +144,7 @@ pub(crate) fn prepare(db: &mut Connection) -> rusqlite::Result<()> {
         transaction.execute_batch(DERIVED)?;
         transaction.execute("INSERT INTO history_version (version) VALUES (?1)", [VERSION])?;
     }
+    transaction.execute_batch(INDEXES)?;
     fill(&transaction)?;
     transaction.commit()
 }

@@ -37,6 +37,7 @@ pub(crate) struct Filter {
     state: Option<String>,
     pub(crate) package: Option<String>,
     worker: Option<String>,
+    target: Option<String>,
     limit: Option<usize>,
     after: Option<String>,
 }
@@ -52,6 +53,7 @@ impl Filter {
         };
         Ok(JobFilter {
             worker,
+            target: self.target.map(|target| target.trim().to_owned()).filter(empty),
             state: state.map_err(|error| invalid(format!("state: {error}")))?,
             package: self.package.as_deref().and_then(NameFilter::of_program),
             before: number(self.after.as_deref())?,

@@ -8,8 +8,8 @@ use axum::{Json, Router};
 use protocol::api::{
     AddJobs, AddKnown, AddedJobs, AskKept, AskParts, BundleFiles, BundleStorage, Claim, Claimed, Comparison, Complete,
     Completed, Confirmed, CreateUpload, DebciStatus, ExplanationList, GiveBack, Given, Heartbeat, HeartbeatAnswer,
-    HistoryList, JobInfo, JobPackages, JobPage, KeptPackages, KnownFailure, KnownList, LogAnswer, PREFIX, Parts, Pause, Register,
-    Registered, ResultDetail, ResultPage, RetryGpus, Upload, WorkerInfo, WorkerPage, WorkerReport,
+    HistoryList, JobInfo, JobPackages, JobPage, KeptPackages, KnownFailure, KnownList, LogAnswer, PREFIX, Parts, Pause,
+    Register, Registered, ResultDetail, ResultPage, RetryGpus, Upload, WorkerInfo, WorkerPage, WorkerReport,
 };
 use serde_json::Value;
 
@@ -134,6 +134,7 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
             .query(&[
                 ("state", "queued, running, finished, cancelled or given-up"),
                 ("package", "What is tested, or a pattern for its name with * and ?"),
+                ("target", "On what its result is: gfx1030; none without a GPU"),
                 WORKER,
                 PAGING[0],
                 PAGING[1],

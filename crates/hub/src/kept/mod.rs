@@ -4,6 +4,7 @@
 //! workers come only names and versions, by which they are chosen. They are kept beside the package files that jobs bring
 //! along, and given to jobs that want a version which the archive has no more, in the same way.
 
+mod again;
 mod run;
 mod tables;
 

@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use protocol::InstalledPackage;
 use protocol::api::Problem;
+use protocol::{InstalledPackage, PackageList};
+use rusqlite::Connection;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::again::LaterLists;
 use super::{ArchiveFile, KeepOptions, tables};
 use crate::background::run_in_background;
 use crate::hub::Hub;
@@ -29,9 +31,10 @@ impl Hub {
         clean(self.shared.data_dir());
         let mut events = self.shared.core.watch();
         let mut looked_through: Option<Instant> = None;
+        let mut later = LaterLists::default();
         loop {
             let is_due = looked_through.is_none_or(|time| time.elapsed() >= SELDOM);
-            let kept = self.keep_of_lists(&options).await;
+            let kept = self.keep_of_lists(&options, &mut later).await;
             if is_due || !matches!(kept, Ok(0)) {
                 // Also if the disk is full: perhaps of what is kept.
                 self.keep_the_limit_or_tell(&options).await;
@@ -49,29 +52,45 @@ impl Hub {
     /// Keeps the packages of the runs until now. [`Hub::serve`] does this when a job has ended.
     pub async fn keep_packages_now(&self) {
         if let Some(options) = self.shared.keep.get().cloned() {
-            if let Err(problem) = self.keep_of_lists(&options).await {
+            if let Err(problem) = self.keep_of_lists(&options, &mut LaterLists::default()).await {
                 tracing::warn!(%problem, "packages of tested runs are not kept yet");
             }
             self.keep_the_limit_or_tell(&options).await;
         }
     }
 
-    /// Keeps the packages of lists that were not looked at. Returns how many lists there were.
-    async fn keep_of_lists(&self, options: &KeepOptions) -> Result<usize, Problem> {
+    /// Keeps the packages of lists that were not looked at, or are due again. Returns how many lists there were.
+    async fn keep_of_lists(&self, options: &KeepOptions, later: &mut LaterLists) -> Result<usize, Problem> {
         let shared = &self.shared;
         let mut count = 0;
         loop {
-            let lists = shared.readers.run(|db| tables::lists(db, LISTS)).await?;
-            let is_last = lists.len() < LISTS;
-            for (list, packages) in lists {
-                let missing = shared.core.write(move |tx| Ok(tables::wanted(tx.db, &packages, tx.now)?)).await?;
-                // Before the archive was read it is not known what it has.
-                let Some(found) = options.files.find(&missing) else { return Ok(count) };
-                for file in found.into_iter().filter(|file| file.size <= options.limit) {
-                    shared.check_room_for(file.size)?;
-                    self.keep(options, file).await?;
+            let mut pending = shared.readers.run(tables::pending).await?;
+            pending.retain(|list| later.is_due(*list, Instant::now()));
+            let is_last = pending.len() <= LISTS;
+            for list in pending.into_iter().take(LISTS) {
+                let is_whole = match shared.readers.run(move |db| tables::list(db, list)).await? {
+                    Ok(packages) => match self.keep_of_list(options, packages, later.is_again(list)).await? {
+                        Some(is_whole) => is_whole,
+                        // Before the archive was read it is not known what it has.
+                        None => return Ok(count),
+                    },
+                    Err(error) => {
+                        tracing::warn!(%error, list, "the packages that a run had are not kept");
+                        false
+                    }
+                };
+                // Also on disk: a hub that is started again looks at it again.
+                let mark = move |db: &Connection| {
+                    tables::mark_list(db, list)
+                        .and_then(|()| if is_whole { Ok(()) } else { tables::list_again(db, list) })
+                };
+                shared.core.write(move |tx| Ok(mark(tx.db)?)).await?;
+                if is_whole {
+                    later.done(list);
+                } else {
+                    let pause = later.put_off(list, Instant::now()).as_secs();
+                    tracing::info!(list, "packages that are not kept are tried again in {pause} s");
                 }
-                shared.core.write(move |tx| Ok(tables::mark_list(tx.db, list)?)).await?;
                 count += 1;
             }
             if is_last {
@@ -81,8 +100,30 @@ impl Hub {
         }
     }
 
-    /// Fetches a file, and keeps it. What cannot be fetched now is left out: the archive may have it no more.
-    async fn keep(&self, options: &KeepOptions, file: ArchiveFile) -> Result<(), Problem> {
+    /// Keeps the packages of a list, as far as the archive has them. Returns whether that went well; `None` if no archive was
+    /// read yet.
+    async fn keep_of_list(
+        &self,
+        options: &KeepOptions,
+        packages: PackageList,
+        is_again: bool,
+    ) -> Result<Option<bool>, Problem> {
+        let shared = &self.shared;
+        let missing = shared.core.write(move |tx| {
+            let used = if is_again { None } else { Some(tx.now) };
+            Ok(tables::wanted(tx.db, &packages, used)?)
+        });
+        let Some(found) = options.files.find(&missing.await?) else { return Ok(None) };
+        let mut is_whole = true;
+        for file in found.into_iter().filter(|file| file.size <= options.limit) {
+            shared.check_room_for(file.size)?;
+            is_whole &= self.keep(options, file).await?;
+        }
+        Ok(Some(is_whole))
+    }
+
+    /// Fetches a file, and keeps it. Returns false if it cannot be fetched now.
+    async fn keep(&self, options: &KeepOptions, file: ArchiveFile) -> Result<bool, Problem> {
         let shared = &self.shared;
         let work = tempfile::Builder::new().prefix(WORK).tempdir_in(shared.data_dir());
         let work = work.map_err(|error| io_problem(&error))?;
@@ -92,7 +133,7 @@ impl Hub {
             Err(error) => {
                 let error = error.in_one_line();
                 tracing::warn!(error, package = file.package.name, version = file.package.version, "is not kept");
-                return Ok(());
+                return Ok(false);
             }
         };
         // Reads the whole file, so not where all requests wait for it.
@@ -100,9 +141,10 @@ impl Hub {
         let adopted = run_in_background("keep", move || store.adopt(&fetched, &sha256)).await?;
         if !adopted.map_err(|error| io_problem(&error))? {
             tracing::warn!(package = file.package.name, "a file with another digest was fetched, and is not kept");
-            return Ok(());
+            return Ok(false);
         }
-        shared.core.write(move |tx| Ok(tables::add(tx.db, &file, tx.now)?)).await
+        shared.core.write(move |tx| Ok(tables::add(tx.db, &file, tx.now)?)).await?;
+        Ok(true)
     }
 
     /// Removes packages beyond the limit, and finds out which the archive has no more.

@@ -47,23 +47,39 @@ pub(crate) struct Kept {
     pub(crate) size: u64,
 }
 
-/// The first package lists that were not looked at since a run last had them.
-pub(crate) fn lists(db: &Connection, most: usize) -> rusqlite::Result<Vec<(i64, PackageList)>> {
-    let mut statement = db.prepare_cached(
-        "SELECT id, packages FROM package_lists WHERE id > (SELECT ifnull(max(list), 0) FROM kept_lists)
-             OR id IN (SELECT list FROM kept_again)
-         ORDER BY id LIMIT ?1",
-    )?;
-    let rows = statement.query_map([i64::try_from(most).unwrap_or(i64::MAX)], |row| {
-        Ok((row.get(0)?, unpacked(&row.get::<_, Vec<u8>>(1)?)))
-    })?;
-    rows.collect()
+/// A package list in the database that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ListError {
+    /// It cannot be unpacked.
+    #[error("unpacking a list of packages: {0}")]
+    Unpack(#[from] std::io::Error),
+    /// It is not text.
+    #[error("a list of packages is not UTF-8: {0}")]
+    Text(#[from] std::string::FromUtf8Error),
+    /// It is not a list.
+    #[error("reading a list of packages: {0}")]
+    List(#[from] protocol::InstalledError),
 }
 
-/// A list as it is stored; empty if it cannot be read.
-fn unpacked(packed: &[u8]) -> PackageList {
-    let text = zstd::decode_all(packed).unwrap_or_default();
-    PackageList::parse(&String::from_utf8_lossy(&text)).unwrap_or_default()
+/// The package lists that were not looked at since a run last had them, or that are to be looked at again.
+pub(crate) fn pending(db: &Connection) -> rusqlite::Result<Vec<i64>> {
+    let mut statement = db.prepare_cached(
+        "SELECT id FROM package_lists WHERE id > (SELECT ifnull(max(list), 0) FROM kept_lists)
+             OR id IN (SELECT list FROM kept_again)
+         ORDER BY id",
+    )?;
+    statement.query_map([], |row| row.get(0))?.collect()
+}
+
+/// The packages of a list.
+pub(crate) fn list(db: &Connection, list: i64) -> rusqlite::Result<Result<PackageList, ListError>> {
+    let mut statement = db.prepare_cached("SELECT packages FROM package_lists WHERE id = ?1")?;
+    statement.query_row([list], |row| Ok(unpacked(&row.get::<_, Vec<u8>>(0)?)))
+}
+
+/// A list as it is stored.
+fn unpacked(packed: &[u8]) -> Result<PackageList, ListError> {
+    Ok(PackageList::parse(&String::from_utf8(zstd::decode_all(packed)?)?)?)
 }
 
 /// Notes that a list was looked at.
@@ -74,19 +90,25 @@ pub(crate) fn mark_list(db: &Connection, list: i64) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Notes that another run has had a list.
+/// Notes that another run has had a list, or that it is to be looked at again.
 pub(crate) fn list_again(db: &Connection, list: i64) -> rusqlite::Result<()> {
     db.prepare_cached("INSERT OR IGNORE INTO kept_again (list) VALUES (?1)")?.execute([list])?;
     Ok(())
 }
 
-/// Notes that runs have had packages that are kept; returns those that are not.
-pub(crate) fn wanted(db: &Connection, packages: &PackageList, now: i64) -> rusqlite::Result<Vec<InstalledPackage>> {
-    let mut statement =
-        db.prepare_cached("UPDATE kept_packages SET used = ?4 WHERE name = ?1 AND version = ?2 AND architecture = ?3")?;
+/// Notes that runs have had packages that are kept; returns those that are not. A list that is only looked at again says
+/// nothing of when packages were used (`used` is `None`).
+pub(crate) fn wanted(
+    db: &Connection,
+    packages: &PackageList,
+    used: Option<i64>,
+) -> rusqlite::Result<Vec<InstalledPackage>> {
+    let mut statement = db.prepare_cached(
+        "UPDATE kept_packages SET used = ifnull(?4, used) WHERE name = ?1 AND version = ?2 AND architecture = ?3",
+    )?;
     let mut missing = Vec::new();
     for package in packages.packages() {
-        if statement.execute(params![package.name, package.version, package.architecture, now])? == 0 {
+        if statement.execute(params![package.name, package.version, package.architecture, used])? == 0 {
             missing.push(package.clone());
         }
     }
@@ -147,7 +169,8 @@ pub(crate) fn all(db: &Connection) -> rusqlite::Result<Vec<Kept>> {
     rows.collect()
 }
 
-/// The packages of the last good and the first bad run of each test.
+/// The packages of the last good and the first bad run of each test. Lists that cannot be read are passed over and told: the
+/// limit has to be kept all the same.
 pub(crate) fn needed(db: &Connection) -> rusqlite::Result<BTreeSet<InstalledPackage>> {
     let mut statement = db.prepare_cached(
         "SELECT packages FROM package_lists WHERE id IN (
@@ -157,7 +180,10 @@ pub(crate) fn needed(db: &Connection) -> rusqlite::Result<BTreeSet<InstalledPack
     let rows = statement.query_map([], |row| Ok(unpacked(&row.get::<_, Vec<u8>>(0)?)))?;
     let mut needed = BTreeSet::new();
     for list in rows {
-        needed.extend(list?.packages().cloned());
+        match list? {
+            Ok(list) => needed.extend(list.packages().cloned()),
+            Err(error) => tracing::warn!(%error, "packages that a history needs are not known"),
+        }
     }
     Ok(needed)
 }
@@ -213,4 +239,21 @@ pub(crate) fn files_of(
         Ok((PackageFile { path: row.get(0)?, content }, sha256, size))
     })?;
     rows.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_that_cannot_be_read_is_an_error_and_not_an_empty_list() {
+        let packed = |text: &[u8]| zstd::encode_all(text, 1).expect("packed");
+        assert_eq!(unpacked(&packed(b"gzip amd64 1.14-1\n")).expect("a list").packages().count(), 1);
+        for (bytes, says) in
+            [(b"no zstd".to_vec(), "unpacking"), (packed(b"\xff\n"), "not UTF-8"), (packed(b"gzip\n"), "not a line")]
+        {
+            let error = unpacked(&bytes).expect_err(says).to_string();
+            assert!(error.contains(says), "{error}");
+        }
+    }
 }

@@ -43,8 +43,7 @@ struct Entry {
 
 /// The feed of changes of state.
 pub(crate) async fn atom(State(shared): State<Shared>, _: Reader) -> Result<Response, PageError> {
-    let now = shared.config.clock.millis();
-    let changes = shared.readers.run(move |db| history::recent_changes(db, ENTRIES, now)).await?;
+    let changes = shared.readers.run(|db| history::recent_changes(db, ENTRIES)).await?;
     let entries: Vec<Entry> = changes
         .into_iter()
         .map(|(test, change)| {
@@ -183,11 +182,12 @@ fn debci_statuses(db: &Connection, suite: &str, target: &str) -> rusqlite::Resul
         "SELECT c.job, c.package, r.version, c.verdict, r.started, r.finished, r.summary, r.result
          FROM coverage c JOIN results r ON r.job = c.job WHERE c.target = ?1 AND c.simulated = 0 ORDER BY c.package",
     )?;
+    // `CROSS JOIN` keeps the order of the tables: the index of the runs of a series on a target leads.
     let mut before = db.prepare_cached(
-        "SELECT r.version, r.verdict, r.finished FROM results r JOIN history_runs h ON h.job = r.job
-         JOIN history_series s ON s.id = h.series
+        "SELECT r.version, r.verdict, r.finished
+         FROM history_series s CROSS JOIN history_runs h ON h.series = s.id CROSS JOIN results r ON r.job = h.job
          WHERE s.package = ?1 AND s.variant = '' AND s.run_as = 'user' AND h.target = ?2 AND h.simulated = 0
-             AND r.job < ?3 ORDER BY r.job DESC LIMIT 200",
+             AND h.job < ?3 ORDER BY h.job DESC LIMIT 200",
     )?;
     let rows = statement.query_map([target], |row| {
         let (Named(verdict), JsonColumn(result)): (Named<Verdict>, JsonColumn<JobResult>) = (row.get(3)?, row.get(7)?);

@@ -22,6 +22,7 @@ struct ListPage {
     package: String,
     /// Name of the worker that the list is filtered by.
     worker: String,
+    target: String,
     jobs: Vec<Line>,
     next: Option<String>,
     debci: Option<DebciLine>,
@@ -72,6 +73,7 @@ pub(crate) async fn page(State(shared): State<Shared>, _: Reader, Query(mut filt
     let state = filter.state;
     filter.package = find_package(&shared, &package).await?;
     let worker = filter.worker.as_ref().map(|id| shared.core.state().name_of(id).to_owned()).unwrap_or_default();
+    let target = filter.target.clone().unwrap_or_default();
     let found = load(&shared, filter).await?;
     let now = now(&shared);
     let line = |job: JobInfo| Line {
@@ -92,6 +94,7 @@ pub(crate) async fn page(State(shared): State<Shared>, _: Reader, Query(mut filt
         state: state.map(JobState::name).unwrap_or_default(),
         package,
         worker,
+        target,
         jobs: found.jobs.into_iter().map(line).collect(),
         next: found.next,
         debci: shared.debci.get().map(|link| {

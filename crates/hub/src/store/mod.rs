@@ -17,6 +17,7 @@ mod readers;
 mod rows;
 pub(crate) mod schema;
 pub(crate) mod shards;
+pub(crate) mod targets;
 mod uploads;
 
 pub(crate) use bundles::{Bundles, OpenError};

@@ -40,6 +40,8 @@ pub(crate) struct JobFilter {
     pub(crate) package: Option<NameFilter>,
     /// Id of the worker that has or last had the job.
     pub(crate) worker: Option<String>,
+    /// On what its result is; `none` without a GPU. Jobs without a result are on nothing yet.
+    pub(crate) target: Option<String>,
     /// Only jobs with numbers below this.
     pub(crate) before: Option<i64>,
     pub(crate) limit: usize,
@@ -113,9 +115,19 @@ impl Conditions {
 
 /// Jobs with their numbers, newest first.
 pub(crate) fn jobs(db: &Connection, filter: &JobFilter) -> rusqlite::Result<Vec<(i64, JobInfo)>> {
+    if filter.target.is_some() {
+        return on_target(db, filter);
+    }
     if let Some(names) = worth_merging(db, filter)? {
         return merged(db, filter, names);
     }
+    let wanted = conditions(filter);
+    let read = |row: &Row| Ok((row.get("number")?, job_info(row)?));
+    with_parts(db, wanted.query(db, (JOB, "j.number DESC"), filter.limit, read)?)
+}
+
+/// The conditions of a filter, except for its target.
+fn conditions(filter: &JobFilter) -> Conditions {
     let mut wanted = Conditions::default();
     wanted.add("j.state = :state", ":state", filter.state.map(JobState::name));
     let condition = match &filter.package {
@@ -125,8 +137,23 @@ pub(crate) fn jobs(db: &Connection, filter: &JobFilter) -> rusqlite::Result<Vec<
     wanted.add(condition, ":package", filter.package.as_ref().map(|name| name.value().clone()));
     wanted.add("j.worker = :worker", ":worker", filter.worker.clone());
     wanted.add("j.number < :before", ":before", filter.before);
-    let read = |row: &Row| Ok((row.get("number")?, job_info(row)?));
-    with_parts(db, wanted.query(db, (JOB, "j.number DESC"), filter.limit, read)?)
+    wanted
+}
+
+/// The newest jobs with results on a target. `CROSS JOIN` has the index on targets lead, in the order of the page.
+fn on_target(db: &Connection, filter: &JobFilter) -> rusqlite::Result<Vec<(i64, JobInfo)>> {
+    const NUMBERS: &str = "SELECT t.job FROM result_targets t CROSS JOIN jobs j ON j.number = t.job";
+    let mut wanted = conditions(filter);
+    wanted.add("t.target = :target", ":target", filter.target.clone());
+    let numbers = wanted.query(db, (NUMBERS, "t.job DESC"), filter.limit, |row| row.get::<_, i64>(0))?;
+    by_numbers(db, &numbers)
+}
+
+/// Jobs by their numbers.
+fn by_numbers(db: &Connection, numbers: &[i64]) -> rusqlite::Result<Vec<(i64, JobInfo)>> {
+    let mut statement = db.prepare_cached(&format!("{JOB} WHERE j.number = ?1"))?;
+    let one = |number: &i64| statement.query_row([number], |row| Ok((row.get("number")?, job_info(row)?)));
+    with_parts(db, numbers.iter().map(one).collect::<rusqlite::Result<_>>()?)
 }
 
 /// Jobs with their numbers, and with the parts of those that have some.
@@ -172,9 +199,7 @@ fn merged(db: &Connection, filter: &JobFilter, names: Vec<String>) -> rusqlite::
     }
     numbers.sort_unstable_by(|one, other| other.cmp(one));
     numbers.truncate(filter.limit);
-    let mut statement = db.prepare_cached(&format!("{JOB} WHERE j.number = ?1"))?;
-    let one = |number| statement.query_row([number], |row| Ok((row.get("number")?, job_info(row)?)));
-    with_parts(db, numbers.into_iter().map(one).collect::<rusqlite::Result<_>>()?)
+    by_numbers(db, &numbers)
 }
 
 /// Whether there is a job of the package with this name.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::HubError;
-use crate::store::{coverage, debci, names, package_files, shards};
+use crate::store::{coverage, debci, names, package_files, shards, targets};
 use crate::{history, kept, watch, webhooks};
 
 /// Version of the layout (`PRAGMA user_version`).
@@ -170,6 +170,8 @@ fn migrated(path: &Path) -> Result<Connection, HubError> {
     connection.execute_batch(package_files::TABLE).map_err(failed)?;
     connection.execute_batch(shards::TABLE).map_err(failed)?;
     connection.execute_batch(kept::TABLE).map_err(failed)?;
+    connection.execute_batch(targets::TABLE).map_err(failed)?;
+    targets::fill(&connection).map_err(failed)?;
     connection.execute_batch(watch::TABLE).map_err(failed)?;
     connection.execute_batch(webhooks::TABLE).map_err(failed)?;
     Ok(connection)

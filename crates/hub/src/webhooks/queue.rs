@@ -94,7 +94,7 @@ impl Tx<'_> {
         if self.config.webhooks.is_empty() {
             return Ok(());
         }
-        for (test, change) in changes_since(self.db, after, self.now)? {
+        for (test, change) in changes_since(self.db, after)? {
             let mut event = StateEvent {
                 version: VERSION,
                 id: random_hex::<16>()?,

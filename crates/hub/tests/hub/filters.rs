@@ -179,6 +179,10 @@ fn jobs_and_workers_are_found_by_a_part_of_their_names() -> Outcome {
         ("package=FFT&state=finished", 13),
         ("package=*fft&state=queued", 0),
         ("package=*fft&worker=mi210", 3),
+        ("target=gfx90a", 4),
+        ("target=gfx90a&package=*fft&state=finished", 3),
+        ("target=gfx1030&worker=mi210", 0),
+        ("target=none", 0),
         ("package=%5Brh%5Docfft", 0),
     ] {
         assert_eq!(jobs(query), count, "{query}");
@@ -195,6 +199,11 @@ fn jobs_and_workers_are_found_by_a_part_of_their_names() -> Outcome {
         hub.client().jobs(&client::JobQuery { package: Some("rocf".into()), ..Default::default() })?.jobs.len(),
         0
     );
+
+    let on = client::JobQuery { target: Some("gfx90a".into()), limit: Some(3), ..Default::default() };
+    let first = hub.client().jobs(&on)?;
+    let rest = hub.client().jobs(&client::JobQuery { after: first.next, ..on })?;
+    assert_eq!((first.jobs.len(), rest.jobs.len(), rest.next), (3, 1, None));
 
     let workers = |query: &str| hub.get(&format!("/workers?{query}")).1.matches("<tr id=\"w-").count();
     let found = ["", "name=NAVI", "target=gfx90a", "name=navi&target=gfx90a", "name=%3Cb%3E"].map(workers);

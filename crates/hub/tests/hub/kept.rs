@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use advice::Advice;
 use hub::{ArchiveFile, ArchiveFiles, KeepOptions};
+use protocol::api::{AskKept, KeptUse, PackageVersion};
 use protocol::{InstalledPackage, PackageList, TestOutcome, Verdict};
 use sha256::Digest;
 
@@ -17,6 +19,8 @@ struct Archive {
     /// By name and version.
     files: Mutex<BTreeMap<(String, String), Vec<u8>>>,
     fetched: Mutex<Vec<String>>,
+    /// Whether its mirror does not answer.
+    is_away: AtomicBool,
 }
 
 fn package(name: &str, version: &str) -> InstalledPackage {
@@ -55,6 +59,9 @@ impl ArchiveFiles for Archive {
 
     fn fetch(&self, file: &ArchiveFile, directory: &Path) -> Result<PathBuf, Advice> {
         self.fetched.lock().expect("no panic").push(format!("{} {}", file.package.name, file.package.version));
+        if self.is_away.load(Ordering::SeqCst) {
+            return Err(Advice::new("the mirror does not answer", "try again"));
+        }
         let key = (file.package.name.clone(), file.package.version.clone());
         let content = self.files.lock().expect("no panic").get(&key).cloned();
         let content = content.ok_or_else(|| Advice::new("it is gone", "nothing"))?;
@@ -111,9 +118,11 @@ fn a_version_that_the_archive_has_no_more_comes_from_the_hub() -> Outcome {
     run(&hub, &worker, TestOutcome::Pass, &[("libhip", "1"), ("libevil", "1")])?;
     look(&hub);
     look(&hub);
-    // Each once, and only what the archive names; what came from a worker is nothing but names.
+    // Only what the archive names; what came from a worker is nothing but names. What is kept is fetched once, and what the
+    // mirror has another file of each time.
     let mut fetched = archive.fetched.lock().expect("no panic").clone();
     fetched.sort_unstable();
+    fetched.dedup();
     assert_eq!(fetched, ["libevil 1", "libhip 1", "rocfft 7"]);
 
     let wants = "[[job]]\npackage = \"rocfft\"\nversions = { libhip = \"1\", libevil = \"1\", rocfft = \"7\" }\n";
@@ -196,5 +205,41 @@ fn packages_that_a_run_has_again_stay_longer() -> Outcome {
     look(&hub);
     let found = names.iter().map(|name| is_kept(&hub, &worker, name, "1")).collect::<Result<Vec<_>, _>>()?;
     assert_eq!(found, [true, false, true]);
+    Ok(())
+}
+
+#[test]
+fn what_cannot_be_fetched_is_tried_again_without_another_run() -> Outcome {
+    let (hub, archive) = (start(), Arc::new(Archive::default()));
+    let worker = hub.worker("w1", "gfx1030");
+    keep(&hub, &archive, 1 << 20);
+    archive.upload("libhip", "1");
+    archive.is_away.store(true, Ordering::SeqCst);
+    run(&hub, &worker, TestOutcome::Pass, &[("libhip", "1")])?;
+    look(&hub);
+    assert_eq!(bytes(&hub), "rocbed_kept_package_bytes 0");
+    archive.is_away.store(false, Ordering::SeqCst);
+    look(&hub);
+    assert_ne!(bytes(&hub), "rocbed_kept_package_bytes 0");
+    // Once it is there, that is all.
+    let count = || archive.fetched.lock().expect("no panic").len();
+    let before = count();
+    look(&hub);
+    assert_eq!((before, count()), (2, 2));
+
+    // Somebody who makes a run again is told what the hub has, and what jobs get of it.
+    let version = |name: &str, version: &str| PackageVersion { name: name.into(), version: version.into() };
+    let asked = |tested: &str| -> Result<_, Box<dyn std::error::Error>> {
+        let packages = vec![version("libhip", "1"), version("libhip", "0")];
+        let answer = hub.people().kept_packages(&AskKept { tested: tested.into(), packages })?;
+        assert!(answer.keeps && answer.packages.len() == 1 && answer.packages[0].package == version("libhip", "1"));
+        Ok(answer.packages[0].given)
+    };
+    assert_eq!(asked("rocfft")?, KeptUse::InArchive);
+    archive.upload("libhip", "2");
+    look(&hub);
+    assert_eq!((asked("rocfft")?, asked("hip")?), (KeptUse::Given, KeptUse::OfTestedSource));
+    let many = vec![version("a", "1"); AskKept::MOST + 1];
+    assert!(hub.people().kept_packages(&AskKept { tested: String::new(), packages: many }).is_err());
     Ok(())
 }
