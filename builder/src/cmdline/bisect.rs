@@ -35,14 +35,22 @@ pub struct Bisect {
     #[arg(short, long)]
     pub yes: bool,
     /// Run the tests here, in testbeds over this recipe's root directory, and not on the hub's workers
-    #[arg(long, value_name = "RECIPE")]
+    #[arg(long, value_name = "RECIPE", group = "here")]
     pub local: Option<String>,
+    /// Boot these images in virtual machines here and run the test there, to search by kernel and firmware: two directories
+    /// or more in a row, the good one first; or two locks of --recipe, by which images are built
+    #[arg(long, value_name = "DIR|LOCK", group = "here", conflicts_with_all = ["dates", "take_up"])]
+    pub image: Vec<PathBuf>,
+    /// With --image: memory of the virtual machines, with a unit: 4GiB
+    #[arg(long, value_name = "SIZE", requires = "image", value_parser = super::boot::memory)]
+    pub memory: Option<u64>,
     /// The recipe whose archive says which packages need each other [default: that of --local, or of the image in which the
-    /// test failed, else rocm]
+    /// test failed, else rocm]; with locks as --image: their recipe
     #[arg(long, value_name = "RECIPE", conflicts_with = "take_up")]
     pub recipe: Option<String>,
-    /// With --local: give the testbeds this machine's GPUs, or simulated ones, as for `rocbed test`
-    #[arg(long, value_name = "ID", num_args = 0.., require_equals = true, value_delimiter = ',', requires = "local")]
+    /// With --local: give the testbeds this machine's GPUs, or simulated ones, as for `rocbed test`; with --image: simulate
+    /// these in the machines
+    #[arg(long, value_name = "ID", num_args = 0.., require_equals = true, value_delimiter = ',', requires = "here")]
     pub gpu: Option<Vec<String>>,
     /// How often the test has to pass before a set of packages counts as good [default: by how often it failed]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1000))]

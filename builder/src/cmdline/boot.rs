@@ -124,7 +124,7 @@ pub struct Boot {
     pub append: Option<String>,
 }
 
-fn memory(text: &str) -> Result<u64, String> {
+pub(super) fn memory(text: &str) -> Result<u64, String> {
     match crate::recipe::parse_size(text).map_err(|error| error.to_string())? {
         size if size < 256 << 20 => {
             Err(format!("{text} is too little to start in: give at least 256MiB, with the unit"))

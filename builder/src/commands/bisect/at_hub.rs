@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use client::{Client, request_id};
+use history::bisect::Upgraded;
 use protocol::api::{AddJobs, JobInfo, JobState};
 use protocol::{Job, JobList, JobResult, PackageList, RunAs};
 
@@ -90,7 +91,7 @@ impl Tester for AtHub<'_> {
         added.jobs.into_iter().next().map(Some).context("the hub has added no job")
     }
 
-    fn finish(&mut self, job: &Job, id: Option<&str>, stop: &Stop) -> Result<Ended> {
+    fn finish(&mut self, job: &Job, _: &Upgraded, id: Option<&str>, stop: &Stop) -> Result<Ended> {
         let id = id.context("a job without an id")?;
         let (mut told, mut pause) = (None, FIRST);
         loop {

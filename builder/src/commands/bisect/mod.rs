@@ -1,15 +1,19 @@
-//! `rocbed bisect`: finds the package upgrade that made a test fail.
+//! `rocbed bisect`: finds the package upgrade, or the image with another kernel or firmware, that made a test fail.
 //!
 //! [`ends`] and [`since`] find the two results to begin with, [`dependencies`] what belongs together, [`origins`] where
 //! versions come from, [`plan`] says how many runs it takes, [`search`] makes them with a [`tester`], and [`outcome`] tells what was found. [`state`] keeps all
-//! of it in a file.
+//! of it in a file. [`images`] and [`machines`] are for searches over images.
 
 mod at_hub;
+mod child;
 mod command;
 mod dates;
 mod dependencies;
 mod ends;
 mod here;
+mod images;
+mod machines;
+mod mixed;
 mod origins;
 mod outcome;
 mod plan;
@@ -23,7 +27,7 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use advice::Advice;
 use anyhow::{Context as _, Result, bail};
 use archive::index::Universe;
-use history::groups::{Group, group};
+use history::groups::{Group, Grouped, group};
 use progress::Progress as _;
 use protocol::api::KeptPackages;
 use protocol::{Source as JobSource, exit};
@@ -33,6 +37,7 @@ use crate::cmdline::Bisect;
 use crate::context::Context;
 use crate::hubs::{self, HubAccess, Patience};
 use crate::recipe;
+use machines::Machines;
 use origins::Origin;
 use outcome::Outcome;
 use plan::Plan;
@@ -77,7 +82,11 @@ fn bisect(context: &Context, options: &Bisect) -> Result<u8> {
     }
     let mut tester: Box<dyn Tester> = match &state.place {
         Place::Hub(address) => Box::new(at_hub::AtHub::new(context, access(options, address)?)?),
-        Place::Local(local) => Box::new(here::Here::new(context, local.clone())?),
+        Place::Local(local) => Box::new(here::Here::new(context, local.clone())),
+        Place::Machines(machines) => {
+            let groups = state.groups.clone();
+            Box::new(machines::InMachines::new(context, machines.clone(), groups, &options.state)?)
+        }
     };
     if !state.is_over() {
         context.reporter.say(Plan::of(&state).text(&state.place).trim_end());
@@ -129,24 +138,14 @@ fn access(options: &Bisect, address: &str) -> Result<HubAccess> {
 /// A new search.
 fn new(context: &Context, options: &Bisect) -> Result<State> {
     let (question, place) = question(context, options)?;
+    if let Place::Machines(machines) = &place {
+        let (machines, repeat) = (machines.clone(), repeat(options, &question)?);
+        return of_images(question, &machines, repeat);
+    }
     if question.good.list()?.text() == question.bad.list()?.text() {
         return Err(same_packages(&question));
     }
-    let repeat = match options.repeat {
-        Some(repeat) => repeat,
-        None => plan::repeat(question.observed).with_context(|| {
-            let seen = question.observed;
-            Advice::new(
-                format!(
-                    "{} failed in {} of {} runs: too rarely for a search",
-                    question.test,
-                    seen.failed,
-                    seen.failed + seen.passed
-                ),
-                "--repeat COUNT says how often it has to pass before that counts",
-            )
-        })?,
-    };
+    let repeat = repeat(options, &question)?;
     if options.dates {
         let dates = dates::between(&question)?;
         return Ok(State::of_dates(question, place, dates, repeat));
@@ -177,7 +176,11 @@ fn new(context: &Context, options: &Bisect) -> Result<State> {
 
 /// What is asked, and where runs are made.
 fn question(context: &Context, options: &Bisect) -> Result<(Question, Place)> {
-    let is_local = options.local.is_some();
+    let machines = if options.image.is_empty() { None } else { Some(images::machines(options)?) };
+    if let Some(machines) = machines.as_ref().filter(|_| options.what.len() == 1) {
+        return Ok((images::question(options, &machines.images)?, Place::Machines(machines.clone())));
+    }
+    let is_local = options.local.is_some() || machines.is_some();
     let words: Vec<&str> = options.what.iter().map(String::as_str).collect();
     // A hub is not needed for two files and this machine.
     let needs_hub = !is_local || words.len() < 2 || !words.iter().all(|word| ends::is_file(word));
@@ -214,15 +217,16 @@ fn question(context: &Context, options: &Bisect) -> Result<(Question, Place)> {
     }
     question.job.priority = options.priority;
     question.job.id = protocol::api::job_id(&format!("bisect-{}", question.job.id), 1);
-    let place = match (&options.local, hub) {
-        (Some(recipe), _) => Place::Local(here::local(recipe, options)?),
-        (None, Some((place, _))) => Place::Hub(place.address),
-        (None, None) => bail!("a search without --local needs a hub"),
+    let place = match (machines, &options.local, hub) {
+        (Some(machines), ..) => Place::Machines(machines),
+        (None, Some(recipe), _) => Place::Local(here::local(recipe, options)?),
+        (None, None, Some((place, _))) => Place::Hub(place.address),
+        (None, None, None) => bail!("a search without --local needs a hub"),
     };
-    if let (Place::Local(_), Some(file)) = (&place, question.job.packages.first()) {
+    if let (Place::Local(_) | Place::Machines(_), Some(file)) = (&place, question.job.packages.first()) {
         bail!(Advice::new(
             format!("{} was tested with package files, such as {file}", question.bad.name),
-            "the hub has them: leave --local out"
+            "the hub has them: leave --local and --image out"
         ));
     }
     if let (Place::Hub(_), JobSource::Path(path)) = (&place, &question.job.source) {
@@ -242,13 +246,46 @@ fn same_packages(question: &Question) -> anyhow::Error {
     let help = if list.is_empty() {
         format!("it may fail by chance: `rocbed jobs confirm {}` runs it again", question.bad.name)
     } else {
-        "boot a machine from an image with one of them changed, run the test, and compare the results".to_owned()
+        format!(
+            "`rocbed bisect {} {} --image OLD --image NEW` boots images and tells",
+            question.good.name, question.bad.name
+        )
     };
     Advice::new(
         format!("{} and {} had the same packages; what differs: {what}", question.good.name, question.bad.name),
         help,
     )
     .into()
+}
+
+/// How often the test has to pass until that counts.
+fn repeat(options: &Bisect, question: &Question) -> Result<u32> {
+    if let Some(repeat) = options.repeat {
+        return Ok(repeat);
+    }
+    plan::repeat(question.observed).with_context(|| {
+        let seen = question.observed;
+        Advice::new(
+            format!(
+                "{} failed in {} of {} runs: too rarely for a search",
+                question.test,
+                seen.failed,
+                seen.failed + seen.passed
+            ),
+            "--repeat COUNT says how often it has to pass before that counts",
+        )
+    })
+}
+
+/// A new search over images.
+fn of_images(question: Question, machines: &Machines, repeat: u32) -> Result<State> {
+    let place = Place::Machines(machines.clone());
+    if machines.recipe.is_none() {
+        return Ok(State::of_images(question, place, images::labels(&machines.images), repeat));
+    }
+    let (good, bad) = images::both_locks(&machines.images)?;
+    let grouped = Grouped { groups: images::groups(&good, &bad)?, at_boot: Vec::new() };
+    Ok(State::new(question, place, grouped, repeat))
 }
 
 /// Finds where the versions of the groups come from, and warns of those that cannot be had.

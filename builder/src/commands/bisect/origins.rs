@@ -151,7 +151,7 @@ pub(super) fn warnings(
                 ", and the hub keeps no packages",
                 format!("{FROM_WHERE}; `rocbed hub --watch --keep-packages SIZE` keeps them from now on"),
             ),
-            Place::Local(_) => ("", FROM_WHERE.to_owned()),
+            Place::Local(_) | Place::Machines(_) => ("", FROM_WHERE.to_owned()),
         };
         let what = format!(
             "the archive of today does not have {}{nor}: these sets can be tested only where apt finds them",

@@ -9,6 +9,7 @@ use protocol::api::{ChangeKind, Difference};
 use protocol::exit;
 use serde::Serialize;
 
+use super::images;
 use super::origins;
 use super::plan::{counted, printable_lines};
 use super::state::{Done, Place, State, list};
@@ -30,6 +31,9 @@ pub(super) struct Outcome<'a> {
     /// In a search by date: the last state of the archive with which it passes, and the first with which it fails.
     #[serde(skip_serializing_if = "Option::is_none")]
     dates: Option<(&'a str, &'a str)>,
+    /// In a search over images in a row: the last one with which it passes, and the first with which it fails.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    images: Option<(&'a str, &'a str)>,
     /// What differs besides packages, where they are not the reason.
     other_differences: Vec<Difference>,
     /// Packages that were not installed as they were asked for, where an end could not be tested.
@@ -94,7 +98,7 @@ impl<'a> Outcome<'a> {
             Count { runs: of(bad) + of(good), failed: of(bad) }
         };
         // The steps before belong to the set that fails.
-        let all: Upgraded = if state.dates.is_empty() { all } else { (0..=all.last().copied().unwrap_or(0)).collect() };
+        let all: Upgraded = if state.is_of_steps() { (0..=all.last().copied().unwrap_or(0)).collect() } else { all };
         let last = state.runs.last();
         let other_differences = match (kind, last) {
             // These runs had another environment than the end that they were to repeat.
@@ -106,12 +110,12 @@ impl<'a> Outcome<'a> {
         let fails_with =
             answered(bad).filter(|run| run.upgraded.is_superset(&all)).min_by_key(|run| run.upgraded.len());
         let passes_without = answered(good).max_by_key(|run| run.upgraded.len());
-        let (mut needed_groups, mut dates): (Vec<Group>, _) = (groups(&needed), None);
-        if let (false, Some(passes), Some(fails)) = (state.dates.is_empty(), passes_without, fails_with) {
-            dates = state.date(&passes.upgraded).zip(state.date(&fails.upgraded));
-            if let (Ok(before), Ok(after)) = (list(&passes.packages), list(&fails.packages)) {
-                needed_groups = group(&before, &after, &|_, _| Vec::new()).groups;
-            }
+        let (mut needed_groups, mut dates, mut images) = (groups(&needed), None, None);
+        if let (true, Some(passes), Some(fails)) = (state.is_of_steps(), passes_without, fails_with) {
+            let ends = (&passes.upgraded, &fails.upgraded);
+            dates = state.date(ends.0).zip(state.date(ends.1));
+            images = state.image(ends.0).zip(state.image(ends.1));
+            needed_groups = changed(state, passes, fails);
         }
         Self {
             kind,
@@ -121,6 +125,7 @@ impl<'a> Outcome<'a> {
             groups: needed_groups,
             one_of: groups(&one_of),
             dates,
+            images,
             other_differences,
             deviations: skipped.map(|run| &run.deviations[..]).unwrap_or_default(),
             problem: skipped.and_then(|run| run.problem.as_deref()),
@@ -165,6 +170,23 @@ impl<'a> Outcome<'a> {
                 writeln!(text, "  {}", group.words())?;
             }
             return self.evidence(text);
+        }
+        if let Some((passes, fails)) = self.images {
+            writeln!(text, "{}: passes with the image {passes}, and fails with {fails}", self.heading())?;
+            if !self.groups.is_empty() {
+                writeln!(text, "changed between them:")?;
+            }
+            for group in &self.groups {
+                writeln!(text, "  {}", group.words())?;
+            }
+            self.evidence(text)?;
+            if self.groups.len() > 1 {
+                writeln!(
+                    text,
+                    "next: the locks of both tell these apart: `rocbed bisect --image A.lock --image B.lock`"
+                )?;
+            }
+            return Ok(());
         }
         let what = match (self.kind, self.groups.len()) {
             (Kind::Found, 1) => "fails because of this upgrade",
@@ -228,6 +250,9 @@ impl<'a> Outcome<'a> {
     }
 
     fn not_packages(&self, text: &mut String) -> std::fmt::Result {
+        if self.state.is_of_images() {
+            return self.not_images(text);
+        }
         let (what, end) = match self.kind {
             Kind::FailsWithOldPackages => ("fails with all packages as in the run that passed", &self.state.good),
             _ => ("passes with all packages as in the run that failed", &self.state.bad),
@@ -247,16 +272,28 @@ impl<'a> Outcome<'a> {
             writeln!(text, "next: rocbed jobs confirm {} --elsewhere  tells the machine apart", self.state.bad.name)?;
         }
         if [ChangeKind::Kernel, ChangeKind::Firmware, ChangeKind::Image].into_iter().any(has) {
-            let package = self.package;
-            writeln!(
-                text,
-                "next: boot the machine from an image with one of them changed, run the test, and compare: `rocbed results why {package}`"
-            )?;
+            let (good, bad) = (&self.state.good.name, &self.state.bad.name);
+            writeln!(text, "next: rocbed bisect {good} {bad} --image OLD --image NEW  tells the images apart")?;
         }
         Ok(())
     }
 
+    /// As [`Self::not_packages`], of images.
+    fn not_images(&self, text: &mut String) -> std::fmt::Result {
+        let what = match self.kind {
+            Kind::FailsWithOldPackages => "fails with the good image too",
+            _ => "passes with the bad image",
+        };
+        writeln!(text, "{}: {what}: the images are not the reason, or it fails by chance", self.heading())?;
+        writeln!(text, "next: --repeat COUNT runs each image more often")
+    }
+
     fn end_skipped(&self, text: &mut String) -> std::fmt::Result {
+        if self.state.is_of_images() {
+            let end = if self.state.runs.last().is_some_and(|run| run.upgraded.is_empty()) { "good" } else { "bad" };
+            writeln!(text, "{}: it cannot be tested with the {end} image", self.heading())?;
+            return self.problem.map_or(Ok(()), |problem| writeln!(text, "  {problem}"));
+        }
         let end = if self.state.runs.last().is_some_and(|run| run.upgraded.is_empty()) {
             format!("as in {}, which passed", self.state.good.name)
         } else {
@@ -270,6 +307,18 @@ impl<'a> Outcome<'a> {
             writeln!(text, "  {problem}")?;
         }
         writeln!(text, "next: {}", super::FROM_WHERE)
+    }
+}
+
+/// What changed between two steps of a row.
+fn changed(state: &State, passes: &Done, fails: &Done) -> Vec<Group> {
+    if let Place::Machines(machines) = &state.place {
+        let image = |run: &Done| machines.images.get(run.upgraded.len());
+        return image(passes).zip(image(fails)).map(|(from, to)| images::changed(from, to)).unwrap_or_default();
+    }
+    match (list(&passes.packages), list(&fails.packages)) {
+        (Ok(before), Ok(after)) => group(&before, &after, &|_, _| Vec::new()).groups,
+        _ => Vec::new(),
     }
 }
 

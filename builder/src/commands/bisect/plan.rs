@@ -32,6 +32,9 @@ pub(super) struct Plan<'a> {
     /// In a search by date: the states of the archive that are searched.
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     dates: &'a [String],
+    /// In a search over images in a row: their names.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    images: &'a [String],
     /// Source packages that take effect at the next boot only, and are not searched.
     at_boot: &'a [SourceChange],
     /// What differs besides the packages.
@@ -72,6 +75,7 @@ impl<'a> Plan<'a> {
             groups: &state.groups,
             versions: &state.versions,
             dates: &state.dates,
+            images: &state.images,
             at_boot: &state.at_boot,
             also_different: also_different(state),
             observed: state.observed,
@@ -93,9 +97,18 @@ impl<'a> Plan<'a> {
 
     fn write(&self, text: &mut String, place: &Place) -> std::fmt::Result {
         let on = self.target.map(|target| format!("  {target}")).unwrap_or_default();
-        writeln!(text, "{}  {}{on}: passed in {}, failed in {}", self.package, self.test, self.good, self.bad)?;
+        if self.observed == Observed::default() {
+            let (good, bad) = (self.good, self.bad);
+            writeln!(text, "{}  {}{on}: is to pass with {good} and to fail with {bad}", self.package, self.test)?;
+        } else {
+            writeln!(text, "{}  {}{on}: passed in {}, failed in {}", self.package, self.test, self.good, self.bad)?;
+        }
         if let [first, .., last] = self.dates {
             writeln!(text, "  {} of the archive, from {first} to {last}", counted(self.dates.len(), "state"))?;
+            return self.write_runs(text, place);
+        }
+        if let [first, .., last] = self.images {
+            writeln!(text, "  {}, from {first} to {last}", counted(self.images.len(), "image"))?;
             return self.write_runs(text, place);
         }
         let packages: usize = self.groups.iter().map(|group| group.packages.len()).sum();
@@ -117,24 +130,34 @@ impl<'a> Plan<'a> {
     }
 
     fn write_runs(&self, text: &mut String, place: &Place) -> std::fmt::Result {
-        if !self.also_different.is_empty() {
+        // Images differ in these too, and are what is searched.
+        if !self.also_different.is_empty() && !matches!(place, Place::Machines(_)) {
             let list: Vec<String> = self.also_different.iter().map(ToString::to_string).collect();
             writeln!(text, "  also different, and not searched: {}", list.join(", "))?;
         }
         let Observed { failed, passed } = self.observed;
         let times = if self.repeat == 1 { "once".to_owned() } else { format!("{} times", self.repeat) };
-        writeln!(
-            text,
-            "  it failed in {failed} of {}: packages count as good when it has passed {times}",
-            counted((failed + passed) as usize, "run")
-        )?;
+        let what = if matches!(place, Place::Machines(_)) { "an image counts" } else { "packages count" };
+        let ran = counted((failed + passed) as usize, "run");
+        let so_far = if failed + passed == 0 { String::new() } else { format!("it failed in {failed} of {ran}: ") };
+        writeln!(text, "  {so_far}{what} as good when it has passed {times}")?;
         let place = match place {
             Place::Hub(address) => format!("jobs at {address}"),
             Place::Local(local) => format!("testbeds of {} on this machine", local.recipe),
+            Place::Machines(machines) if machines.recipe.is_some() => {
+                "virtual machines that boot images which are built for it".to_owned()
+            }
+            Place::Machines(_) => "virtual machines that boot these images".to_owned(),
         };
-        if !self.dates.is_empty() {
-            let (most, each) = (self.most_runs, self.seconds_each);
-            let (runs, all) = (counted(most as usize, "run"), time(each * f64::from(most)));
+        let (most, each) = (self.most_runs, self.seconds_each);
+        let runs = counted(most as usize, "run");
+        if each <= 0.0 {
+            let two = self.most_runs_for_two;
+            let two = if self.groups.is_empty() { String::new() } else { format!(" for one group, {two} for two") };
+            return writeln!(text, "  at most {runs}{two}, as {place}; how long one takes is not known yet");
+        }
+        if self.groups.is_empty() {
+            let all = time(each * f64::from(most));
             return writeln!(text, "  at most {runs}, about {} each: {all}, as {place}", time(each));
         }
         writeln!(

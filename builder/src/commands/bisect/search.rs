@@ -53,7 +53,7 @@ pub(super) fn search(
         let job = job(state, &set);
         let number = state.runs.len() + 1;
         let most = state.search.most_runs(1);
-        let one = if state.dates.is_empty() { " for one group" } else { "" };
+        let one = if state.is_of_steps() { "" } else { " for one group" };
         context.reporter.say(&format!("run {number} (at most {most}{one}): {}", about(state, &set)));
         let id = if let Some(waiting) = state.waiting.take().filter(|waiting| waiting.upgraded == set) {
             Some(waiting.job)
@@ -63,9 +63,14 @@ pub(super) fn search(
         };
         state.waiting = id.clone().map(|job| Waiting { upgraded: set.clone(), job });
         state.write(path)?;
-        let reason = match tester.finish(&job, id.as_deref(), stop)? {
+        let reason = match tester.finish(&job, &set, id.as_deref(), stop)? {
             Ended::Stopped => return Ok(Finish::Stopped),
             Ended::Lost(reason) => Some(reason),
+            Ended::Impossible(reason) => {
+                context.reporter.say(&format!("  cannot be tested: {reason}"));
+                state.search.answer(set.clone(), Answer::Skip);
+                None
+            }
             Ended::Ran(ran) => {
                 let done = take(context, state, &set, &ran, timeouts.entry(set.clone()).or_default());
                 tell(context, &done, &ran.machine);
@@ -92,7 +97,9 @@ fn job(state: &State, upgraded: &Upgraded) -> Job {
         job.archive = Some(JobArchive::Snapshot(date.to_owned()));
         return job;
     }
-    job.versions.extend(versions(&state.groups, upgraded));
+    if !state.is_of_images() {
+        job.versions.extend(versions(&state.groups, upgraded));
+    }
     job
 }
 
@@ -111,7 +118,9 @@ fn take(context: &Context, state: &mut State, set: &Upgraded, ran: &Ran, timeout
         problem: None,
         reproduce: ran.reproduce.clone(),
     };
-    warn_of_another_machine(context, state, &done);
+    if !state.is_of_images() {
+        warn_of_another_machine(context, state, &done);
+    }
     let answer = match judged {
         Judged::Nothing(reason) => {
             done.problem = Some(reason);
@@ -129,7 +138,7 @@ fn take(context: &Context, state: &mut State, set: &Upgraded, ran: &Ran, timeout
     };
     if answer == Answer::Skip {
         done.problem = Some(why_skipped(ran, &state.test));
-    } else {
+    } else if !state.is_of_images() {
         let Some(installed) = &ran.packages else {
             done.problem = Some("it is not known which packages were installed".to_owned());
             return done;
@@ -198,9 +207,10 @@ fn tell(context: &Context, done: &Done, machine: &str) {
 
 /// What a run is made with, for people.
 pub(super) fn about(state: &State, upgraded: &Upgraded) -> String {
-    match state.date(upgraded) {
-        Some(date) => format!("the archive of {date}"),
-        None => words(upgraded, state.groups.len()),
+    match (state.date(upgraded), state.image(upgraded)) {
+        (Some(date), _) => format!("the archive of {date}"),
+        (_, Some(image)) => format!("the image {image}"),
+        _ => words(upgraded, state.groups.len()),
     }
 }
 

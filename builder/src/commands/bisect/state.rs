@@ -14,6 +14,7 @@ use protocol::{ArchiveState, Job, PackageList, SourceChange, Verdict};
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
+use super::machines::Machines;
 use super::origins::Origin;
 
 /// Version of the format.
@@ -44,6 +45,9 @@ pub(super) struct State {
     /// For a search by date: the states of the archive, that of the run that passed first. Then there are no groups.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) dates: Vec<String>,
+    /// For a search over images in a row: their names, that of the good one first. Then there are no groups.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) images: Vec<String>,
     /// What differs and takes effect at the next boot only.
     pub(super) at_boot: Vec<SourceChange>,
     /// How often the test failed and passed since it fails, before this search.
@@ -79,6 +83,8 @@ pub(super) enum Place {
     Hub(String),
     /// In testbeds on this machine.
     Local(Local),
+    /// In virtual machines on this machine, which boot the images that are searched.
+    Machines(Machines),
 }
 
 /// Testbeds on this machine, as `rocbed test` makes them.
@@ -172,6 +178,12 @@ impl State {
         Self { dates, search, ..Self::new(question, place, Grouped::default(), repeat) }
     }
 
+    /// A new search over images in a row, by their names.
+    pub(super) fn of_images(question: Question, place: Place, images: Vec<String>, repeat: u32) -> Self {
+        let search = Bisect::of_steps(images.len().saturating_sub(1), repeat);
+        Self { images, search, ..Self::new(question, place, Grouped::default(), repeat) }
+    }
+
     /// A new search by package.
     pub(super) fn new(question: Question, place: Place, grouped: Grouped, repeat: u32) -> Self {
         let Question { test, target, good, bad, job, observed } = question;
@@ -187,6 +199,7 @@ impl State {
             groups: grouped.groups,
             versions: Vec::new(),
             dates: Vec::new(),
+            images: Vec::new(),
             at_boot: grouped.at_boot,
             observed,
             runs: Vec::new(),
@@ -194,14 +207,30 @@ impl State {
         }
     }
 
+    /// Whether it is for a step in a row of states of the archive or of images, and not for groups of packages.
+    pub(super) fn is_of_steps(&self) -> bool {
+        !self.dates.is_empty() || !self.images.is_empty()
+    }
+
+    /// Whether images are booted for its runs.
+    pub(super) fn is_of_images(&self) -> bool {
+        matches!(self.place, Place::Machines(_))
+    }
+
     /// How many things the search can upgrade.
     pub(super) fn steps(&self) -> usize {
-        if self.dates.is_empty() { self.groups.len() } else { self.dates.len().saturating_sub(1) }
+        let row = self.dates.len().max(self.images.len());
+        if self.is_of_steps() { row.saturating_sub(1) } else { self.groups.len() }
     }
 
     /// The archive's date for a set, in a search by date.
     pub(super) fn date(&self, upgraded: &Upgraded) -> Option<&str> {
         self.dates.get(upgraded.len()).map(String::as_str)
+    }
+
+    /// The image for a set, in a search over images in a row.
+    pub(super) fn image(&self, upgraded: &Upgraded) -> Option<&str> {
+        self.images.get(upgraded.len()).map(String::as_str)
     }
 
     /// Seconds that a run takes, from those that there were.

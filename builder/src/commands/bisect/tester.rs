@@ -1,9 +1,10 @@
-//! Where runs are made: at a hub, or on this machine.
+//! Where runs are made: at a hub, in testbeds on this machine, or in virtual machines.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context as _, Result};
+use history::bisect::Upgraded;
 use protocol::{Job, JobResult, PackageList, RunAs};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
@@ -26,6 +27,8 @@ pub(super) enum Ended {
     Ran(Box<Ran>),
     /// Without one, for this reason.
     Lost(String),
+    /// There cannot be one with this set, for this reason.
+    Impossible(String),
     /// Not yet: the search was told to stop.
     Stopped,
 }
@@ -36,8 +39,8 @@ pub(super) trait Tester {
     /// `before` is a run of the same that said nothing: another machine is to be taken if there is one.
     fn begin(&mut self, job: &Job, before: Option<&str>) -> Result<Option<String>>;
 
-    /// Waits for a run, or makes it.
-    fn finish(&mut self, job: &Job, id: Option<&str>, stop: &Stop) -> Result<Ended>;
+    /// Waits for the run of a set, or makes it.
+    fn finish(&mut self, job: &Job, set: &Upgraded, id: Option<&str>, stop: &Stop) -> Result<Ended>;
 }
 
 /// Whether the search was told to stop, by Ctrl-C.

@@ -1,0 +1,73 @@
+//! Another `rocbed` as a child process, which ends when the search is told to stop.
+
+use std::io::Read;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::tester::Stop;
+use crate::context::Context;
+
+/// Interval for checking whether it has ended.
+const POLL: Duration = Duration::from_millis(50);
+
+/// What a child process has left.
+pub(super) struct Output {
+    pub(super) status: ExitStatus,
+    pub(super) stdout: String,
+    /// Empty if it went to the terminal.
+    pub(super) stderr: String,
+}
+
+impl Output {
+    /// The last line of what it said on stderr, which is the error if there was one.
+    pub(super) fn last_line(&self) -> &str {
+        self.stderr.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default().trim()
+    }
+}
+
+/// Runs `rocbed` with these words and this process's cache. `None` if the search was told to stop.
+pub(super) fn run(context: &Context, words: &[String], stop: &Stop) -> Result<Option<Output>> {
+    let what = || format!("starting `rocbed {}`", words.first().map(String::as_str).unwrap_or_default());
+    let mut command = Command::new(std::env::current_exe().context("finding this program")?);
+    command.args(["--quiet", "--cache"]).arg(context.cache_directory()?).args(words);
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    command.stderr(if context.reporter.is_verbose() { Stdio::inherit() } else { Stdio::piped() });
+    let mut child = command.spawn().with_context(what)?;
+    // Both pipes are read at once, as a full one would stop it.
+    let stdout = read(child.stdout.take());
+    let stderr = read(child.stderr.take());
+    let status = loop {
+        if let Some(status) = child.try_wait().with_context(what)? {
+            break status;
+        }
+        if stop.is_asked() {
+            terminate(&mut child);
+        }
+        thread::sleep(POLL);
+    };
+    let text = |thread: thread::JoinHandle<String>| thread.join().unwrap_or_default();
+    let output = Output { status, stdout: text(stdout), stderr: text(stderr) };
+    Ok(if stop.is_asked() { None } else { Some(output) })
+}
+
+/// Reads a pipe to its end in a thread.
+fn read(pipe: Option<impl Read + Send + 'static>) -> thread::JoinHandle<String> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What was read before an error is shown.
+        let _ = pipe.map(|mut pipe| pipe.read_to_end(&mut bytes));
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
+}
+
+/// Asks the run to end, as Ctrl-C on a terminal does.
+fn terminate(child: &mut Child) {
+    if matches!(child.try_wait(), Ok(None)) {
+        // It fails only if it has ended just now.
+        let _ = kill_process(Pid::from_child(child), Signal::TERM);
+    }
+}

@@ -1,0 +1,241 @@
+//! Runs in virtual machines: each boots the image of a set, and runs the test as `rocbed boot --jobs` does.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use advice::Advice;
+use anyhow::{Context as _, Result, bail};
+use history::bisect::Upgraded;
+use history::groups::Group;
+use protocol::{GpuNeed, Job, JobList, JobResult, quoted};
+use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
+
+use super::at_hub::{test_of, user_of};
+use super::mixed::mixed;
+use super::tester::{Ended, Ran, Stop, Tester, packages};
+use super::{child, images};
+use crate::context::Context;
+
+/// Images of a search, and how they are booted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Machines {
+    /// The directories of the images, in their order, or the locks of the first and the last image.
+    pub(super) images: Vec<PathBuf>,
+    /// With locks: the recipe that they are of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) recipe: Option<String>,
+    /// Options of `rocbed boot`.
+    pub(super) boot: Vec<String>,
+    /// Options of `rocbed build`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) build: Vec<String>,
+}
+
+/// The machines of a search.
+pub(super) struct InMachines<'a> {
+    context: &'a Context,
+    machines: Machines,
+    groups: Vec<Group>,
+    /// Where candidate images and results are; it is removed at the end.
+    scratch: TempDir,
+    /// The set of which there is an image in `scratch`.
+    built: Option<Upgraded>,
+}
+
+/// How an image came about.
+enum Image {
+    At(PathBuf),
+    /// It cannot be built, for this reason.
+    NotBuilt(String),
+    Stopped,
+}
+
+impl<'a> InMachines<'a> {
+    /// `beside` is a file beside which there is room for an image.
+    pub(super) fn new(context: &'a Context, machines: Machines, groups: Vec<Group>, beside: &Path) -> Result<Self> {
+        let beside = std::path::absolute(beside).context("finding the directory of the search")?;
+        let parent = beside.parent().unwrap_or(Path::new("/"));
+        let scratch = tempfile::Builder::new().prefix("rocbed-bisect.").tempdir_in(parent);
+        let scratch = scratch.with_context(|| format!("making a directory in {}", parent.display()))?;
+        Ok(Self { context, machines, groups, scratch, built: None })
+    }
+
+    /// The image of a set: one of the user's, or a new one by a lock between the two.
+    fn image(&mut self, set: &Upgraded, stop: &Stop) -> Result<Image> {
+        let Some(recipe) = self.machines.recipe.clone() else {
+            let at = self.machines.images.get(set.len());
+            return Ok(Image::At(at.context("the search has no image for this step")?.clone()));
+        };
+        let directory = self.scratch.path().join("image");
+        if self.built.as_ref() == Some(set) {
+            return Ok(Image::At(directory));
+        }
+        self.built = None;
+        let (good, bad) = images::both_locks(&self.machines.images)?;
+        let lock = self.scratch.path().join("image.lock");
+        mixed(&good, &bad, &self.groups, set).write(&lock).context("writing the lock of an image")?;
+        let output = child::run(self.context, &build_words(&self.machines, &recipe, &lock, &directory), stop)?;
+        let Some(output) = output else { return Ok(Image::Stopped) };
+        if !output.status.success() {
+            return Ok(Image::NotBuilt(output.last_line().to_owned()));
+        }
+        self.built = Some(set.clone());
+        Ok(Image::At(directory))
+    }
+}
+
+/// The words after `rocbed` that build an image.
+fn build_words(machines: &Machines, recipe: &str, lock: &Path, to: &Path) -> Vec<String> {
+    let mut words = vec!["build".to_owned(), recipe.to_owned(), "--locked".to_owned()];
+    words.push(format!("--lock={}", lock.display()));
+    words.push(format!("--output={}", to.display()));
+    words.extend(machines.build.iter().cloned());
+    words
+}
+
+/// The words after `rocbed` that boot an image and run the jobs of a list.
+fn boot_words(machines: &Machines, job: &Job, image: &Path, list: &Path, results: &Path) -> Vec<String> {
+    let mut words = vec!["boot".to_owned(), image.display().to_string(), "--json".to_owned()];
+    words.push(format!("--jobs={}", list.display()));
+    words.push(format!("--results={}", results.display()));
+    words.extend(machines.boot.iter().cloned());
+    if let GpuNeed::Targets(targets) = &job.gpu
+        && !machines.boot.iter().any(|word| word.starts_with("--gpu"))
+    {
+        words.extend(targets.first().map(|target| format!("--gpu={target}")));
+    }
+    words
+}
+
+/// The command that repeats a run, for people.
+fn reproduce(machines: &Machines, job: &Job, groups: &[Group], set: &Upgraded) -> String {
+    let boot = |image: &Path| {
+        let words = boot_words(machines, job, image, Path::new("JOBS.toml"), Path::new("results"));
+        let shown = words.iter().filter(|word| *word != "--json").map(|word| quoted(word));
+        format!("rocbed {}", shown.collect::<Vec<_>>().join(" "))
+    };
+    match &machines.recipe {
+        None => boot(machines.images.get(set.len()).map_or(Path::new("IMAGE"), PathBuf::as_path)),
+        Some(recipe) => {
+            // A set between the two has a lock that nobody has.
+            let lock = match set.len() {
+                0 => machines.images.first(),
+                count if count == groups.len() => machines.images.last(),
+                _ => None,
+            };
+            let lock = lock.map_or(Path::new("MIXED.lock"), PathBuf::as_path);
+            let build = build_words(machines, recipe, lock, Path::new("IMAGE"));
+            let build = build.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
+            format!("rocbed {build} && {}", boot(Path::new("IMAGE")))
+        }
+    }
+}
+
+/// A result as `rocbed boot --json` prints it.
+#[derive(Debug, Deserialize)]
+struct Printed {
+    summary: String,
+    #[serde(default)]
+    result: Option<JobResult>,
+}
+
+impl Tester for InMachines<'_> {
+    fn begin(&mut self, _: &Job, _: Option<&str>) -> Result<Option<String>> {
+        Ok(None)
+    }
+
+    fn finish(&mut self, job: &Job, set: &Upgraded, _: Option<&str>, stop: &Stop) -> Result<Ended> {
+        let image = match self.image(set, stop)? {
+            Image::At(image) => image,
+            Image::Stopped => return Ok(Ended::Stopped),
+            Image::NotBuilt(reason) => {
+                let reason = format!("its image cannot be built: {reason}");
+                // An end could be built once. What is between may not be installable.
+                let is_end = set.is_empty() || set.len() == self.groups.len();
+                return Ok(if is_end { Ended::Lost(reason) } else { Ended::Impossible(reason) });
+            }
+        };
+        let run = self.scratch.path().join("run");
+        if run.exists() {
+            fs::remove_dir_all(&run).with_context(|| format!("removing {}", run.display()))?;
+        }
+        fs::create_dir(&run).with_context(|| format!("making {}", run.display()))?;
+        let list = run.join("jobs.json");
+        let jobs = JobList { version: protocol::VERSION, job: vec![job.clone()] };
+        fs::write(&list, serde_json::to_vec(&jobs).context("writing down the job")?)
+            .with_context(|| format!("writing {}", list.display()))?;
+        let words = boot_words(&self.machines, job, &image, &list, &run.join("results"));
+        let Some(output) = child::run(self.context, &words, stop)? else { return Ok(Ended::Stopped) };
+        let printed: Vec<Printed> = serde_json::from_str(&output.stdout).unwrap_or_default();
+        let result = match printed.into_iter().next() {
+            Some(Printed { result: Some(result), .. }) => result,
+            Some(Printed { summary, .. }) => return Ok(Ended::Lost(format!("the job has no result: {summary}"))),
+            None => {
+                return Ok(Ended::Lost(format!("`rocbed boot` ended with {}: {}", output.status, output.last_line())));
+            }
+        };
+        let lists = result
+            .installed
+            .resolve()
+            .with_context(|| format!("reading the packages of a run with {}", image.display()))?;
+        Ok(Ended::Ran(Box::new(Ran {
+            job: None,
+            machine: result.machine.name.clone(),
+            packages: packages(&result, &test_of(job), user_of(job), &lists),
+            reproduce: reproduce(&self.machines, job, &self.groups, set),
+            result,
+        })))
+    }
+}
+
+/// Checks that images are there before the first is booted.
+pub(super) fn check(images: &[PathBuf]) -> Result<()> {
+    for image in images {
+        if !image.join(crate::image::publish::SUMS).is_file() {
+            bail!(Advice::new(
+                format!("{} is neither a complete image nor a lock", image.display()),
+                "give directories that `rocbed build` has made, such as images/rocm, or two locks of one recipe"
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machines(images: &[&str], recipe: Option<&str>) -> Machines {
+        Machines {
+            images: images.iter().map(PathBuf::from).collect(),
+            recipe: recipe.map(str::to_owned),
+            boot: vec!["--memory=4GiB".to_owned()],
+            build: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_run_is_a_machine_that_anybody_can_boot() {
+        let mut job = Job::of_package("rocfft");
+        job.gpu = GpuNeed::Targets(vec!["gfx1030".parse().expect("a target")]);
+        let steps = machines(&["images/a", "images/b c"], None);
+        assert_eq!(
+            reproduce(&steps, &job, &[], &[0].into()),
+            "rocbed boot 'images/b c' --jobs=JOBS.toml --results=results --memory=4GiB --gpu=gfx1030"
+        );
+        let locks = machines(&["a.lock", "b.lock"], Some("rocm"));
+        let groups = vec![Group { sources: Vec::new(), packages: Vec::new() }; 2];
+        let told = |set: &[usize]| reproduce(&locks, &job, &groups, &set.iter().copied().collect());
+        assert!(told(&[]).starts_with("rocbed build rocm --locked --lock=a.lock --output=IMAGE && rocbed boot IMAGE "));
+        assert!(told(&[0, 1]).contains("--lock=b.lock") && told(&[1]).contains("--lock=MIXED.lock"));
+    }
+
+    #[test]
+    fn what_is_not_an_image_is_refused_before_the_first_boot() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let error = check(&[directory.path().to_owned()]).expect_err("it is empty");
+        assert!(crate::error::report(&error).to_string().contains("two locks of one recipe"));
+    }
+}
