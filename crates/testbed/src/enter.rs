@@ -22,6 +22,7 @@ use crate::control_group;
 use crate::identity::{Identity, become_its_root};
 use crate::namespaces::RunningTestbed;
 use crate::process::{Child, Event, Signals, fork};
+use crate::processors::ProcessorList;
 use crate::protocol::{quote, unquote};
 use crate::relay::{Relay, Running};
 use crate::simulate::{SimulateOptions, Simulation, kernels_option, option_kernels};
@@ -71,7 +72,7 @@ pub(crate) const ENVIRONMENT: [(&str, &str); 5] = [
 ];
 
 /// Options for running commands.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Rules {
     /// Whether commands keep the caller's supplementary groups.
     pub(crate) keep_groups: bool,
@@ -79,13 +80,15 @@ pub(crate) struct Rules {
     pub(crate) containers: bool,
     /// Most processes in the testbed.
     pub(crate) processes: Option<u64>,
+    /// The processors that commands are kept on. autopkgtest starts them, so they do not have the server's.
+    pub(crate) processor_list: Option<ProcessorList>,
 }
 
 /// The program and arguments that run the command appended to them in a testbed.
 pub(crate) fn command_line(
     running: &RunningTestbed,
     identity: &Identity,
-    rules: Rules,
+    rules: &Rules,
     simulate: Option<&SimulateOptions>,
     environment: &[(String, String)],
 ) -> Vec<OsString> {
@@ -107,6 +110,7 @@ pub(crate) fn command_line(
         words.push("--containers".into());
     }
     words.extend(rules.processes.map(|processes| format!("--processes={processes}").into()));
+    words.extend(rules.processor_list.iter().map(|list| option("processors", list.to_string().as_ref())));
     if let Some(simulate) = simulate {
         words.push(option("simulate", simulate.gpus.as_ref()));
         words.extend(kernels_option(simulate.kernels).map(OsString::from));
@@ -181,6 +185,8 @@ impl Entry {
             } else if let Some(number) = text.strip_prefix("--processes=") {
                 let number = number.parse().map_err(|_| Error::Usage(format!("{number} is not a number")))?;
                 entry.rules.processes = Some(number);
+            } else if let Some(list) = value("--processors=") {
+                entry.rules.processor_list = Some(String::from_utf8_lossy(&list).parse()?);
             } else if let Some(gpus) = value("--simulate=") {
                 let gpus = String::from_utf8(gpus).map_err(|_| Error::Usage("--simulate is not UTF-8".into()))?;
                 entry.simulate = Some(SimulateOptions { gpus, kernels: Kernels::default(), report: None });
@@ -222,6 +228,9 @@ fn run(arguments: impl Iterator<Item = OsString>) -> Result<u8, Error> {
         file.map_err(Error::step(format!("the testbed is closed: opening {path}")))
     });
     let control_group = control_group.transpose()?;
+    if let Some(list) = &entry.rules.processor_list {
+        list.keep_this_process().map_err(Error::step(format!("keeping the command on the processors {list}")))?;
+    }
     let (simulation, mut report) = simulation(entry.simulate.as_ref(), &namespaces)?;
     let terminal = io::stdin().is_terminal();
     let term = std::env::var_os("TERM").filter(|_| terminal);
@@ -387,6 +396,7 @@ mod tests {
     fn values_survive_the_way_through_autopkgtest() {
         let environment = "ROCR_VISIBLE_DEVICES=GPU-00000000000000ab,GPU-00000000000000cd";
         let words = [
+            option("processors", "0-3,8".as_ref()),
             option("simulate", "gfx1100,gfx90a".as_ref()),
             kernels_option(Kernels::Run).unwrap().into(),
             option("report", "/a, b/50%".as_ref()),
@@ -395,6 +405,7 @@ mod tests {
         assert!(words.iter().all(|word| !word.as_bytes().contains(&b',')), "{words:?}");
         let around = ["--server=7", "--join=5"].map(OsString::from).into_iter();
         let entry = Entry::parse(around.chain(words).chain(["--", "true"].map(OsString::from))).unwrap();
+        assert_eq!(entry.rules.processor_list, "0-3,8".parse().ok());
         let simulate = entry.simulate.unwrap();
         assert_eq!((simulate.gpus.as_str(), simulate.report), ("gfx1100,gfx90a", Some("/a, b/50%".into())));
         assert_eq!(simulate.kernels, Kernels::Run);
@@ -404,7 +415,13 @@ mod tests {
 
     #[test]
     fn wants_a_testbed_and_a_command() {
-        for words in [&["--", "true"][..], &["--server=7", "--join=5", "--"], &["--processes=many"], &["--dance"]] {
+        for words in [
+            &["--", "true"][..],
+            &["--server=7", "--join=5", "--"],
+            &["--processes=many"],
+            &["--processors=3-1"],
+            &["--dance"],
+        ] {
             assert!(Entry::parse(words.iter().map(OsString::from)).is_err(), "{words:?}");
         }
     }

@@ -249,11 +249,12 @@ impl Testbed for Machine {
         let environment: Vec<_> = visible.chain(simulated).chain(proxied).collect();
         let rules = Rules {
             keep_groups: self.keep_groups(),
+            processor_list: self.options.processor_list.clone(),
             containers: self.options.containers,
             processes: Some(self.processes),
         };
         let simulate = self.options.simulate.as_ref();
-        Ok(enter::command_line(self.running()?, &self.identity, rules, simulate, &environment))
+        Ok(enter::command_line(self.running()?, &self.identity, &rules, simulate, &environment))
     }
 
     fn copy(&mut self, copy: &Copy) -> Result<(), Error> {
