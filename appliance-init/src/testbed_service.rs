@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::system::RebootCommand;
 use testbed::virtual_machine::PORT_NAME;
 use testbed::virtual_machine::guest::{self, ServiceEnd};
+use testbed::virtual_machine::limits::{DRIVERS, SERVICES};
 
 use crate::bare_testbed::SYSTEMD;
 use crate::events::Event;
@@ -26,14 +27,8 @@ use appliance::virtio_port;
 /// The argument with which the service is started.
 pub const COMMAND: &str = "testbed-service";
 
-/// How long to wait for drivers: the GPU's may take long, and has a limit of its own.
-const DRIVERS: Duration = Duration::from_secs(240);
-
 /// How long to wait for the network, where there is a card. Tests that need it say so themselves if it is missing.
 const NETWORK: Duration = Duration::from_secs(30);
-
-/// How long to wait for systemd to have started everything. Debian's units have 90 s each.
-const SERVICES: Duration = Duration::from_secs(300);
 
 /// `oom_score_adj` of the service (`proc_pid_oom_score_adj(5)`): the test that uses too much is to be killed.
 const SPARED: &str = "-900";

@@ -28,6 +28,13 @@ pub enum VmError {
         takes: &'static str,
     },
 
+    /// SIGKILL did not end QEMU.
+    #[error("SIGKILL did not end QEMU, process {pid}; the kernel holds it, as a device that hangs does")]
+    Stuck {
+        /// Its process id.
+        pid: u32,
+    },
+
     /// The operating system reported an error.
     #[error("{action} {}: {source}", path.display())]
     Io {
@@ -53,6 +60,7 @@ impl Advise for VmError {
             Self::MissingQemu => "apt install qemu-system-x86".into(),
             Self::MissingFirmware(_) => "apt install ovmf".into(),
             Self::BadSetting { takes, .. } => format!("it takes {takes}").into(),
+            Self::Stuck { .. } => "restart the machine".into(),
             Self::Io { .. } => Help::none(),
         }
     }

@@ -20,6 +20,9 @@ use crate::{Accelerator, Boot, Firmware, Machine, VmError, accelerator, picture}
 /// How often to check whether QEMU has ended.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
+/// How long a killed QEMU may take to end; the kernel may have gigabytes of memory to free, or a device to reset.
+const KILLED: Duration = Duration::from_secs(30);
+
 /// How much of QEMU's own messages is kept, in bytes.
 const MESSAGES: usize = 64 * 1024;
 
@@ -69,7 +72,7 @@ pub struct Running {
     pid: u32,
     accelerator: Accelerator,
     stop: Arc<AtomicBool>,
-    watcher: Option<JoinHandle<io::Result<(End, Duration)>>>,
+    watcher: Option<JoinHandle<Result<(End, Duration), VmError>>>,
     serial: Option<JoinHandle<io::Result<()>>>,
     messages: Option<JoinHandle<io::Result<String>>>,
     /// The path for pictures of the display, and the thread that takes them.
@@ -171,10 +174,11 @@ impl Running {
     /// Waits until the machine has ended.
     ///
     /// # Errors
-    /// If its console could not be read or logged to the end.
+    /// If its console could not be read or logged to the end, or SIGKILL did not end it ([`VmError::Stuck`]).
     pub fn wait(mut self) -> Result<Exit, VmError> {
-        let (end, elapsed) = join(self.watcher.take(), "waiting for", "qemu-system-x86_64".into())?
-            .unwrap_or((End::Stopped, Duration::ZERO));
+        // With an error, the other threads are left behind: they end with QEMU.
+        let watched = self.watcher.take().map(result).transpose()?;
+        let (end, elapsed) = watched.unwrap_or((End::Stopped, Duration::ZERO));
         join(self.serial.take(), "logging the console to", self.log.clone())?;
         // Only after all its lines were passed on: this ends that too.
         self.stop.store(true, Ordering::Relaxed);
@@ -216,9 +220,12 @@ fn join<T>(
     action: &'static str,
     path: PathBuf,
 ) -> Result<Option<T>, VmError> {
-    let Some(thread) = thread else { return Ok(None) };
-    let result = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-    result.map(Some).map_err(VmError::io(action, path))
+    thread.map(result).transpose().map_err(VmError::io(action, path))
+}
+
+/// The result of a thread; its panic is passed on.
+fn result<T>(thread: JoinHandle<T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Waits for QEMU to end, or ends it.
@@ -227,10 +234,11 @@ fn watch(
     deadline: Duration,
     stop: [&AtomicBool; 2],
     kvm_failed: &AtomicBool,
-) -> io::Result<(End, Duration)> {
-    let started = Instant::now();
+) -> Result<(End, Duration), VmError> {
+    let failed = |source| VmError::io("waiting for", "qemu-system-x86_64")(source);
+    let (started, pid) = (Instant::now(), child.id());
     loop {
-        if let Some(status) = child.try_wait()? {
+        if let Some(status) = child.try_wait().map_err(failed)? {
             return Ok((ended(status), started.elapsed()));
         }
         let end = if kvm_failed.load(Ordering::Relaxed) {
@@ -243,10 +251,24 @@ fn watch(
             thread::sleep(LOOK_AGAIN);
             continue;
         };
-        child.kill()?;
-        child.wait()?;
-        return Ok((end, started.elapsed()));
+        child.kill().map_err(failed)?;
+        return match await_end(|| child.try_wait(), KILLED).map_err(failed)? {
+            true => Ok((end, started.elapsed())),
+            false => Err(VmError::Stuck { pid }),
+        };
     }
+}
+
+/// Waits until a process has ended; false if it has not in time.
+fn await_end(mut status: impl FnMut() -> io::Result<Option<ExitStatus>>, patience: Duration) -> io::Result<bool> {
+    let started = Instant::now();
+    while status()?.is_none() {
+        if started.elapsed() >= patience {
+            return Ok(false);
+        }
+        thread::sleep(LOOK_AGAIN);
+    }
+    Ok(true)
 }
 
 fn ended(status: ExitStatus) -> End {
@@ -303,5 +325,18 @@ fn read_messages(mut stderr: ChildStderr, kvm_failed: &AtomicBool) -> io::Result
         if accelerator::says_kvm_failed(&kept) {
             kvm_failed.store(true, Ordering::Relaxed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_does_not_end_is_not_waited_for_for_ever() {
+        assert!(!await_end(|| Ok(None), Duration::from_millis(1)).unwrap());
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        child.kill().unwrap();
+        assert!(await_end(|| child.try_wait(), KILLED).unwrap());
     }
 }

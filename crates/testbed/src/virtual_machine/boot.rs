@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::net::Shutdown;
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -12,19 +13,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use vm::{Accelerator, Boot, Bus, Disk, Machine, Running};
+use vm::{Accelerator, Boot, Bus, Disk, Machine, Running, VmError};
 
 use super::image::Image;
+use super::limits;
 use super::options::VmOptions;
 use super::scratch::ScratchDisk;
 use super::switch::Switch;
+use super::testbed::program;
 use super::wire::{Frame, Message, PORT_NAME, VERSION};
 use crate::Error;
 use crate::process::{Event, Signals};
-
-/// How long a machine may take until it runs commands; a GPU's driver alone may take a minute.
-const START: [(Accelerator, Duration); 2] =
-    [(Accelerator::Kvm, Duration::from_secs(180)), (Accelerator::Tcg, Duration::from_secs(600))];
 
 /// How often to look whether QEMU has ended while something else is waited for.
 const LOOK: Duration = Duration::from_millis(50);
@@ -41,6 +40,10 @@ const WORDS: &str = "panic=-1 rocbed.panic-timeout=1";
 /// More words for a machine with systemd: nobody logs in on the console, and without udev systemd would wait for it.
 const WORDS_FOR_SYSTEMD: &str = "systemd.mask=serial-getty@ttyS0.service";
 
+/// A word for a machine without KVM: the kernel counts the timer's interrupts when it starts, and panics if QEMU does not
+/// get a processor meanwhile.
+const WORD_FOR_TCG: &str = "no_timer_check";
+
 /// The setting of the image that this needs, as its program names it.
 const SETTING: &str = "testbed-disk";
 
@@ -56,6 +59,8 @@ pub(crate) struct Hardware {
 #[derive(Debug)]
 pub(crate) struct Booted {
     running: Option<Running>,
+    /// The host's end of the machine's port.
+    port: Option<UnixStream>,
     reader: Option<JoinHandle<()>>,
     console: Console,
 }
@@ -86,19 +91,14 @@ impl Booted {
         let console = Console::default();
         let log = options.console.as_ref().map(|path| File::options().append(true).create(true).open(path)).transpose();
         let log = log.map_err(Error::step("opening the file for the console"))?;
-        let machine = machine(options, hardware, image, disk, &socket, launcher()?);
+        let machine = machine(options, hardware, image, disk, &socket, launcher());
         let running = machine.start(console.printer(log))?;
-        let mut booted = Self { running: Some(running), reader: None, console };
-        let limit = START
-            .iter()
-            .find(|(accelerator, _)| *accelerator == hardware.accelerator)
-            .map_or(LOOK, |(_, limit)| *limit);
-        match booted.connect(&listener, switch, signals, Instant::now() + limit) {
+        let mut booted = Self { running: Some(running), port: None, reader: None, console };
+        let limit = Instant::now() + limits::start(hardware.accelerator);
+        match booted.connect(&listener, switch, signals, limit) {
             Ok(()) => Ok(booted),
-            Err(error) => {
-                booted.end(switch);
-                Err(error)
-            }
+            // One that cannot be ended is the worse problem.
+            Err(error) => booted.end(switch).and(Err(error)),
         }
     }
 
@@ -121,8 +121,10 @@ impl Booted {
         };
         let (heard, hears) = io::pipe().map_err(Error::step("making a pipe"))?;
         let hello = Arc::new(Mutex::new(None));
-        let (told, to, from) = (Arc::clone(&hello), switch.clone(), port.try_clone());
-        let from = from.map_err(Error::step("sharing the port"))?;
+        let (told, to) = (Arc::clone(&hello), switch.clone());
+        let share = || port.try_clone().map_err(Error::step("sharing the port"));
+        let from = share()?;
+        self.port = Some(share()?);
         switch.connect(Box::new(port));
         let read = move || pass_on(from, &to, &told, hears);
         let thread = thread::Builder::new().name("port".into()).spawn(read);
@@ -179,25 +181,40 @@ impl Booted {
 
     /// The error for a machine that does not do what it should.
     pub(crate) fn failure(&mut self, what: &'static str) -> Error {
-        let exit = self.running.take().map(Running::stop);
-        let qemu = exit.and_then(Result::ok).map(|exit| exit.messages).unwrap_or_default();
+        let exit = match self.running.take().map(Running::stop) {
+            Some(Err(error @ VmError::Stuck { .. })) => return error.into(),
+            other => other.and_then(Result::ok),
+        };
+        let qemu = exit.map(|exit| exit.messages).unwrap_or_default();
         let qemu = qemu.lines().next_back().map(|line| line.trim_start_matches("qemu-system-x86_64: ").to_owned());
         Error::VirtualMachine { what, qemu, console: self.console.last() }
     }
 
     /// Ends the machine at once.
-    pub(crate) fn end(mut self, switch: &Switch) {
-        // It was told to end; how it did does not matter.
-        let _ = self.running.take().map(Running::stop);
+    ///
+    /// # Errors
+    /// If SIGKILL does not end QEMU.
+    pub(crate) fn end(mut self, switch: &Switch) -> Result<(), Error> {
+        let stopped = self.running.take().map(Running::stop);
         switch.disconnect();
+        if let Some(port) = self.port.take() {
+            // A QEMU that did not end holds the other end, and the reader would wait for it. An error means that it is closed.
+            let _ = port.shutdown(Shutdown::Both);
+        }
         let _ = self.reader.take().map(JoinHandle::join);
+        match stopped {
+            Some(Err(error @ VmError::Stuck { .. })) => Err(error.into()),
+            // It was told to end; how it did does not matter.
+            _ => Ok(()),
+        }
     }
 }
 
 /// The program between this one and QEMU, which makes QEMU end with this process.
-fn launcher() -> Result<Vec<OsString>, Error> {
-    let program = std::env::current_exe().map_err(Error::step("finding this program"))?;
-    Ok(vec![program.into(), "virt".into(), "vm-qemu".into(), std::process::id().to_string().into()])
+fn launcher() -> Vec<OsString> {
+    let (program, arguments) = program();
+    let part = ["vm-qemu".into(), std::process::id().to_string().into()];
+    [program].into_iter().chain(arguments).chain(part).collect()
 }
 
 fn machine(
@@ -212,6 +229,10 @@ fn machine(
     if image.has_systemd {
         cmdline.push(' ');
         cmdline.push_str(WORDS_FOR_SYSTEMD);
+    }
+    if hardware.accelerator == Accelerator::Tcg {
+        cmdline.push(' ');
+        cmdline.push_str(WORD_FOR_TCG);
     }
     let (kernel, initrd) = (image.file("vmlinuz"), Some(image.file("initrd.img")));
     let machine = Machine::new(hardware.accelerator)

@@ -17,6 +17,7 @@ pub(crate) mod copy;
 mod filter;
 pub mod guest;
 mod image;
+pub mod limits;
 pub(crate) mod options;
 mod scratch;
 mod session;
@@ -46,6 +47,7 @@ use crate::server;
 use crate::terminal::Raw;
 
 pub use self::copy::PROGRAM;
+pub use self::scratch::LABEL;
 pub use self::wire::PORT_NAME;
 
 /// Exit status for failures of this program, as distinct from a command's: autopkgtest takes it for a failed testbed.

@@ -18,6 +18,9 @@ use crate::Error;
 /// Bytes of the disk for each inode, as mke2fs has it.
 const BYTES_PER_INODE: u64 = 16 << 10;
 
+/// Label of its file system, by which the machine recognises it.
+pub const LABEL: &str = "rocbed-testbed";
+
 /// A disk.
 #[derive(Debug)]
 pub(crate) struct ScratchDisk {
@@ -39,7 +42,7 @@ impl ScratchDisk {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let options = Ext4Options {
             size: Size::Given(size),
-            label: "rocbed-testbed".into(),
+            label: LABEL.into(),
             inodes: Inodes::PerBytes(BYTES_PER_INODE),
             // After a restart, the machine finds what it wrote before.
             journal: Journal::Bytes(16 << 20),

@@ -16,6 +16,7 @@ use vm::Accelerator;
 use super::boot::{Booted, Hardware};
 use super::copy::{Copier, CopyPlan};
 use super::image::Image;
+use super::limits::SHUTDOWN;
 use super::options::VmOptions;
 use super::scratch::ScratchDisk;
 use super::switch::Switch;
@@ -28,9 +29,6 @@ use crate::{Error, memory};
 
 /// Processors of a machine, if nothing is said: tests are made for few.
 const CPUS: u32 = 4;
-
-/// How long the machine's init may take to end everything before a restart.
-const SHUTDOWN: Duration = Duration::from_secs(180);
 
 /// How long a test may take from the preparation of a restart to the restart.
 const PREPARED: Duration = Duration::from_secs(600);
@@ -124,10 +122,8 @@ impl VirtualMachine {
         Ok(())
     }
 
-    fn stop(&mut self) {
-        if let Some(booted) = self.booted.take() {
-            booted.end(&self.switch);
-        }
+    fn stop(&mut self) -> Result<(), Error> {
+        self.booted.take().map_or(Ok(()), |booted| booted.end(&self.switch))
     }
 
     /// Runs a command of the server's own in the machine. Returns its standard output.
@@ -182,18 +178,13 @@ impl Testbed for VirtualMachine {
                 self.scratch = Some(scratch.clone());
                 Ok(scratch)
             }
-            Err(error) => {
-                self.stop();
-                self.disk = None;
-                Err(error)
-            }
+            Err(error) => self.close().and(Err(error)),
         }
     }
 
     fn close(&mut self) -> Result<(), Error> {
-        self.stop();
         self.disk = None;
-        Ok(())
+        self.stop()
     }
 
     fn reboot(&mut self, prepare_only: bool) -> Result<(), Error> {
@@ -214,7 +205,7 @@ impl Testbed for VirtualMachine {
         if !booted.wait_for_end(patience, &self.signals)? {
             return Err(booted.failure("does not restart"));
         }
-        self.stop();
+        self.stop()?;
         self.boot()?;
         self.run(&["test", "-d", &scratch]).map(drop)
     }
@@ -249,7 +240,8 @@ impl Testbed for VirtualMachine {
 
 impl Drop for VirtualMachine {
     fn drop(&mut self) {
-        self.stop();
+        // There is nobody left to tell.
+        let _ = self.stop();
         // If it is shut down already, its thread has ended.
         let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
     }
