@@ -2,6 +2,7 @@ use super::*;
 use crate::system::recording::Recording;
 use appliance::fixtures::add_disk;
 use appliance::fixtures::ext4;
+use testbed::virtual_machine::LABEL;
 
 const DEP: &str = "kernel/block/virtio_blk.ko.xz:\nkernel/fs/jbd2.ko.xz:\nkernel/fs/ext4.ko.xz: kernel/fs/jbd2.ko.xz\n\
     kernel/drivers/net/virtio_net.ko.xz:\nkernel/usb/usb-storage.ko.xz:\n\
@@ -244,10 +245,15 @@ fn kernel_file_systems_come_first_and_may_be_there_already() {
 fn only_the_disk_of_a_bare_testbed_becomes_writable() -> io::Result<()> {
     let machine = Machine::new(&[])?;
     let path = machine.directory.path();
-    for (name, uuid) in [("vda", 0x11), ("vdb", 0x22), ("vdc", 0x33)] {
+    for (name, uuid, label) in
+        [("vda", 0x11, "any"), ("vdb", 0x22, LABEL), ("vdc", 0x33, "any"), ("vdd", 0x55, LABEL), ("vde", 0x55, LABEL)]
+    {
         add_disk(&path.join("sys"), name, &[])?;
-        std::fs::write(path.join("dev").join(name), ext4(uuid, "any"))?;
+        std::fs::write(path.join("dev").join(name), ext4(uuid, label))?;
     }
+    let port = path.join("sys/bus/virtio/devices/virtio2");
+    std::fs::create_dir_all(&port)?;
+    std::fs::write(port.join("device"), "0x0003\n")?;
     let reach = |line: &str| {
         let paths = SystemPaths { sys: path.join("sys"), dev: path.join("dev") };
         let drivers = Drivers::new("/m".into(), kmod::ModuleSet::default());
@@ -265,6 +271,18 @@ fn only_the_disk_of_a_bare_testbed_becomes_writable() -> io::Result<()> {
     assert_eq!((found.ok(), writable.len()), (Some(None), 0));
     let (found, writable) = reach("rocbed.testbed-disk=44444444-4444-4444-4444-444444444444");
     assert!(found.is_err_and(|error| error.to_string().contains("did not show up")));
+    assert!(writable.is_empty());
+    for (id, why) in [("3", "the label rocbed-testbed"), ("5", "vdd and vde both have the file system")] {
+        let digits = |count| id.repeat(count);
+        let uuid = [8, 4, 4, 4, 12].map(digits).join("-");
+        let (found, writable) = reach(&format!("rocbed.testbed-disk={uuid}"));
+        let error = found.map_err(|error| error.to_string()).err();
+        assert!(error.as_deref().is_some_and(|text| text.contains(why)), "{error:?}");
+        assert!(writable.is_empty(), "{writable:?}");
+    }
+    std::fs::remove_dir_all(&port)?;
+    let (found, writable) = reach("rocbed.testbed-disk=22222222-2222-2222-2222-222222222222");
+    assert!(found.is_err_and(|error| error.to_string().contains("has no virtio-serial port")));
     assert!(writable.is_empty());
     Ok(())
 }
