@@ -167,11 +167,9 @@ fn most_processes() -> u64 {
 
 impl Testbed for Machine {
     fn capabilities(&self) -> Vec<String> {
+        // Not isolation-container, even with a network of its own: tests with that restriction may rely on a service manager
+        // as process 1 (README.package-tests).
         let mut words = vec!["revert".to_owned(), "revert-full-system".into(), "root-on-testbed".into()];
-        if self.options.network != Network::Host {
-            // With its own network, everything that services can conflict over is the testbed's own, including ports.
-            words.push("isolation-container".into());
-        }
         words.extend(self.user.iter().map(|user| format!("suggested-normal-user={user}")));
         words
     }
@@ -249,9 +247,9 @@ impl Testbed for Machine {
         let environment: Vec<_> = visible.chain(simulated).chain(proxied).collect();
         let rules = Rules {
             keep_groups: self.keep_groups(),
-            processor_list: self.options.processor_list.clone(),
             containers: self.options.containers,
             processes: Some(self.processes),
+            processor_list: self.options.processor_list.clone(),
         };
         let simulate = self.options.simulate.as_ref();
         Ok(enter::command_line(self.running()?, &self.identity, &rules, simulate, &environment))

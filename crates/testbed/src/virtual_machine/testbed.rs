@@ -77,8 +77,8 @@ impl VirtualMachine {
         }
         if !image.has_systemd {
             eprintln!(
-                "{NAME}: the image has no systemd: tests have the whole machine, but installing a package starts no \
-                 service; add systemd-sysv to the recipe for that"
+                "{NAME}: the image has no systemd, so services do not start and tests that need isolation-container or \
+                 isolation-machine are skipped; add systemd-sysv to the recipe's packages for them"
             );
         }
         let cpus = options.cpus.unwrap_or_else(|| match choice.accelerator {
@@ -163,10 +163,7 @@ impl VirtualMachine {
 
 impl Testbed for VirtualMachine {
     fn capabilities(&self) -> Vec<String> {
-        let words =
-            ["revert", "revert-full-system", "root-on-testbed", "reboot", "isolation-container", "isolation-machine"];
-        let user = self.image.user.iter().map(|user| format!("suggested-normal-user={user}"));
-        words.into_iter().map(str::to_owned).chain(user).collect()
+        capabilities(self.image.has_systemd, self.image.user.as_deref())
     }
 
     fn open(&mut self, scratch: Option<&str>) -> Result<String, Error> {
@@ -247,6 +244,15 @@ impl Drop for VirtualMachine {
     }
 }
 
+/// What the machine can do. Both kinds of isolation promise that services can be started
+/// (README.virtualisation-server), for which it needs systemd.
+fn capabilities(has_systemd: bool, user: Option<&str>) -> Vec<String> {
+    let always = ["revert", "revert-full-system", "root-on-testbed", "reboot"];
+    let with_services = ["isolation-container", "isolation-machine"].into_iter().filter(|_| has_systemd);
+    let user = user.map(|user| format!("suggested-normal-user={user}"));
+    always.into_iter().chain(with_services).map(str::to_owned).chain(user).collect()
+}
+
 fn not_open() -> Error {
     Error::Inside("no testbed is open".into())
 }
@@ -306,4 +312,18 @@ fn large_files() -> PathBuf {
 pub(crate) fn memory_file() -> io::Result<File> {
     let file: OwnedFd = rustix::fs::memfd_create(c"report", rustix::fs::MemfdFlags::CLOEXEC)?;
     Ok(file.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn isolation_is_promised_only_where_services_start() {
+        let with = capabilities(true, Some("tester"));
+        assert!(with.iter().any(|word| word == "isolation-machine"), "{with:?}");
+        assert_eq!(with.last().map(String::as_str), Some("suggested-normal-user=tester"));
+        let without = capabilities(false, None);
+        assert_eq!(without, ["revert", "revert-full-system", "root-on-testbed", "reboot"]);
+    }
 }
