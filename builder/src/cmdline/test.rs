@@ -49,6 +49,10 @@ pub struct Test {
     /// Keep what testbeds write in this directory instead of memory; its file system is the limit
     #[arg(long, value_name = "DIR")]
     pub overlay_dir: Option<PathBuf>,
+    /// Run each testbed as a virtual machine with the image in this directory [default: images/RECIPE], for tests that need
+    /// a machine of their own; --overlay-dir is the directory of its disk then, and --memory the machine's memory
+    #[arg(long, value_name = "IMAGE", num_args = 0..=1, require_equals = true, conflicts_with_all = ["gpu", "overlay_size"])]
+    pub vm: Option<Option<PathBuf>>,
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,

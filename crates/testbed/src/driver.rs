@@ -64,6 +64,8 @@ struct DriverPlan {
     shared: Vec<PathBuf>,
     /// The calling process.
     caller: Option<i32>,
+    /// Where to show the machine's root directory, if programs of the machine are needed.
+    machine_root: Option<PathBuf>,
     /// Directory to remove if the calling process ends first.
     remove: Option<PathBuf>,
     command: Vec<OsString>,
@@ -81,6 +83,7 @@ impl DriverPlan {
                 Some("--root") => plan.root = value.into(),
                 Some("--layer") => plan.layers.push(value.into()),
                 Some("--share") => plan.shared.push(value.into()),
+                Some("--machine-root") => plan.machine_root = Some(value.into()),
                 Some("--remove") => plan.remove = Some(value.into()),
                 Some("--caller") => plan.caller = value.to_str().and_then(|text| text.parse().ok()),
                 _ => return Err(Error::Usage(format!("unknown argument {} of autopkgtest", name.display()))),
@@ -191,7 +194,10 @@ fn enter(plan: &DriverPlan) -> Result<(), Error> {
     // Opened in this namespace, as an overlay does not accept mounts of another one.
     let lower: Vec<OwnedFd> = plan.layers.iter().rev().chain([&plan.root]).map(open).collect::<Result<_, _>>()?;
     let shared = ["/dev", "/proc", "/sys"].into_iter().map(Path::new).chain(plan.shared.iter().map(PathBuf::as_path));
-    let shared: Vec<(PathBuf, OwnedFd)> = shared.map(clone).collect::<Result<_, _>>()?;
+    let mut shared: Vec<(PathBuf, OwnedFd)> = shared.map(clone).collect::<Result<_, _>>()?;
+    if let Some(place) = &plan.machine_root {
+        shared.push((place.clone(), clone(Path::new("/"))?.1));
+    }
 
     // Mounted on the root directory itself, as every machine has it; the mount is visible only in this namespace.
     mount::mount(c"rocbed", &plan.root, c"tmpfs", MountFlags::NOSUID | MountFlags::NODEV, c"mode=0755")
@@ -278,8 +284,10 @@ mod tests {
 
     #[test]
     fn reads_what_is_to_be_run() {
-        let words = ["--root", "/r", "--layer", "/l", "--share", "/s", "--caller", "7", "--", "autopkgtest", "--root"];
-        let plan = DriverPlan::parse(words.into_iter().map(OsString::from)).unwrap();
+        let words = "--root /r --layer /l --share /s --machine-root /run/m --caller 7 -- autopkgtest --root";
+        let words = words.split(' ');
+        let plan = DriverPlan::parse(words.map(OsString::from)).unwrap();
+        assert_eq!(plan.machine_root, Some("/run/m".into()));
         assert_eq!((plan.root.to_str(), plan.layers.len(), plan.shared.len()), (Some("/r"), 1, 1));
         assert_eq!((plan.caller, plan.command), (Some(7), vec!["autopkgtest".into(), "--root".into()]));
         for words in [&["--root"][..], &["--root", "/r"], &["--", "autopkgtest"], &["--dance", "x"]] {

@@ -128,8 +128,11 @@ pub(crate) fn says_kvm_failed(messages: &[u8]) -> bool {
         || String::from_utf8_lossy(messages).contains("KVM: entry failed")
 }
 
-/// The path of QEMU.
-pub(crate) fn find_qemu() -> Result<PathBuf, VmError> {
+/// The path of QEMU, as found on `PATH`.
+///
+/// # Errors
+/// [`VmError::MissingQemu`].
+pub fn find_qemu() -> Result<PathBuf, VmError> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
         .map(|directory| directory.join("qemu-system-x86_64"))

@@ -28,7 +28,7 @@ mod running;
 mod terminal;
 pub mod vfio;
 
-pub use accelerator::{Accelerator, Choice};
+pub use accelerator::{Accelerator, Choice, find_qemu};
 pub use error::VmError;
 pub use firmware::Firmware;
 pub use gpu::PciAddress;

@@ -8,6 +8,8 @@ use advice::Advice;
 use anyhow::{Context as _, Result, bail};
 use protocol::{Job, Source};
 
+use super::virtual_machine::{MACHINE_ROOT, VmTestbed};
+
 /// Path of autopkgtest in a root directory.
 const PROGRAM: &str = "usr/bin/autopkgtest";
 
@@ -33,6 +35,8 @@ pub(super) struct DriverParameters<'a> {
     pub(super) options: &'a [String],
     /// The job's own package files.
     pub(super) packages: &'a [PathBuf],
+    /// The image and the QEMU of testbeds that are virtual machines.
+    pub(super) vm: Option<&'a VmTestbed>,
 }
 
 /// The program and its first arguments; autopkgtest's own follow.
@@ -50,6 +54,9 @@ pub(super) fn command(wanted: &DriverParameters<'_>) -> Result<Vec<OsString>> {
     option("--layer", wanted.layer.into());
     option("--caller", std::process::id().to_string().into());
     option("--remove", wanted.scratch.into());
+    if wanted.vm.is_some() {
+        option("--machine-root", MACHINE_ROOT.into());
+    }
     for path in shared(wanted, program) {
         option("--share", path.into());
     }
@@ -61,6 +68,7 @@ pub(super) fn command(wanted: &DriverParameters<'_>) -> Result<Vec<OsString>> {
 fn shared(wanted: &DriverParameters<'_>, program: PathBuf) -> Vec<PathBuf> {
     let mut paths = vec![program, wanted.cache.to_owned(), wanted.output.to_owned()];
     paths.extend(wanted.overlay.map(Path::to_owned));
+    paths.extend(wanted.vm.map(|vm| vm.image.clone()));
     if let Source::Path(source) = &wanted.job.source {
         let source = Path::new(source);
         // The files of a .dsc are beside it.

@@ -8,6 +8,7 @@ mod parts;
 mod proxy;
 mod scratch;
 mod table;
+mod virtual_machine;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use protocol::{Job, JobResult, Source as JobSource, Verdict, exit};
 use runner::{Cancel, Finished, Grant, KernelLog, Kmsg, Observer, RunEvent, Setup};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use self::virtual_machine::VmTestbed;
 use super::{own_error, print, print_json};
 use crate::cmdline::{Source, Test};
 use crate::context::{Context, mirror};
@@ -42,11 +44,13 @@ pub fn run(context: &Context, options: &Test) -> u8 {
 fn test(context: &Context, options: &Test) -> Result<u8> {
     let (job, packages) = job(options)?;
     let simulated = simulated(options)?;
-    let is_asked = ask_for_group(context, options)?;
+    // A virtual machine has its memory; nothing in it can use more of this one's.
+    let is_asked = options.vm.is_none() && ask_for_group(context, options)?;
     // Before any thread starts: for an unprivileged caller this process is run again as root of a user namespace.
     rootfs::sandbox::become_root()?;
     let limits = limits(context, options, is_asked)?;
     let recipe = recipe::load(&options.recipe)?;
+    let vm = options.vm.as_ref().map(|image| VmTestbed::find(image.as_deref(), &recipe)).transpose()?;
     let (mut root, lock) = built(context, &recipe, &options.source)?;
     // autopkgtest sees shared directories under their real paths.
     root.path = root.path.canonicalize().context("finding the root directory")?;
@@ -59,7 +63,14 @@ fn test(context: &Context, options: &Test) -> Result<u8> {
 
     let output = options.output.clone().unwrap_or_else(|| scratch.path().join("results"));
     std::fs::create_dir_all(&output).with_context(|| format!("making {}", output.display()))?;
-    let server = server(&root.path, &layer, options, &limits)?;
+    let server = match &vm {
+        Some(vm) => vm.server(options, scratch.path(), &context.reporter)?,
+        None => server(&root.path, &layer, options, &limits)?,
+    };
+    let copies = match &vm {
+        Some(_) => virtual_machine::apt_files(&layer).context("finding apt's files for the virtual machine")?,
+        None => Vec::new(),
+    };
     let mut machine = machine::this();
     if let Some(simulated) = simulated {
         machine.gpus = simulated;
@@ -79,8 +90,10 @@ fn test(context: &Context, options: &Test) -> Result<u8> {
             overlay: options.overlay_dir.as_deref(),
             options: &options.autopkgtest,
             packages: &packages,
+            vm: vm.as_ref(),
         })?;
         setup.packages.clone_from(&packages);
+        setup.copies.clone_from(&copies);
         setup.keep = Some(output.to_owned());
         setup.machine = machine.clone();
         setup.gpus.clone_from(&gpus);

@@ -91,7 +91,7 @@ impl Booted {
         let console = Console::default();
         let log = options.console.as_ref().map(|path| File::options().append(true).create(true).open(path)).transpose();
         let log = log.map_err(Error::step("opening the file for the console"))?;
-        let machine = machine(options, hardware, image, disk, &socket, launcher());
+        let machine = machine(options, hardware, image, disk, &socket, launcher(options));
         let running = machine.start(console.printer(log))?;
         let mut booted = Self { running: Some(running), port: None, reader: None, console };
         let limit = Instant::now() + limits::start(hardware.accelerator);
@@ -211,9 +211,10 @@ impl Booted {
 }
 
 /// The program between this one and QEMU, which makes QEMU end with this process.
-fn launcher() -> Vec<OsString> {
+fn launcher(options: &VmOptions) -> Vec<OsString> {
     let (program, arguments) = program();
-    let part = ["vm-qemu".into(), std::process::id().to_string().into()];
+    let root = options.machine_root.as_deref().unwrap_or(Path::new("/"));
+    let part = ["vm-qemu".into(), std::process::id().to_string().into(), root.into()];
     [program].into_iter().chain(arguments).chain(part).collect()
 }
 
@@ -246,6 +247,10 @@ fn machine(
         .launcher(launcher)
         // Tests have timeouts of their own.
         .deadline(Duration::MAX);
+    let machine = match &options.qemu {
+        Some(program) => machine.qemu(program),
+        None => machine,
+    };
     options.gpus.iter().fold(machine, |machine, address| machine.host_device(*address))
 }
 

@@ -153,14 +153,19 @@ fn tree(words: &[OsString]) -> io::Result<u8> {
     Ok(0)
 }
 
-/// Becomes QEMU, which then ends with the server, however that ends. The first word is the server's process id.
+/// Becomes QEMU, which then ends with the server, however that ends. The first words are the server's process id, and the
+/// root directory that QEMU gets.
 fn qemu(words: &[OsString]) -> io::Result<u8> {
-    let [server, program, arguments @ ..] = words else { return Err(usage()) };
+    let [server, root, program, arguments @ ..] = words else { return Err(usage()) };
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().to_string());
     if parent.as_deref().map(OsStr::new) != Some(server) {
         // It has just ended, and the signal for that would not come any more.
         return Ok(FAILED);
+    }
+    if root != "/" {
+        let failed = |error| io::Error::other(format!("running QEMU in {}: {error}", root.display()));
+        rustix::process::chroot(root.as_os_str()).and_then(|()| rustix::process::chdir(c"/")).map_err(failed)?;
     }
     Err(Command::new(program).args(arguments).exec())
 }

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use vm::PciAddress;
+use vm::{Accelerator, PciAddress};
 
 use crate::options::{parse_bytes, parse_memory, split_equals};
 use crate::{Error, Memory};
@@ -24,6 +24,9 @@ A virtualisation server for autopkgtest(1) whose testbeds are virtual machines: 
   --network none        no network
   --copy-limit SIZE     how much a session may copy out of its testbeds, holes included: bytes, K, M, G or T [16G]
   --user NAME           the user to suggest for tests [the first with an id from 1000 to 59999]
+  --accelerator NAME    kvm or tcg [kvm where it works]
+  --qemu PROGRAM        the path of QEMU [qemu-system-x86_64 on PATH]
+  --machine-root DIR    where the machine's root directory is seen by this server; QEMU has it as its own [/]
   --console FILE        keep what the machines say on their serial consoles
   --debug               print what is asked and answered on standard error
   --help                print this
@@ -56,6 +59,13 @@ pub(crate) struct VmOptions {
     pub(crate) copy_limit: Option<u64>,
     /// User to suggest for tests.
     pub(crate) user: Option<String>,
+    /// How QEMU runs the machine's instructions, if that is not to be found out.
+    pub(crate) accelerator: Option<Accelerator>,
+    /// QEMU, as a path below `machine_root`.
+    pub(crate) qemu: Option<PathBuf>,
+    /// The root directory in which QEMU runs: autopkgtest may run in that of an image, which has no QEMU. Paths of files
+    /// that QEMU opens have to be the same in both.
+    pub(crate) machine_root: Option<PathBuf>,
     /// File for the serial console.
     pub(crate) console: Option<PathBuf>,
     /// Whether to log requests and answers.
@@ -81,6 +91,9 @@ impl VmOptions {
             network: vm::Network::User,
             copy_limit: None,
             user: None,
+            accelerator: None,
+            qemu: None,
+            machine_root: None,
             console: None,
             debug: false,
         };
@@ -104,6 +117,9 @@ impl VmOptions {
                 "--disk-dir" => options.disk_directory = Some(value(arguments.next())?.into()),
                 "--copy-limit" => options.copy_limit = Some(parse_bytes(&text(arguments.next())?)?),
                 "--user" => options.user = Some(text(arguments.next())?),
+                "--accelerator" => options.accelerator = Some(parse_accelerator(&text(arguments.next())?)?),
+                "--qemu" => options.qemu = Some(value(arguments.next())?.into()),
+                "--machine-root" => options.machine_root = Some(value(arguments.next())?.into()),
                 "--console" => options.console = Some(value(arguments.next())?.into()),
                 "--network" => match text(arguments.next())?.as_str() {
                     "user" => options.network = vm::Network::User,
@@ -159,6 +175,14 @@ fn parse_cpus(text: &str) -> Result<u32, Error> {
     number.ok_or_else(|| Error::Usage(format!("{text} is not a number of processors; write one from 1 to 1024")))
 }
 
+fn parse_accelerator(text: &str) -> Result<Accelerator, Error> {
+    match text {
+        "kvm" => Ok(Accelerator::Kvm),
+        "tcg" => Ok(Accelerator::Tcg),
+        _ => Err(Error::Usage("--accelerator wants kvm or tcg".into())),
+    }
+}
+
 fn parse_address(text: &str) -> Result<PciAddress, Error> {
     text.parse().map_err(|error: gpu::AddressError| Error::Usage(error.to_string()))
 }
@@ -174,12 +198,15 @@ mod tests {
     #[test]
     fn options_in_any_order() {
         let line = "--memory 25% --vm=images/rocm --cpus 8 --disk 4G --disk-dir /srv --gpu 0000:03:00.0 0000:43:00.0 \
-                    --network none --copy-limit 1G --user u --console /c --debug";
+                    --network none --copy-limit 1G --user u --console /c --accelerator tcg --qemu /q \
+                    --machine-root /run/m --debug";
         let options = parse(line).unwrap().unwrap();
         assert_eq!(options.image.to_str(), Some("images/rocm"));
         assert_eq!((options.memory, options.cpus, options.disk), (Memory::Percent(25), Some(8), 4 << 30));
         assert_eq!(options.gpus.len(), 2);
         assert_eq!((options.network, options.copy_limit), (vm::Network::None, Some(1 << 30)));
+        assert_eq!((options.accelerator, options.qemu), (Some(Accelerator::Tcg), Some("/q".into())));
+        assert_eq!(options.machine_root, Some("/run/m".into()));
         assert!(options.debug && parse("--vm x --help").unwrap().is_none());
     }
 
@@ -197,6 +224,7 @@ mod tests {
                 "--vm x --gpu /dev/dri/renderD128",
                 "`/dev/dri/renderD128` is not a PCI address; they look like 0000:03:00.0",
             ),
+            ("--vm x --accelerator fast", "--accelerator wants kvm or tcg"),
             ("--vm x --dance", "unknown argument --dance"),
         ] {
             assert_eq!(parse(line).unwrap_err().in_one_line(), format!("{message}; see --help"), "{line}");

@@ -71,17 +71,14 @@ impl VirtualMachine {
         let directory = options.disk_directory.take().unwrap_or_else(large_files);
         let found = directory.canonicalize();
         options.disk_directory = Some(found.map_err(Error::step(format!("finding {}", directory.display())))?);
-        let choice = Accelerator::probe(None)?;
-        if choice.accelerator == Accelerator::Tcg {
-            eprintln!("{NAME}: {}", choice.reason);
-        }
+        let accelerator = accelerator(&options)?;
         if !image.has_systemd {
             eprintln!(
                 "{NAME}: the image has no systemd, so services do not start and tests that need isolation-container or \
                  isolation-machine are skipped; add systemd-sysv to the recipe's packages for them"
             );
         }
-        let cpus = options.cpus.unwrap_or_else(|| match choice.accelerator {
+        let cpus = options.cpus.unwrap_or_else(|| match accelerator {
             Accelerator::Kvm => CPUS.min(std::thread::available_parallelism().map_or(1, |number| number.get() as u32)),
             // Translated code for several processors at once can be torn, as for `rocbed boot`.
             Accelerator::Tcg => 1,
@@ -93,7 +90,7 @@ impl VirtualMachine {
         let switch = Switch::new();
         accept(&listener, switch.clone())?;
         let copier = Copier::new(options.copy_limit);
-        let hardware = Hardware { accelerator: choice.accelerator, memory_mib, cpus };
+        let hardware = Hardware { accelerator, memory_mib, cpus };
         Ok(Self {
             options,
             signals,
@@ -242,6 +239,18 @@ impl Drop for VirtualMachine {
         // If it is shut down already, its thread has ended.
         let _ = rustix::net::shutdown(&self.listener, rustix::net::Shutdown::Both);
     }
+}
+
+/// The accelerator that is asked for, or the one that works; one that is slow is told.
+fn accelerator(options: &VmOptions) -> Result<Accelerator, Error> {
+    if let Some(accelerator) = options.accelerator {
+        return Ok(accelerator);
+    }
+    let choice = Accelerator::probe(None)?;
+    if choice.accelerator == Accelerator::Tcg {
+        eprintln!("{NAME}: {}", choice.reason);
+    }
+    Ok(choice.accelerator)
 }
 
 /// What the machine can do. Both kinds of isolation promise that services can be started
