@@ -11,18 +11,19 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use crate::Error;
 use crate::enter::processes_of_commands;
 use crate::processors::ProcessorList;
 use crate::reached::{Counts, Limits};
+use crate::{Error, device_filter, memory_nodes};
 
 /// Controllers that limit a testbed.
 const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
 /// Those that are used where they are there: the kernel may have been built without them, or the caller may not use them.
 /// One shares disks, and one keeps a testbed on some processors.
 const OPTIONAL: [&str; 2] = ["io", "cpuset"];
-/// The file with the processors of a group.
+/// The files with the processors of a group, and with the NUMA nodes of its memory.
 const PROCESSORS: &str = "cpuset.cpus";
+const MEMORY_NODES: &str = "cpuset.mems";
 /// Share of the processors (`cpu.weight`) that testbeds have without another. Processes outside of groups have 100 each.
 ///
 /// There is no upper limit (`cpu.max`): processors that nobody else wants are not left idle, and those who want them get
@@ -98,7 +99,8 @@ impl Parent {
         self.made += 1;
         let directory = self.directory.join(format!("{PREFIX}{}-{}", std::process::id(), self.made));
         fs::create_dir(&directory).map_err(Error::step(format!("making the control group {}", directory.display())))?;
-        Group::limited(directory, limits, processors)
+        let nodes = processors.and_then(|list| memory_nodes::near(list, limits.memory, Path::new(memory_nodes::NODES)));
+        Group::limited(directory, limits, processors, nodes.as_deref())
     }
 }
 
@@ -118,7 +120,12 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    fn limited(directory: PathBuf, limits: Limits, processors: Option<&ProcessorList>) -> Result<Self, Error> {
+    fn limited(
+        directory: PathBuf,
+        limits: Limits,
+        processors: Option<&ProcessorList>,
+        memory_nodes: Option<&str>,
+    ) -> Result<Self, Error> {
         let set = |name: &str, value: String| {
             let path = directory.join(name);
             fs::write(&path, value).map_err(Error::step(format!("writing {}", path.display())))
@@ -130,11 +137,15 @@ impl Group {
                 set(name, weight.min(most).to_string())?;
             }
         }
-        // Without the file, the server's own affinity keeps the testbed there, which root inside could change.
-        if let Some(list) = processors
-            && directory.join(PROCESSORS).exists()
-        {
-            set(PROCESSORS, list.to_string())?;
+        // Without the files, the affinity of each command keeps the testbed there, which root inside could change.
+        let cpuset =
+            [(PROCESSORS, processors.map(ToString::to_string)), (MEMORY_NODES, memory_nodes.map(str::to_owned))];
+        for (name, list) in cpuset {
+            if let Some(list) = list
+                && directory.join(name).exists()
+            {
+                set(name, list)?;
+            }
         }
         set("pids.max", limits.processes.to_string())?;
         if let Some(bytes) = limits.memory {
@@ -151,6 +162,11 @@ impl Group {
             .open(&path)
             .map_err(Error::step(format!("opening {}", path.display())))?;
         Ok(Self { directory, limits, members })
+    }
+
+    /// Lets its processes use only the devices with these numbers, and those that every testbed has.
+    pub(crate) fn allow_devices(&self, devices: impl Iterator<Item = u64>) -> io::Result<()> {
+        device_filter::attach(File::open(&self.directory)?, devices)
     }
 
     /// The file through which processes join.
@@ -217,7 +233,7 @@ mod tests {
             fs::write(directory.path().join(name), text).unwrap();
         }
         let processors = "0-3,8".parse().ok();
-        let group = Group::limited(directory.path().to_owned(), limits, processors.as_ref()).unwrap();
+        let group = Group::limited(directory.path().to_owned(), limits, processors.as_ref(), Some("1")).unwrap();
         (directory, group)
     }
 
@@ -240,8 +256,9 @@ mod tests {
 
     #[test]
     fn a_testbed_is_kept_on_its_processors_where_the_kernel_can() {
-        let (directory, _group) = group(LIMITS, &[(PROCESSORS, "")]);
+        let (directory, _group) = group(LIMITS, &[(PROCESSORS, ""), (MEMORY_NODES, "")]);
         assert_eq!(fs::read_to_string(directory.path().join(PROCESSORS)).unwrap(), "0-3,8");
+        assert_eq!(fs::read_to_string(directory.path().join(MEMORY_NODES)).unwrap(), "1");
         assert!(!group(LIMITS, &[]).0.path().join(PROCESSORS).exists());
     }
 

@@ -7,9 +7,11 @@
 //!
 //! `docs/testbeds.md` says what is inside, how far the isolation goes, and why which capability is advertised.
 
+mod bpf;
 mod confine;
 mod control_group;
 mod copy;
+mod device_filter;
 mod devices;
 mod driver;
 mod enter;
@@ -18,6 +20,7 @@ mod gpu;
 mod identity;
 mod inside;
 mod memory;
+mod memory_nodes;
 mod mounts;
 mod namespaces;
 mod network;

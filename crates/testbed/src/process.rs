@@ -1,4 +1,4 @@
-//! Processes and signals. Unsafe code is only here and in `simulate::listener`. What the build sandbox does too is in
+//! Processes and signals. Unsafe code is only here, in `bpf` and in `simulate::listener`. What the build sandbox does too is in
 //! [`confine::process`].
 //!
 //! The server has only one thread, so a forked child may do whatever its parent could.

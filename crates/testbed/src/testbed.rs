@@ -22,7 +22,7 @@ use crate::options::{Network, Storage, TestbedOptions};
 use crate::process::Signals;
 use crate::protocol::{Copy, Direction, What};
 use crate::reached::{Counts, Layer, LimitNotes, Limits, Reached};
-use crate::server::Testbed;
+use crate::server::{NAME, Testbed};
 use crate::upper::{self, Upper};
 use crate::{Error, enter, proxy, simulate};
 
@@ -53,6 +53,8 @@ pub struct Machine {
     /// Where the control groups of testbeds are made.
     control_groups: Option<Parent>,
     limit_notes: LimitNotes,
+    /// The kernel has refused programs for devices, and that was said.
+    devices_are_unfiltered: bool,
     running: Option<Opened>,
 }
 
@@ -126,6 +128,7 @@ impl Machine {
             processes,
             control_groups,
             limit_notes: LimitNotes::from_environment(),
+            devices_are_unfiltered: false,
             running: None,
         })
     }
@@ -138,6 +141,18 @@ impl Machine {
 
     fn running(&self) -> Result<&RunningTestbed, Error> {
         self.running.as_ref().map(|opened| &opened.running).ok_or_else(not_open)
+    }
+
+    /// Keeps a testbed from devices that it was not granted, whatever node it gets hold of. Where the kernel does not
+    /// offer that, `/dev` has to do; a user may never load such programs, so only root is told.
+    fn filter_devices(&mut self, group: &Group) {
+        if self.identity.nested || self.devices_are_unfiltered {
+            return;
+        }
+        if let Err(error) = group.allow_devices(self.granted.nodes.iter().map(|node| node.device)) {
+            eprintln!("{NAME}: only /dev keeps testbeds from devices; a BPF program for their control group: {error}");
+            self.devices_are_unfiltered = true;
+        }
     }
 
     /// The limits of the next testbed.
@@ -182,6 +197,9 @@ impl Testbed for Machine {
             .as_mut()
             .map(|parent| parent.make(limits, self.options.processor_list.as_ref()))
             .transpose()?;
+        if let Some(group) = &control_group {
+            self.filter_devices(group);
+        }
         let overlay = if let Storage::Memory { size } = self.options.storage { size.of(memory.total) } else { 0 };
         let file_systems = FileSystems::within(limits.memory, memory.total, overlay);
         let upper = match &self.options.storage {
