@@ -41,10 +41,9 @@ pub fn add_group(tree: &mut FileTree, group: &Group) -> Result<(), Error> {
     let gid = group.gid.to_string();
     let mut file = Table::read(tree, "etc/group")?;
     if let Some(line) = file.line(&group.name) {
-        return match line.get(2) {
-            Some(known) if *known == gid => Ok(()),
-            known => Err(wrong("etc/group", format!("{} has the number {known:?}, not {gid}", group.name))),
-        };
+        let known = line.get(2).map_or("", String::as_str);
+        let message = || format!("{} has the number {known} already, not {gid}", group.name);
+        return if known == gid { Ok(()) } else { Err(wrong("etc/group", message())) };
     }
     if let Some(other) = file.lines.iter().find(|line| line.get(2) == Some(&gid)) {
         return Err(wrong("etc/group", format!("{} has the number {gid} already", other[0])));
@@ -239,6 +238,8 @@ mod tests {
         assert!(add_group(&mut tree, &Group { name: "other".into(), gid: 105 }).is_err());
         assert!(add_group(&mut tree, &Group { name: "a:b".into(), gid: 7 }).is_err());
         add_group(&mut tree, &Group { name: "render".into(), gid: 105 }).unwrap();
+        let error = add_group(&mut tree, &Group { name: "render".into(), gid: 992 }).unwrap_err().to_string();
+        assert!(error.contains("render has the number 105 already, not 992"), "{error}");
     }
 
     #[test]
