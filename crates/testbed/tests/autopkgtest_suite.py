@@ -1,11 +1,12 @@
 #!/usr/bin/python3
 """Runs autopkgtest's own test suite against autopkgtest-virt-rocbed, the way it runs it against its own servers.
 
-Usage: autopkgtest_suite.py SOURCE SERVER ROOT [unittest argument]...
+Usage: autopkgtest_suite.py SOURCE SERVER ROOT|IMAGE [unittest argument]...
 
 SOURCE is autopkgtest's source tree (5.28 of Debian 12), SERVER the program, ROOT a configured root directory whose
-apt can reach a mirror. The classes of tests are those of the suite: file systems that revert and failure modes with
-the machine's network, containers with a network of their own.
+apt can reach a mirror, IMAGE the directory of an image for virtual machines. The classes of tests are those of the suite:
+file systems that revert and failure modes with the machine's network, containers with a network of their own, and
+for an image machines that restart; ROCBED_SUITE_SYSTEMD=1 says that it has systemd.
 """
 
 import importlib.machinery
@@ -33,6 +34,19 @@ class RocbedOwnNetwork(suite.AdtTestCase, suite.DebTestsVirtContainer):
     def __init__(self, *args, **kwargs):
         super().__init__([server, "--root", root, "--network", "none"], *args, **kwargs)
 
+    has_isolation_container = False
+
+
+class RocbedQemu(suite.AdtTestCase, suite.DebTestsFailureModes, suite.DebTestsCanReboot):
+    def __init__(self, *args, **kwargs):
+        super().__init__([server, "--vm", root, "--memory", "1G"], *args, **kwargs)
+
+    # Both with systemd in the image only. The name has to have "Qemu" in it: the suite then expects another kernel.
+    has_isolation_machine = os.environ.get("ROCBED_SUITE_SYSTEMD") == "1"
+    has_isolation_container = has_isolation_machine
+
 
 if __name__ == "__main__":
-    unittest.main(argv=["autopkgtest_suite", *(rest or ["Rocbed", "RocbedOwnNetwork"])], verbosity=2)
+    is_image = os.path.exists(os.path.join(root, "vmlinuz"))
+    names = ["RocbedQemu"] if is_image else ["Rocbed", "RocbedOwnNetwork"]
+    unittest.main(argv=["autopkgtest_suite", *(rest or names)], verbosity=2)
