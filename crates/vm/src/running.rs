@@ -252,10 +252,8 @@ fn watch(
             continue;
         };
         child.kill().map_err(failed)?;
-        return match await_end(|| child.try_wait(), KILLED).map_err(failed)? {
-            true => Ok((end, started.elapsed())),
-            false => Err(VmError::Stuck { pid }),
-        };
+        let has_ended = await_end(|| child.try_wait(), KILLED).map_err(failed)?;
+        return if has_ended { Ok((end, started.elapsed())) } else { Err(VmError::Stuck { pid }) };
     }
 }
 
