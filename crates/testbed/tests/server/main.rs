@@ -229,6 +229,16 @@ fn a_user_with_subordinate_ids_has_testbeds_too() {
 }
 
 #[test]
+fn commands_are_kept_on_the_testbeds_processors() {
+    let mut server = Server::start(&["--processors", "0"]);
+    server.open();
+    let said = server.shell("grep Cpus_allowed_list /proc/self/status").stdout;
+    assert_eq!(said.split_whitespace().last(), Some("0"), "{said}");
+    assert_eq!(server.ask("close"), "ok");
+    assert_eq!(server.quit(), 0);
+}
+
+#[test]
 fn an_own_network_has_a_loopback_and_all_ports() {
     let mut server = Server::start(&["--network", "none"]);
     let capabilities = server.ask("capabilities");
