@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use advice::{Advise, Help, Report, help_of};
 use gpu::messages::Findings;
 
 const USAGE: &str = "\
@@ -22,7 +23,7 @@ Exits with 0 whether there are faults or not, with 2 if it could not read the lo
 #[derive(Debug, thiserror::Error)]
 pub enum FaultsError {
     /// An unknown option, or a second file.
-    #[error("{0}; see rocbed-init faults --help")]
+    #[error("{0}")]
     Usage(String),
     /// The log can't be read.
     #[error("can't read {what}: {source}")]
@@ -37,12 +38,21 @@ pub enum FaultsError {
     Write(#[from] io::Error),
 }
 
+impl Advise for FaultsError {
+    fn help(&self) -> Help {
+        match self {
+            Self::Usage(_) => "see rocbed-init faults --help".into(),
+            Self::Read { .. } | Self::Write(_) => Help::none(),
+        }
+    }
+}
+
 /// Runs the command with the arguments after its name. Returns the exit status.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> i32 {
     match run(arguments, &mut io::stdout().lock()) {
         Ok(()) => 0,
         Err(error) => {
-            eprintln!("rocbed-init: {error}");
+            eprintln!("rocbed-init: {}", Report::of(&error, help_of::<FaultsError>));
             2
         }
     }
@@ -111,7 +121,7 @@ mod tests {
     fn mistakes_are_named() {
         let error =
             |arguments: &[&str]| run(arguments.iter().map(OsString::from), &mut Vec::new()).unwrap_err().to_string();
-        assert_eq!(error(&["--jsno"]), "there is no option --jsno; see rocbed-init faults --help");
+        assert_eq!(error(&["--jsno"]), "there is no option --jsno");
         assert!(error(&["a", "b"]).starts_with("b is one file too many"));
         assert!(error(&["/nonexistent"]).starts_with("can't read /nonexistent: "));
     }

@@ -18,6 +18,8 @@ const WITH_HELP: &[fn(&(dyn Error + 'static)) -> Option<Help>] = &[
     help_of::<diskimage::uki::UkiError>,
     help_of::<fsimage::cpio::WriteError>,
     help_of::<fsimage::ext4::WriteError>,
+    help_of::<gpu::SimulateError>,
+    help_of::<gpusim::MachineError>,
     help_of::<hub::HubError>,
     help_of::<netboot::NetbootError>,
     help_of::<protocol::BrokerAddressError>,

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use advice::{Advise, Help, Report, help_of};
 use gpu::{Inventory, SimulateError, Sources, Sysfs};
 
 use crate::cmdline::CommandLine;
@@ -29,7 +30,7 @@ Exits with 0 if there is a GPU to use, with 1 if there is none, with 2 if it cou
 #[derive(Debug, thiserror::Error)]
 pub enum DetectError {
     /// An unknown option, or one without its value.
-    #[error("{0}; see rocbed-init detect --help")]
+    #[error("{0}")]
     Usage(String),
     /// A given file or directory can't be read.
     #[error("can't read {path}: {source}")]
@@ -45,6 +46,16 @@ pub enum DetectError {
     /// The result could not be written.
     #[error("can't write the result: {0}")]
     Write(#[from] io::Error),
+}
+
+impl Advise for DetectError {
+    fn help(&self) -> Help {
+        match self {
+            Self::Usage(_) => "see rocbed-init detect --help".into(),
+            Self::Simulate(error) => error.help(),
+            Self::Read { .. } | Self::Write(_) => Help::none(),
+        }
+    }
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -102,7 +113,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> i32 {
     match run(arguments, &mut io::stdout().lock()) {
         Ok(status) => status,
         Err(error) => {
-            eprintln!("rocbed-init: {error}");
+            eprintln!("rocbed-init: {}", Report::of(&error, help_of::<DetectError>));
             2
         }
     }
@@ -207,8 +218,8 @@ mod tests {
 
     #[test]
     fn mistakes_are_named() {
-        assert_eq!(error(&["--jsno"]), "there is no option --jsno; see rocbed-init detect --help");
-        assert_eq!(error(&["--sysfs"]), "--sysfs needs a value; see rocbed-init detect --help");
+        assert_eq!(error(&["--jsno"]), "there is no option --jsno");
+        assert_eq!(error(&["--sysfs"]), "--sysfs needs a value");
         assert!(error(&["--sysfs", "/nonexistent"]).starts_with("can't read /nonexistent: "));
         assert!(error(&["--simulate", "radeon"]).contains("`radeon` is not a GPU target"));
         assert!(error(&["--simulate", "gfx900", "--sysfs", "/sys"]).contains("--simulate looks at nothing"));

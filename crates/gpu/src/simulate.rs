@@ -1,5 +1,7 @@
 //! [`simulate`]: simulated GPUs, to try the rest of the system on machines without any.
 
+use advice::{Advise, Help};
+
 use crate::inventory::{Gpu, Inventory};
 use crate::target::{Processor, Target, TargetError};
 
@@ -11,17 +13,27 @@ const GIB: u64 = 1 << 30;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SimulateError {
     /// The list is empty.
-    #[error("no GPU to simulate; give targets with commas between them, such as rocbed.gpu=gfx1030,gfx942")]
+    #[error("no GPU to simulate")]
     Empty,
     /// A target is not valid.
     #[error("can't simulate a GPU: {0}")]
     Target(#[from] TargetError),
     /// A generic target is not that of a single GPU.
-    #[error("can't simulate {0}: a GPU is of one kind, not of a whole family; give one of the family, such as gfx1030")]
+    #[error("can't simulate {0}: a GPU is of one kind, not of a whole family")]
     Generic(Target),
     /// There are too many.
     #[error("can't simulate {0} GPUs; {MAX_GPUS} are the most")]
     TooMany(usize),
+}
+
+impl Advise for SimulateError {
+    fn help(&self) -> Help {
+        match self {
+            Self::Empty => "give targets with commas between them: gfx1030,gfx942".into(),
+            Self::Generic(_) => "give one of the family, such as gfx1030".into(),
+            Self::Target(_) | Self::TooMany(_) => Help::none(),
+        }
+    }
 }
 
 /// Simulates GPUs with these targets, separated by commas as in `rocbed.gpu=` on the kernel command line. They look

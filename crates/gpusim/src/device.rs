@@ -1,5 +1,6 @@
 //! [`Machine`]: the simulated GPUs and the machine that they are in.
 
+use advice::{Advise, Help};
 use gpu::{Feature, Gpu, Inventory, PciAddress, Processor, Target};
 
 use crate::chip::Chip;
@@ -22,8 +23,18 @@ pub enum MachineError {
     #[error("can't simulate {0} GPUs; {MAX_GPUS} are the most")]
     TooMany(usize),
     /// One has a target that no single chip has.
-    #[error("can't simulate {0}: a GPU is of one kind, not of a whole family; give one of the family, such as gfx1030")]
+    #[error("can't simulate {0}: a GPU is of one kind, not of a whole family")]
     Generic(Target),
+}
+
+impl Advise for MachineError {
+    fn help(&self) -> Help {
+        match self {
+            Self::Empty => "name targets, such as gfx1030, or the inventory of a machine with GPUs".into(),
+            Self::Generic(_) => "give one of the family, such as gfx1030".into(),
+            Self::TooMany(_) => Help::none(),
+        }
+    }
 }
 
 /// A GPU as programs see it.

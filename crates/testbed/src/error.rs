@@ -11,6 +11,12 @@ pub enum Error {
     /// The command line is wrong.
     #[error("{0}")]
     Usage(String),
+    /// GPUs with these targets cannot be simulated.
+    #[error("simulating GPUs: {0}")]
+    Simulate(#[from] gpu::SimulateError),
+    /// The GPUs of an inventory cannot be simulated.
+    #[error("simulating GPUs: {0}")]
+    SimulateMachine(#[from] gpusim::MachineError),
     /// A step outside of the testbed failed.
     #[error("{step}: {source}")]
     Step {
@@ -128,6 +134,8 @@ impl Advise for Error {
             Self::NoMemory { .. } => {
                 "say with --memory how much it gets, as bytes or a part of what is available".into()
             }
+            Self::Simulate(error) => error.help(),
+            Self::SimulateMachine(error) => error.help(),
             Self::Vm(error) => error.help(),
             Self::Vfio(error) => error.help(),
             Self::VirtualMachine { .. } => "--console FILE keeps all that the machine says".into(),

@@ -182,7 +182,10 @@ impl ValueKind {
                 let problem = format!("is neither {}", self.form().replace(" or ", " nor "));
                 unless(words.contains(&value), &problem, Help::none())
             }
-            Self::Gpus => gpu::simulate(value).map(drop).map_err(|error| other(&error)),
+            Self::Gpus => {
+                let told = |error: gpu::SimulateError| Advice::new(error.to_string(), error.help());
+                gpu::simulate(value).map(drop).map_err(told)
+            },
             Self::Sha256 => value.parse::<sha256::Digest>().map(drop).map_err(|error| other(&error)),
             Self::Links | Self::Memory | Self::Text => {
                 if value.trim().is_empty() {

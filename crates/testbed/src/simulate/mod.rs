@@ -61,18 +61,18 @@ pub(crate) fn option_kernels(option: &str) -> Option<Kernels> {
 /// The GPUs that a text names: targets with commas between them (`gfx1030,gfx942`), or the file of an inventory, as
 /// `rocbed-init detect --json` prints it.
 pub fn machine(text: &str) -> Result<Machine, Error> {
-    let usage = |error: String| Error::Usage(format!("simulating {text}: {error}"));
     let inventory = if text.contains('/') || text.ends_with(".json") {
         let mut bytes = Vec::new();
         let file = fs::File::open(text).map_err(Error::step(format!("opening the inventory {text}")))?;
         file.take(MOST).read_to_end(&mut bytes).map_err(Error::step(format!("reading the inventory {text}")))?;
-        serde_json::from_slice(&bytes).map_err(|error| usage(format!("it is no inventory of GPUs: {error}")))?
+        serde_json::from_slice(&bytes)
+            .map_err(|error| Error::Usage(format!("simulating {text}: it is not an inventory of GPUs: {error}")))?
     } else {
-        gpu::simulate(text).map_err(|error| usage(error.to_string()))?
+        gpu::simulate(text)?
     };
     let processors = std::thread::available_parallelism().map_or(1, |count| u32::try_from(count.get()).unwrap_or(1));
     let memory = machineinfo::Memory::read().map_or(USUAL_MEMORY, |memory| memory.total);
-    Machine::new(&inventory, memory, processors).map_err(|error| usage(error.to_string()))
+    Ok(Machine::new(&inventory, memory, processors)?)
 }
 
 /// What came of the programs, in words and whether anything was refused.
