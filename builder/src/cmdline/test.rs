@@ -29,8 +29,8 @@ pub struct Test {
     /// Further packages, versions and archives.
     #[command(flatten)]
     pub other: PackageOptions,
-    /// Run the tests in so many parts, one after the other, with GTEST_TOTAL_SHARDS and GTEST_SHARD_INDEX in their environment,
-    /// and put the results together; each part has the time of --timeout
+    /// Run the tests in so many parts, one after the other, by GoogleTest's protocol for sharding, and put the results
+    /// together; each part has the time of --timeout
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub shards: u32,
     /// End the tests when this time is over and keep what there is: 90m, 2h

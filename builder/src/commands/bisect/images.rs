@@ -81,7 +81,7 @@ pub(super) fn question(options: &Bisect, images: &[PathBuf]) -> Result<Question>
     } else {
         Job::of_package(what)
     };
-    job.id = "bisect".to_owned();
+    "bisect".clone_into(&mut job.id);
     job.tests = vec![test.clone()];
     let end = |path: Option<&PathBuf>| {
         let name = path.map(|path| path.display().to_string()).unwrap_or_default();
