@@ -63,6 +63,12 @@ const WAYS: &[(&str, Way)] = &[
     ("rocbed boot", Way::There(&["tests/boot.rs", "tests/appliance.rs", "tests/worker.rs", "tests/netboot.rs"])),
     ("rocbed workers", Way::There(&["tests/hub_commands.rs"])),
     ("rocbed simulate", Way::There(&["tests/simulate.rs"])),
+    (
+        "rocbed test smoke gzip --vm",
+        Way::Nobody(
+            "takes minutes without KVM; tests/virtual_machine.rs has the same testbeds, from an own autopkgtest",
+        ),
+    ),
     ("rocbed test", Way::There(&["tests/local.rs", "tests/simulate.rs"])),
     (
         "rocbed test rocm",
