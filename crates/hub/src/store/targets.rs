@@ -61,7 +61,7 @@ mod tests {
         db.execute_batch("INSERT INTO results VALUES (1, 'gfx1030'), (2, ''), (3, 'gfx1030 gfx942')")?;
         db.execute_batch(TABLE)?;
         let all = || -> rusqlite::Result<Vec<(i64, String)>> {
-            let mut statement = db.prepare("SELECT job, target FROM result_targets")?;
+            let mut statement = db.prepare("SELECT job, target FROM result_targets ORDER BY job, target")?;
             statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
         };
         let expected = [(1, "gfx1030"), (2, "none"), (3, "gfx1030"), (3, "gfx942")];
