@@ -24,6 +24,8 @@ const OFTEN: Duration = Duration::from_secs(2);
 const SELDOM: Duration = Duration::from_secs(60);
 /// Most package lists of one round.
 const LISTS: usize = 20;
+/// After so many files that cannot be fetched a list waits for its next turn: the mirror may be away.
+const FAILURES: usize = 3;
 
 impl Hub {
     /// Keeps the packages of tested runs, until this is dropped.
@@ -114,12 +116,17 @@ impl Hub {
             Ok(tables::wanted(tx.db, &packages, used)?)
         });
         let Some(found) = options.files.find(&missing.await?) else { return Ok(None) };
-        let mut is_whole = true;
+        let mut failed = 0;
         for file in found.into_iter().filter(|file| file.size <= options.limit) {
             shared.check_room_for(file.size)?;
-            is_whole &= self.keep(options, file).await?;
+            if !self.keep(options, file).await? {
+                failed += 1;
+            }
+            if failed >= FAILURES {
+                break;
+            }
         }
-        Ok(Some(is_whole))
+        Ok(Some(failed == 0))
     }
 
     /// Fetches a file, and keeps it. Returns false if it cannot be fetched now.
