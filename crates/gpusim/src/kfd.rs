@@ -82,7 +82,9 @@ pub(crate) fn answer(
         }),
         number::CREATE_QUEUE => with(bytes, |arguments| create_queue(process, context, arguments)),
         number::DESTROY_QUEUE => with(bytes, |arguments: &mut DestroyQueue| {
-            process.queues.remove(&arguments.queue_id).map(drop).ok_or(Errno::Invalid)
+            let gone = process.queues.remove(&arguments.queue_id).ok_or(Errno::Invalid)?;
+            process.report.unfinished_kernels += gone.unfinished();
+            Ok(())
         }),
         number::UPDATE_QUEUE => with(bytes, |arguments| update_queue(process, arguments)),
         number::SET_CU_MASK => with(bytes, |arguments: &mut SetCuMask| {

@@ -175,8 +175,15 @@ impl Queue {
         runs || before != self.read
     }
 
+    /// Number of kernels that have begun and not ended: what a program says that does not wait for its kernel counts for
+    /// nothing.
+    pub(crate) fn unfinished(&self) -> u64 {
+        self.kernel.is_some().into()
+    }
+
     fn stop(&mut self, why: Stop, around: &mut Surroundings<'_>) {
         self.stopped = true;
+        let unfinished = self.unfinished();
         self.kernel = None;
         match why {
             Stop::Kernel => {
@@ -200,7 +207,7 @@ impl Queue {
                 around.report.faults += 1;
                 around.events.fault(address, around.gpu_id);
             }
-            Stop::Gone => {}
+            Stop::Gone => around.report.unfinished_kernels += unfinished,
         }
     }
 

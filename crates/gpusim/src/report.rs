@@ -22,6 +22,8 @@ pub struct Report {
     pub refused_kernels: u64,
     /// Kernels that count as done and did nothing, as was asked for.
     pub skipped_kernels: u64,
+    /// Kernels that ran on the processor, and had not ended when their program or their queue did.
+    pub unfinished_kernels: u64,
     /// Kernels that ran on the processor until their end.
     pub run_kernels: u64,
     /// Instructions of kernels that ran, each of a whole wave.
@@ -39,7 +41,7 @@ pub struct Report {
 impl Report {
     /// Whether anything was asked of the GPU that it could not do, so that nothing a program says about it counts.
     pub fn refused(&self) -> bool {
-        self.refused_kernels > 0 || self.skipped_kernels > 0 || self.unknown_packets > 0
+        self.refused_kernels > 0 || self.skipped_kernels > 0 || self.unfinished_kernels > 0 || self.unknown_packets > 0
     }
 
     /// The furthest that was reached, for people.
@@ -48,6 +50,7 @@ impl Report {
             Self { refused_kernels: 1.., problem: Some(_), .. } => "reached a kernel that cannot be interpreted",
             Self { refused_kernels: 1.., .. } => "reached the first kernel launch",
             Self { skipped_kernels: 1.., .. } => "went on after kernels that did not run",
+            Self { unfinished_kernels: 1.., .. } => "ended before a kernel did",
             Self { unknown_packets: 1.., .. } => "reached a command that is not simulated",
             Self { faults: 1.., .. } => "accessed memory that the GPU does not have",
             Self { run_kernels: 1.., .. } => "ran kernels, interpreted on the processor",
@@ -71,6 +74,7 @@ impl Report {
             (&mut self.copied, other.copied),
             (&mut self.refused_kernels, other.refused_kernels),
             (&mut self.skipped_kernels, other.skipped_kernels),
+            (&mut self.unfinished_kernels, other.unfinished_kernels),
             (&mut self.run_kernels, other.run_kernels),
             (&mut self.instructions, other.instructions),
             (&mut self.faults, other.faults),
@@ -93,6 +97,9 @@ impl fmt::Display for Report {
         write!(f, ", kernels refused {}", self.refused_kernels)?;
         if self.skipped_kernels > 0 {
             write!(f, ", skipped {}", self.skipped_kernels)?;
+        }
+        if self.unfinished_kernels > 0 {
+            write!(f, ", unfinished {}", self.unfinished_kernels)?;
         }
         if self.run_kernels > 0 || self.instructions > 0 {
             write!(f, ", interpreted {} of {} instructions", self.run_kernels, self.instructions)?;

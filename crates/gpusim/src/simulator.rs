@@ -10,7 +10,7 @@ use crate::errno::Errno;
 use crate::kfd::{self, Context, Progress};
 use crate::memory::Memory;
 use crate::process::Process;
-use crate::queue::Kernels;
+use crate::queue::{Kernels, Queue};
 use crate::report::Report;
 use crate::request::{DRM, KFD, Node, Request};
 
@@ -71,7 +71,8 @@ impl Simulator {
 
     /// A process has ended or executes another program: all that it had is given back.
     pub fn leave(&mut self, process: u64) {
-        if let Some(gone) = self.processes.remove(&process) {
+        if let Some(mut gone) = self.processes.remove(&process) {
+            gone.report.unfinished_kernels += gone.queues.values().map(Queue::unfinished).sum::<u64>();
             self.report.add(&gone.report);
         }
     }

@@ -325,6 +325,21 @@ fn a_kernel_that_stores_where_nothing_is_faults() {
 }
 
 #[test]
+fn a_program_that_does_not_wait_for_its_kernel_says_nothing() {
+    let mut program = Program::with_memory("gfx1030");
+    program.simulator.kernels = Kernels::Run;
+    program.signal();
+    program.queue(queue_type::COMPUTE_AQL);
+    // s_branch to itself.
+    let fields = kernel(&program, 0, &[0xbf82_ffff]);
+    assert!(!program.launch(fields).refused(), "it runs");
+    program.simulator.leave(PROGRAM);
+    let report = program.simulator.report();
+    assert_eq!((report.unfinished_kernels, report.refused()), (1, true));
+    assert!(report.to_string().starts_with("ended before a kernel did"), "{report}");
+}
+
+#[test]
 fn a_kernel_that_does_not_end_leaves_requests_their_turn() {
     let mut program = Program::with_memory("gfx1030");
     program.simulator.kernels = Kernels::Run;
