@@ -100,9 +100,11 @@ fn dot_integers(wave: &mut Wave, vector: &Vector, width: usize) -> Done {
     Ok(())
 }
 
-/// Sums of two products.
-#[allow(clippy::unnecessary_wraps, reason = "rows of the table return this")]
+/// The sum of two products, and then of that and C. AMD's text says for no RDNA 3 what negation does to C.
 fn dot_bfloats(wave: &mut Wave, vector: &Vector) -> Done {
+    if has(vector.negate, 2) || has(vector.negate_upper, 2) {
+        return Err(Obstacle::Unsupported("negation of what v_dot2_f32_bf16 adds"));
+    }
     let [a, b, c] = vector.sources.map(|source| wave.lanes(source, F32, false));
     for lane in wave.active() {
         let part = |bits: u64, source: u8, is_upper: bool| {
@@ -111,10 +113,8 @@ fn dot_bfloats(wave: &mut Wave, vector: &Vector) -> Done {
             let shift = if has(halves, source) { 16 } else { 0 };
             changed(bfloat::value((bits >> shift) as u16), has(negate, source), false)
         };
-        let mut sum = changed(f32::from_bits(c[lane] as u32), has(vector.negate, 2), has(vector.negate_upper, 2));
-        for is_upper in [false, true] {
-            sum = part(a[lane], 0, is_upper).mul_add(part(b[lane], 1, is_upper), sum);
-        }
+        let product = part(a[lane], 0, false) * part(b[lane], 1, false);
+        let mut sum = part(a[lane], 0, true).mul_add(part(b[lane], 1, true), product) + f32::from_bits(c[lane] as u32);
         if vector.clamp {
             sum = if sum.is_nan() { 0.0 } else { sum.clamp(0.0, 1.0) };
         }
