@@ -109,7 +109,9 @@ fn fetch_index(url: &str, options: &DownloadOptions, search: &mut Search) -> Res
 /// The order in which earlier starts read the root, as the server has it; nothing if it has none.
 fn fetch_order(url: &str, options: &DownloadOptions) -> Vec<u8> {
     let options = DownloadOptions { timeout: options.timeout.min(ORDER_PATIENCE), ..options.clone() };
-    let Ok(response) = options.agent().get(url).call() else { return Vec::new() };
+    let Ok(response) = options.agent().get(url).config().timeout_global(Some(ORDER_PATIENCE)).build().call() else {
+        return Vec::new();
+    };
     if response.status() != StatusCode::OK {
         return Vec::new();
     }

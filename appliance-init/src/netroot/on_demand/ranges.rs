@@ -109,27 +109,35 @@ impl Ranges {
         }
     }
 
-    /// Requests a part until it comes and `accept` takes it. `failed` gets the reason of each attempt that failed, and the
-    /// pause that follows.
+    /// Requests a part until it comes and `accept` takes it; if nothing waits for it, once. `failed` gets the reason of each
+    /// attempt that failed, and the pause that follows.
     pub(super) fn get(
         &self,
         (offset, length): (u64, u64),
         purpose: Purpose,
         accept: impl Fn(&[u8]) -> Result<(), String>,
         failed: impl Fn(&str, Duration),
-    ) -> Vec<u8> {
+    ) -> Option<Vec<u8>> {
         let mut backoff = self.backoff.clone();
         loop {
             let reason = match self.try_get(offset, length, purpose) {
                 Ok(bytes) => match accept(&bytes) {
-                    Ok(()) => return bytes,
+                    Ok(()) => return Some(bytes),
                     Err(reason) => reason,
                 },
                 Err(error) => error.to_string(),
             };
             let pause = backoff.next_pause();
             failed(&reason, pause);
+            if purpose == Purpose::Prefetch {
+                return None;
+            }
             std::thread::sleep(pause);
         }
+    }
+
+    /// Pauses between attempts, from the shortest on.
+    pub(super) fn backoff(&self) -> Backoff {
+        self.backoff.clone()
     }
 }

@@ -75,7 +75,11 @@ fn run(mut arguments: impl Iterator<Item = String>, console: &mut Console) -> io
     let order = order.map_or_else(|_| Vec::new(), |order| order.numbers().collect());
     // It waits as long as it takes; a part that is not there after the timeout is asked for again.
     let ranges = Ranges::new(&url, index.file_length(), &DownloadOptions::default());
-    let teller = Teller { console: Mutex::new(std::mem::replace(console, Console::open())), since: Mutex::default() };
+    let teller = Teller {
+        console: Mutex::new(std::mem::replace(console, Console::open())),
+        since: Mutex::default(),
+        gave_up: Mutex::default(),
+    };
     let store = Arc::new(Store::new(index, order, ranges, memory, teller));
     let rest = Arc::clone(&store);
     thread::Builder::new().name("rest".into()).spawn(move || rest.fetch_rest())?;
@@ -119,11 +123,16 @@ fn answer_all(mut requests: &File, content: &impl fuse::Content) -> io::Result<(
     }
 }
 
+/// Shortest time between two lines that say that memory is short.
+const SELDOM: Duration = Duration::from_secs(60);
+
 /// Tells people and PID 1 when the server is away, and when it is back.
 struct Teller {
     console: Mutex<Console>,
     /// Since when nothing came, and whether that was told.
     since: Mutex<Option<(Instant, bool)>>,
+    /// When it was told that memory is short.
+    gave_up: Mutex<Option<Instant>>,
 }
 
 impl Teller {
@@ -156,11 +165,20 @@ impl Observer for Teller {
     }
 
     fn gave_up(&self, bytes: u64) {
+        let mut told = self.gave_up.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_some_and(|told| told.elapsed() < SELDOM) {
+            return;
+        }
+        *told = Some(Instant::now());
         let size = crate::netroot::memory::shown(bytes);
-        self.say(
-            &format!("memory is short: {size} of it are given up, and fetched again when needed"),
-            &ServerState::Reading,
-        );
+        let text = format!("memory is short: {size} of it are given up, and fetched again when needed");
+        let is_away = self.since.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|(_, told)| told);
+        if is_away {
+            // PID 1 goes on showing that the server is waited for.
+            self.console.lock().unwrap_or_else(PoisonError::into_inner).say(&format!("root: {text}"));
+        } else {
+            self.say(&text, &ServerState::Reading);
+        }
     }
 
     fn complete(&self, bytes: u64) {

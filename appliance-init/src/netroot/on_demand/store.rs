@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use chunked::{Chunk, Index};
+use transfer::Backoff;
 
 use super::fuse::Content;
 use super::memory::{Budget, Meminfo};
@@ -58,6 +59,8 @@ pub(super) struct Store<O> {
     most: u64,
     fetched: AtomicU64,
     last_read: Mutex<Instant>,
+    /// Held while chunks are given up because memory is short.
+    relieving: Mutex<()>,
 }
 
 /// The chunks in memory.
@@ -101,6 +104,7 @@ impl<O: Observer> Store<O> {
             most,
             fetched: AtomicU64::new(0),
             last_read: Mutex::new(Instant::now()),
+            relieving: Mutex::default(),
         }
     }
 
@@ -146,12 +150,13 @@ impl<O: Observer> Store<O> {
         let frames = chunk.map(|chunk| self.get(&[(number, chunk)], Purpose::Needed));
         self.kept().fetching.remove(&number);
         self.came.notify_all();
-        frames?.pop().ok_or_else(|| io::ErrorKind::InvalidData.into())
+        frames?.and_then(|mut frames| frames.pop()).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
-    /// Gets the frames of neighbouring chunks in one request, until the right ones have come. They are kept.
-    fn get(&self, chunks: &[(usize, Chunk)], purpose: Purpose) -> Vec<Arc<[u8]>> {
-        let (Some((_, first)), Some((_, last))) = (chunks.first(), chunks.last()) else { return Vec::new() };
+    /// Gets the frames of neighbouring chunks in one request, until the right ones have come. They are kept. `None` if they did
+    /// not come and nothing waits for them.
+    fn get(&self, chunks: &[(usize, Chunk)], purpose: Purpose) -> Option<Vec<Arc<[u8]>>> {
+        let (first, last) = (chunks.first()?.1, chunks.last()?.1);
         let length = last.offset + u64::from(last.length) - first.offset;
         let frames = |bytes: &[u8]| -> Option<Vec<Arc<[u8]>>> {
             let frame = |chunk: &Chunk| {
@@ -168,7 +173,7 @@ impl<O: Observer> Store<O> {
             })
         };
         let failed = |reason: &str, pause| self.observer.waiting(reason, pause);
-        let bytes = self.ranges.get((first.offset, length), purpose, accept, failed);
+        let bytes = self.ranges.get((first.offset, length), purpose, accept, failed)?;
         self.observer.arrived();
         let frames = frames(&bytes).unwrap_or_default();
         let mut kept = self.kept();
@@ -185,12 +190,14 @@ impl<O: Observer> Store<O> {
         if before / LOOK != (before + more) / LOOK {
             self.relieve();
         }
-        frames
+        Some(frames)
     }
 
     /// Gives up half of the chunks if memory is short: those that were not used for longest. From then on only what is read is
     /// fetched.
     pub(super) fn relieve(&self) {
+        // One thread at a time: the others see the same memory, until it has given back what it freed.
+        let Ok(_alone) = self.relieving.try_lock() else { return };
         if !self.memory.is_scarce() {
             return;
         }
@@ -209,10 +216,11 @@ impl<O: Observer> Store<O> {
 
     /// Fetches what has not been read yet, as long as all may be kept. Returns when it is done.
     pub(super) fn fetch_rest(&self) {
+        let mut backoff = self.ranges.backoff();
         while self.keep_all.load(Ordering::Relaxed) {
             let ahead = self.next_ahead();
             if !ahead.is_empty() {
-                self.get_ahead(&ahead);
+                self.get_ahead(&ahead, &mut backoff);
                 continue;
             }
             let since = self.last_read.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
@@ -231,19 +239,29 @@ impl<O: Observer> Store<O> {
                 thread::sleep(QUIET);
                 continue;
             }
-            self.get_ahead(&missing);
+            self.get_ahead(&missing, &mut backoff);
         }
     }
 
-    /// Fetches chunks that count as being fetched.
-    fn get_ahead(&self, chunks: &[(usize, Chunk)]) {
-        drop(self.get(chunks, Purpose::Prefetch));
+    /// Fetches chunks that count as being fetched. If they do not come, whoever reads one of them asks for it alone: another
+    /// one may be what the server has wrong.
+    fn get_ahead(&self, chunks: &[(usize, Chunk)], backoff: &mut Backoff) {
+        let have_come = self.get(chunks, Purpose::Prefetch).is_some();
         let mut kept = self.kept();
         for (number, _) in chunks {
             kept.fetching.remove(number);
         }
+        if !have_come {
+            // The rest of the order first; these are fetched with what nobody has read.
+            kept.ahead = kept.ahead.saturating_add(1);
+        }
         drop(kept);
         self.came.notify_all();
+        if have_come {
+            *backoff = self.ranges.backoff();
+        } else {
+            thread::sleep(backoff.next_pause());
+        }
     }
 
     /// The next chunk that earlier starts read and that nobody has or fetches, with neighbours that they read soon after; they
