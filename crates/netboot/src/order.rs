@@ -48,6 +48,10 @@ impl ReadOrder {
             return;
         }
         let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+        // More than half of the root is not what a start reads, but a machine that has read all files.
+        if noted.order.numbers().len() >= chunks.len().div_ceil(2) {
+            return;
+        }
         noted.unsaved += usize::from(noted.order.add(number));
         if noted.unsaved >= SAVE {
             self.write(&mut noted);
