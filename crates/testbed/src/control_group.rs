@@ -14,16 +14,16 @@ use std::time::Duration;
 use crate::enter::processes_of_commands;
 use crate::processors::ProcessorList;
 use crate::reached::{Counts, Limits};
-use crate::{Error, device_filter, memory_nodes};
+use crate::{Error, device_filter};
 
 /// Controllers that limit a testbed.
 const CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
 /// Those that are used where they are there: the kernel may have been built without them, or the caller may not use them.
 /// One shares disks, and one keeps a testbed on some processors.
 const OPTIONAL: [&str; 2] = ["io", "cpuset"];
-/// The files with the processors of a group, and with the NUMA nodes of its memory.
+/// The file with the processors of a group. `cpuset.mems` is left alone: Linux takes memory from the nearest node by itself,
+/// and a test must not be ended while another node has room.
 const PROCESSORS: &str = "cpuset.cpus";
-const MEMORY_NODES: &str = "cpuset.mems";
 /// Share of the processors (`cpu.weight`) that testbeds have without another. Processes outside of groups have 100 each.
 ///
 /// There is no upper limit (`cpu.max`): processors that nobody else wants are not left idle, and those who want them get
@@ -99,8 +99,7 @@ impl Parent {
         self.made += 1;
         let directory = self.directory.join(format!("{PREFIX}{}-{}", std::process::id(), self.made));
         fs::create_dir(&directory).map_err(Error::step(format!("making the control group {}", directory.display())))?;
-        let nodes = processors.and_then(|list| memory_nodes::near(list, limits.memory, Path::new(memory_nodes::NODES)));
-        Group::limited(directory, limits, processors, nodes.as_deref())
+        Group::limited(directory, limits, processors)
     }
 }
 
@@ -120,12 +119,7 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    fn limited(
-        directory: PathBuf,
-        limits: Limits,
-        processors: Option<&ProcessorList>,
-        memory_nodes: Option<&str>,
-    ) -> Result<Self, Error> {
+    fn limited(directory: PathBuf, limits: Limits, processors: Option<&ProcessorList>) -> Result<Self, Error> {
         let set = |name: &str, value: String| {
             let path = directory.join(name);
             fs::write(&path, value).map_err(Error::step(format!("writing {}", path.display())))
@@ -138,14 +132,10 @@ impl Group {
             }
         }
         // Without the files, the affinity of each command keeps the testbed there, which root inside could change.
-        let cpuset =
-            [(PROCESSORS, processors.map(ToString::to_string)), (MEMORY_NODES, memory_nodes.map(str::to_owned))];
-        for (name, list) in cpuset {
-            if let Some(list) = list
-                && directory.join(name).exists()
-            {
-                set(name, list)?;
-            }
+        if let Some(list) = processors
+            && directory.join(PROCESSORS).exists()
+        {
+            set(PROCESSORS, list.to_string())?;
         }
         set("pids.max", limits.processes.to_string())?;
         if let Some(bytes) = limits.memory {
@@ -233,7 +223,7 @@ mod tests {
             fs::write(directory.path().join(name), text).unwrap();
         }
         let processors = "0-3,8".parse().ok();
-        let group = Group::limited(directory.path().to_owned(), limits, processors.as_ref(), Some("1")).unwrap();
+        let group = Group::limited(directory.path().to_owned(), limits, processors.as_ref()).unwrap();
         (directory, group)
     }
 
@@ -256,9 +246,8 @@ mod tests {
 
     #[test]
     fn a_testbed_is_kept_on_its_processors_where_the_kernel_can() {
-        let (directory, _group) = group(LIMITS, &[(PROCESSORS, ""), (MEMORY_NODES, "")]);
+        let (directory, _group) = group(LIMITS, &[(PROCESSORS, "")]);
         assert_eq!(fs::read_to_string(directory.path().join(PROCESSORS)).unwrap(), "0-3,8");
-        assert_eq!(fs::read_to_string(directory.path().join(MEMORY_NODES)).unwrap(), "1");
         assert!(!group(LIMITS, &[]).0.path().join(PROCESSORS).exists());
     }
 

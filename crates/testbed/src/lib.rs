@@ -20,7 +20,6 @@ mod gpu;
 mod identity;
 mod inside;
 mod memory;
-mod memory_nodes;
 mod mounts;
 mod namespaces;
 mod network;

@@ -27,14 +27,6 @@ impl ProcessorList {
     }
 }
 
-impl ProcessorList {
-    /// Whether some processor is in both.
-    pub(crate) fn overlaps(&self, other: &Self) -> bool {
-        let are_apart = |(first, last): &(usize, usize), (from, to): &(usize, usize)| last < from || to < first;
-        self.ranges.iter().any(|range| !other.ranges.iter().all(|others| are_apart(range, others)))
-    }
-}
-
 impl FromStr for ProcessorList {
     type Err = Error;
 
@@ -94,17 +86,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn lists_overlap_if_a_processor_is_in_both(
-            one in prop::collection::btree_set(0..12_usize, 1..5),
-            other in prop::collection::btree_set(0..12_usize, 1..5),
-        ) {
-            let list = |numbers: &std::collections::BTreeSet<usize>| ProcessorList {
-                ranges: numbers.iter().map(|number| (*number, *number)).collect(),
-            };
-            prop_assert_eq!(list(&one).overlaps(&list(&other)), !one.is_disjoint(&other));
-        }
-
         #[test]
         fn what_is_written_is_read_again(ranges in prop::collection::vec((0..500_usize, 0..500_usize), 1..5)) {
             let ranges = ranges.into_iter().map(|(first, more)| (first, first + more)).collect();
