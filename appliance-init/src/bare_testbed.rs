@@ -16,13 +16,11 @@ use crate::console::Console;
 use crate::events::Event;
 use crate::fatal::Fatal;
 use crate::system::{Ending, System};
+use crate::testbed_service::SYSTEMD;
 use crate::{second_stage, shutdown, signals};
 use appliance::cmdline::CommandLine;
 use appliance::paths;
 use machineinfo::Processors;
-
-/// The init of images that have it.
-pub const SYSTEMD: &str = "/usr/lib/systemd/systemd";
 
 /// Name of the machine.
 const NAME: &str = "testbed";

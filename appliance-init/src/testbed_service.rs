@@ -15,7 +15,6 @@ use testbed::virtual_machine::PORT_NAME;
 use testbed::virtual_machine::guest::{self, ServiceEnd};
 use testbed::virtual_machine::limits::{DRIVERS, SERVICES};
 
-use crate::bare_testbed::SYSTEMD;
 use crate::events::Event;
 use crate::hardware;
 use crate::hardware::Disks;
@@ -23,6 +22,9 @@ use crate::online::Online;
 use appliance::cmdline::CommandLine;
 use appliance::uptime::uptime;
 use appliance::virtio_port;
+
+/// The init of images that have it.
+pub const SYSTEMD: &str = "/usr/lib/systemd/systemd";
 
 /// The argument with which the service is started.
 pub const COMMAND: &str = "testbed-service";
