@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use advice::Advice;
 use anyhow::{Context as _, Result, bail};
 use bundle::{JUNIT, RESULT};
+use progress::Progress as _;
 use protocol::{Job, JobResult, part_name};
 use runner::Finished;
 use runner::shards::{Part, PartReports, ROOM, bounded, join};
@@ -24,6 +25,15 @@ pub(super) struct Whole {
     pub(super) not_counted: Option<String>,
 }
 
+/// Refuses a directory with results of an earlier run, before the first part has taken its time.
+fn refuse_used(output: &Path) -> Result<()> {
+    let mut entries = fs::read_dir(output).with_context(|| format!("reading {}", output.display()))?;
+    match entries.next() {
+        None => Ok(()),
+        Some(_) => Err(runner::Error::NotEmpty(output.to_owned()).into()),
+    }
+}
+
 /// Runs each part by `run`, which gets the part and its output directory, and joins their results in `output`.
 pub(super) fn run(
     job: &Job,
@@ -31,7 +41,8 @@ pub(super) fn run(
     reporter: &Reporter,
     mut run: impl FnMut(&Job, &Path) -> Result<Finished>,
 ) -> Result<Whole> {
-    let (mut parts, mut room) = (Vec::new(), ROOM);
+    refuse_used(output)?;
+    let (mut parts, mut room, mut lists) = (Vec::new(), ROOM, Vec::new());
     for index in 0..job.shards {
         let name = part_name(index, job.shards);
         reporter.say(&name);
@@ -47,12 +58,21 @@ pub(super) fn run(
         }
         let bundle = &finished.bundle;
         let open = || File::open(&bundle.path).with_context(|| format!("opening {}", bundle.path.display()));
-        let junit =
-            bundle::file(open()?, JUNIT, MOST_CASES).with_context(|| format!("reading {}", bundle.path.display()))?;
+        // A report that is too large does not cost the results of the other parts.
+        let junit = bundle::file(open()?, JUNIT, MOST_CASES).unwrap_or_else(|error| {
+            reporter.warn(&format!("the test cases of {name} do not count: {}: {error}", bundle.path.display()));
+            None
+        });
         let reports = junit.map(|junit| PartReports::read(&junit, &finished.result, &mut room));
+        let of_part = finished.result.installed.resolve();
+        lists.extend(of_part.with_context(|| format!("reading the packages of {name}"))?.into_values());
         parts.push(Part { id: part.id, bundle: bundle.sha256, result: bounded(finished.result), reports });
     }
-    let joined = join(job, &parts).context("the job has no part")?;
+    let mut joined = join(job, &parts).context("the job has no part")?;
+    for list in &lists {
+        // A result has room for so many lists; tests whose list is left out say that theirs is not known.
+        let _ = joined.result.installed.add(list);
+    }
     let work = tempfile::tempdir_in(output).context("making a directory for the joined result")?;
     let made = joined.write_bundle(work.path(), &job.id).context("writing the joined result")?;
     let place = output.join(made.bundle.path.file_name().unwrap_or_default());

@@ -80,6 +80,19 @@ impl VmTestbed {
     }
 }
 
+/// Warns of addresses of this machine's loopback interface among apt's files: in a virtual machine they are its own.
+pub(super) fn warn_of_loopback(files: &[(PathBuf, String)], reporter: &Reporter) {
+    let is_own = |text: &str| ["://127.", "://localhost", "://[::1]"].iter().any(|start| text.contains(start));
+    for (path, name) in files {
+        // What cannot be read here cannot be copied either, and the copy says so.
+        if std::fs::read_to_string(path).is_ok_and(|text| is_own(&text)) {
+            let what = format!("{name} names an address that reaches only this machine, and not from a virtual one");
+            reporter
+                .warn_of(&Advice::new(what, "give --mirror an address of this machine, as 10.0.2.2 is there").into());
+        }
+    }
+}
+
 /// apt's files of the layer that other testbeds have, with the mirror of this run, and where they belong in the machine.
 pub(super) fn apt_files(layer: &Path) -> io::Result<Vec<(PathBuf, String)>> {
     let mut found = Vec::new();
