@@ -8,9 +8,9 @@ use anyhow::{Context as _, Result};
 use client::{Client, request_id};
 use history::bisect::Upgraded;
 use protocol::api::{AddJobs, JobInfo, JobState};
-use protocol::{Job, JobList, JobResult, PackageList, RunAs};
+use protocol::{Job, JobList, JobResult, PackageList};
 
-use super::command::reproduce;
+use super::command::{reproduce, test_of, user_of};
 use super::state::Local;
 use super::tester::{Ended, Ran, Stop, Tester, packages};
 use crate::context::Context;
@@ -60,16 +60,6 @@ impl<'a> AtHub<'a> {
             result,
         })
     }
-}
-
-/// The only test of a search's job.
-pub(super) fn test_of(job: &Job) -> String {
-    job.tests.first().cloned().unwrap_or_default()
-}
-
-/// The only user of a search's job.
-pub(super) fn user_of(job: &Job) -> RunAs {
-    job.run_as.first().copied().unwrap_or(RunAs::User)
 }
 
 impl Tester for AtHub<'_> {

@@ -1,6 +1,7 @@
 //! Another `rocbed` as a child process, which ends when the search is told to stop.
 
 use std::io::Read;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -23,10 +24,20 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// The last line of what it said on stderr, which is the error if there was one.
-    pub(super) fn last_line(&self) -> &str {
-        self.stderr.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default().trim()
+    /// Its last error in one line: what failed, the causes, and the help. Without an error, the last line on stderr.
+    pub(super) fn error(&self) -> String {
+        last_error(&self.stderr)
     }
+}
+
+/// How `rocbed` begins an error on stderr. Causes and help follow in lines of their own.
+const ERROR: &str = "error: ";
+
+fn last_error(stderr: &str) -> String {
+    let lines: Vec<&str> = stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let start = lines.iter().rposition(|line| line.starts_with(ERROR)).unwrap_or(lines.len().saturating_sub(1));
+    let error = lines.get(start..).unwrap_or_default().join("; ");
+    error.strip_prefix(ERROR).map_or(error.clone(), str::to_owned)
 }
 
 /// Runs `rocbed` with these words and this process's cache. `None` if the search was told to stop.
@@ -34,18 +45,22 @@ pub(super) fn run(context: &Context, words: &[String], stop: &Stop) -> Result<Op
     let what = || format!("starting `rocbed {}`", words.first().map(String::as_str).unwrap_or_default());
     let mut command = Command::new(std::env::current_exe().context("finding this program")?);
     command.args(["--quiet", "--cache"]).arg(context.cache_directory()?).args(words);
-    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    // In a group of its own, so that Ctrl-C does not reach it besides the signal from here: two of them end it at once,
+    // and its directories stay behind.
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
     command.stderr(if context.reporter.is_verbose() { Stdio::inherit() } else { Stdio::piped() });
     let mut child = command.spawn().with_context(what)?;
     // Both pipes are read at once, as a full one would stop it.
     let stdout = read(child.stdout.take());
     let stderr = read(child.stderr.take());
+    let mut is_told = false;
     let status = loop {
         if let Some(status) = child.try_wait().with_context(what)? {
             break status;
         }
-        if stop.is_asked() {
+        if stop.is_asked() && !is_told {
             terminate(&mut child);
+            is_told = true;
         }
         thread::sleep(POLL);
     };
@@ -69,5 +84,19 @@ fn terminate(child: &mut Child) {
     if matches!(child.try_wait(), Ok(None)) {
         // It fails only if it has ended just now.
         let _ = kill_process(Pid::from_child(child), Signal::TERM);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_told_with_its_causes_and_help() {
+        let stderr =
+            "warning: old\nerror: one\nbooting\nerror: building x\n  caused by: no room\n  help: free some\n\n";
+        assert_eq!(last_error(stderr), "building x; caused by: no room; help: free some");
+        assert_eq!(last_error("killed\n"), "killed");
+        assert_eq!(last_error(""), "");
     }
 }

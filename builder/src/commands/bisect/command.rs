@@ -4,10 +4,19 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use protocol::{Job, Source as JobSource, quoted};
+use protocol::{Job, RunAs, Source as JobSource, quoted};
 
-use super::at_hub::{test_of, user_of};
 use super::state::Local;
+
+/// The only test of a search's job.
+pub(super) fn test_of(job: &Job) -> String {
+    job.tests.first().cloned().unwrap_or_default()
+}
+
+/// The only user of a search's job.
+pub(super) fn user_of(job: &Job) -> RunAs {
+    job.run_as.first().copied().unwrap_or(RunAs::User)
+}
 
 /// The words after `rocbed`. `sources` are files with the job's apt sources.
 pub(super) fn words(job: &Job, local: &Local, sources: &[String]) -> Vec<String> {

@@ -4,9 +4,8 @@ use anyhow::{Context as _, Result};
 use history::bisect::Upgraded;
 use protocol::{Job, JobResult};
 
-use super::at_hub::{test_of, user_of};
 use super::child;
-use super::command::{reproduce, words, write_sources};
+use super::command::{reproduce, test_of, user_of, words, write_sources};
 use super::state::Local;
 use super::tester::{Ended, Ran, Stop, Tester, packages};
 use crate::cmdline::Bisect;
@@ -52,7 +51,7 @@ impl Tester for Here<'_> {
         let output = child::run(self.context, &words(job, &self.local, &sources), stop)?;
         let Some(output) = output else { return Ok(Ended::Stopped) };
         let Ok(result) = JobResult::parse(output.stdout.trim().as_bytes()) else {
-            return Ok(Ended::Lost(format!("`rocbed test` ended with {}: {}", output.status, output.last_line())));
+            return Ok(Ended::Lost(format!("`rocbed test` ended with {}: {}", output.status, output.error())));
         };
         let lists = result.installed.resolve().context("reading the packages of a run")?;
         Ok(Ended::Ran(Box::new(Ran {

@@ -12,10 +12,15 @@ use jiff::Timestamp;
 use protocol::{InstalledPackage, Job, PackageList, Source as JobSource};
 use serde::Deserialize;
 
-use super::machines::{self, Machines};
-use super::state::{End, Observed, Question};
+use super::state::{End, Machines, Observed, Question};
 use crate::cmdline::Bisect;
+use crate::context::Context;
 use crate::lock::{Lock, LockedPackage};
+
+/// Option of `rocbed boot` for simulated GPUs.
+const GPU: &str = "--gpu=";
+/// Target of runs that need no GPU.
+const NO_TARGET: &str = "none";
 
 /// Description of an image, in its directory.
 const MANIFEST: &str = "manifest.json";
@@ -34,7 +39,7 @@ pub(super) fn machines(options: &Bisect) -> Result<Machines> {
     }
     let recipe = match (are_locks, &options.recipe) {
         (0, _) => {
-            machines::check(&images)?;
+            check(&images)?;
             None
         }
         (_, Some(recipe)) => Some(recipe.clone()),
@@ -44,7 +49,13 @@ pub(super) fn machines(options: &Bisect) -> Result<Machines> {
         )),
     };
     let mut boot: Vec<String> = Vec::new();
-    if let Some(gpus) = options.gpu.as_ref().filter(|gpus| !gpus.is_empty()) {
+    if let Some(gpus) = &options.gpu {
+        if gpus.is_empty() {
+            bail!(Advice::new(
+                "--gpu without a target means this machine's GPUs, and machines of images simulate theirs",
+                "name what they are to simulate: --gpu=gfx1030"
+            ));
+        }
         boot.push(format!("--gpu={}", gpus.join(",")));
     }
     boot.extend(options.memory.iter().map(|memory| format!("--memory={}MiB", memory >> 20)));
@@ -58,6 +69,22 @@ pub(super) fn machines(options: &Bisect) -> Result<Machines> {
     let offline = source.offline.then(|| "--offline".to_owned());
     let build = if recipe.is_some() { both.into_iter().chain(offline).collect() } else { Vec::new() };
     Ok(Machines { images, recipe, boot, build })
+}
+
+/// Lets the machines simulate the GPUs on which the test failed, if the options name no others, and says so: what needs a
+/// real GPU says nothing about the images then.
+pub(super) fn with_gpus(context: &Context, mut machines: Machines, question: &Question) -> Machines {
+    let is_gpu = |word: &&String| word.starts_with(GPU);
+    let target = question.target.as_deref().filter(|target| *target != NO_TARGET);
+    if let (None, Some(target)) = (machines.boot.iter().find(is_gpu), target) {
+        let gpus = vec![target; question.job.gpus.max(1) as usize];
+        machines.boot.push(format!("{GPU}{}", gpus.join(",")));
+    }
+    if let Some(word) = machines.boot.iter().find(is_gpu) {
+        let target = word.trim_start_matches(GPU);
+        context.reporter.say(&format!("the machines simulate {target}: what needs a real GPU fails with each image"));
+    }
+    machines
 }
 
 /// Whether a path names a lock.
@@ -192,6 +219,19 @@ pub(super) fn labels(images: &[PathBuf]) -> Vec<String> {
     images.iter().map(|path| end(path, count)).collect()
 }
 
+/// Checks that images are there before the first is booted.
+pub(super) fn check(images: &[PathBuf]) -> Result<()> {
+    for image in images {
+        if !image.join(crate::image::publish::SUMS).is_file() {
+            bail!(Advice::new(
+                format!("{} is neither a complete image nor a lock", image.display()),
+                "give directories that `rocbed build` has made, such as images/rocm, or two locks of one recipe"
+            ));
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -246,5 +286,12 @@ mod tests {
         let labels = |paths: &[&str]| labels(&paths.iter().map(PathBuf::from).collect::<Vec<_>>());
         assert_eq!(labels(&["/images/a", "/images/b"]), ["a", "b"]);
         assert_eq!(labels(&["/old/rocm", "/new/rocm"]), ["old/rocm", "new/rocm"]);
+    }
+
+    #[test]
+    fn what_is_not_an_image_is_refused_before_the_first_boot() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let error = check(&[directory.path().to_owned()]).expect_err("it is empty");
+        assert!(crate::error::report(&error).to_string().contains("two locks of one recipe"));
     }
 }

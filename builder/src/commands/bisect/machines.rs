@@ -1,37 +1,23 @@
 //! Runs in virtual machines: each boots the image of a set, and runs the test as `rocbed boot --jobs` does.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use advice::Advice;
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use history::bisect::Upgraded;
 use history::groups::Group;
 use protocol::{GpuNeed, Job, JobList, JobResult, quoted};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tempfile::TempDir;
 
-use super::at_hub::{test_of, user_of};
+use super::command::{test_of, user_of};
 use super::mixed::mixed;
+use super::search::ATTEMPTS;
+use super::state::Machines;
 use super::tester::{Ended, Ran, Stop, Tester, packages};
 use super::{child, images};
 use crate::context::Context;
-
-/// Images of a search, and how they are booted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) struct Machines {
-    /// The directories of the images, in their order, or the locks of the first and the last image.
-    pub(super) images: Vec<PathBuf>,
-    /// With locks: the recipe that they are of.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) recipe: Option<String>,
-    /// Options of `rocbed boot`.
-    pub(super) boot: Vec<String>,
-    /// Options of `rocbed build`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) build: Vec<String>,
-}
 
 /// The machines of a search.
 pub(super) struct InMachines<'a> {
@@ -42,6 +28,8 @@ pub(super) struct InMachines<'a> {
     scratch: TempDir,
     /// The set of which there is an image in `scratch`.
     built: Option<Upgraded>,
+    /// How often each set had no result.
+    lost: BTreeMap<Upgraded, u32>,
 }
 
 /// How an image came about.
@@ -59,7 +47,21 @@ impl<'a> InMachines<'a> {
         let parent = beside.parent().unwrap_or(Path::new("/"));
         let scratch = tempfile::Builder::new().prefix("rocbed-bisect.").tempdir_in(parent);
         let scratch = scratch.with_context(|| format!("making a directory in {}", parent.display()))?;
-        Ok(Self { context, machines, groups, scratch, built: None })
+        Ok(Self { context, machines, groups, scratch, built: None, lost: BTreeMap::new() })
+    }
+
+    /// What follows from a run without a result. A set between the two ends may be impossible, as a kernel that does not
+    /// boot, or packages that cannot be installed together; but the mirror may be away, too, so that it is tried as often
+    /// as a run is. An end was there once.
+    fn without_result(&mut self, set: &Upgraded, reason: String) -> Ended {
+        let count = self.lost.entry(set.clone()).or_default();
+        *count += 1;
+        let last = match self.machines.recipe {
+            Some(_) => self.groups.len(),
+            None => self.machines.images.len().saturating_sub(1),
+        };
+        let is_end = set.is_empty() || set.len() == last;
+        if !is_end && *count >= ATTEMPTS { Ended::Impossible(reason) } else { Ended::Lost(reason) }
     }
 
     /// The image of a set: one of the user's, or a new one by a lock between the two.
@@ -79,7 +81,7 @@ impl<'a> InMachines<'a> {
         let output = child::run(self.context, &build_words(&self.machines, &recipe, &lock, &directory), stop)?;
         let Some(output) = output else { return Ok(Image::Stopped) };
         if !output.status.success() {
-            return Ok(Image::NotBuilt(output.last_line().to_owned()));
+            return Ok(Image::NotBuilt(output.error()));
         }
         self.built = Some(set.clone());
         Ok(Image::At(directory))
@@ -151,10 +153,7 @@ impl Tester for InMachines<'_> {
             Image::At(image) => image,
             Image::Stopped => return Ok(Ended::Stopped),
             Image::NotBuilt(reason) => {
-                let reason = format!("its image cannot be built: {reason}");
-                // An end could be built once. What is between may not be installable.
-                let is_end = set.is_empty() || set.len() == self.groups.len();
-                return Ok(if is_end { Ended::Lost(reason) } else { Ended::Impossible(reason) });
+                return Ok(self.without_result(set, format!("its image cannot be built: {reason}")));
             }
         };
         let run = self.scratch.path().join("run");
@@ -171,9 +170,12 @@ impl Tester for InMachines<'_> {
         let printed: Vec<Printed> = serde_json::from_str(&output.stdout).unwrap_or_default();
         let result = match printed.into_iter().next() {
             Some(Printed { result: Some(result), .. }) => result,
-            Some(Printed { summary, .. }) => return Ok(Ended::Lost(format!("the job has no result: {summary}"))),
+            Some(Printed { summary, .. }) => {
+                return Ok(self.without_result(set, format!("the job has no result: {summary}")));
+            }
             None => {
-                return Ok(Ended::Lost(format!("`rocbed boot` ended with {}: {}", output.status, output.last_line())));
+                let reason = format!("`rocbed boot` ended with {}: {}", output.status, output.error());
+                return Ok(self.without_result(set, reason));
             }
         };
         let lists = result
@@ -188,19 +190,6 @@ impl Tester for InMachines<'_> {
             result,
         })))
     }
-}
-
-/// Checks that images are there before the first is booted.
-pub(super) fn check(images: &[PathBuf]) -> Result<()> {
-    for image in images {
-        if !image.join(crate::image::publish::SUMS).is_file() {
-            bail!(Advice::new(
-                format!("{} is neither a complete image nor a lock", image.display()),
-                "give directories that `rocbed build` has made, such as images/rocm, or two locks of one recipe"
-            ));
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -230,12 +219,5 @@ mod tests {
         let told = |set: &[usize]| reproduce(&locks, &job, &groups, &set.iter().copied().collect());
         assert!(told(&[]).starts_with("rocbed build rocm --locked --lock=a.lock --output=IMAGE && rocbed boot IMAGE "));
         assert!(told(&[0, 1]).contains("--lock=b.lock") && told(&[1]).contains("--lock=MIXED.lock"));
-    }
-
-    #[test]
-    fn what_is_not_an_image_is_refused_before_the_first_boot() {
-        let directory = tempfile::tempdir().expect("a directory");
-        let error = check(&[directory.path().to_owned()]).expect_err("it is empty");
-        assert!(crate::error::report(&error).to_string().contains("two locks of one recipe"));
     }
 }

@@ -21,6 +21,7 @@ mod search;
 mod since;
 mod state;
 mod tester;
+mod wording;
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
@@ -37,12 +38,11 @@ use crate::cmdline::Bisect;
 use crate::context::Context;
 use crate::hubs::{self, HubAccess, Patience};
 use crate::recipe;
-use machines::Machines;
 use origins::Origin;
 use outcome::Outcome;
 use plan::Plan;
 use search::Finish;
-use state::{Place, Question, State};
+use state::{Machines, Place, Question, State};
 use tester::{Stop, Tester};
 
 /// Recipe whose archive knows the dependencies, if that of the machine's image is not known here.
@@ -116,10 +116,15 @@ fn bisect(context: &Context, options: &Bisect) -> Result<u8> {
             Ok(exit::TESTBED_FAILED)
         }
         Finish::NoAnswer(reason) => {
+            let what_to_mend = match state.place {
+                Place::Hub(_) => "mend the machine or pause its worker",
+                Place::Local(_) => "mend what it says",
+                Place::Machines(_) => "mend what it says; `rocbed boot IMAGE` shows the machine's console",
+            };
             context.reporter.warn_of(
                 &Advice::new(
                     format!("a run said nothing three times; the last time: {reason}"),
-                    format!("mend the machine or pause its worker; `rocbed bisect --continue` goes on with {path}"),
+                    format!("{what_to_mend}; `rocbed bisect --continue` goes on with {path}"),
                 )
                 .into(),
             );
@@ -178,7 +183,9 @@ fn new(context: &Context, options: &Bisect) -> Result<State> {
 fn question(context: &Context, options: &Bisect) -> Result<(Question, Place)> {
     let machines = if options.image.is_empty() { None } else { Some(images::machines(options)?) };
     if let Some(machines) = machines.as_ref().filter(|_| options.what.len() == 1) {
-        return Ok((images::question(options, &machines.images)?, Place::Machines(machines.clone())));
+        let question = images::question(options, &machines.images)?;
+        let machines = images::with_gpus(context, machines.clone(), &question);
+        return Ok((question, Place::Machines(machines)));
     }
     let is_local = options.local.is_some() || machines.is_some();
     let words: Vec<&str> = options.what.iter().map(String::as_str).collect();
@@ -198,7 +205,7 @@ fn question(context: &Context, options: &Bisect) -> Result<(Question, Place)> {
                 context.reporter.warn(&format!(
                     "{} failed in {} before {} too: it may fail by chance with the old packages",
                     since.test,
-                    plan::counted(before as usize, "run"),
+                    wording::counted(before as usize, "run"),
                     since.bad
                 ));
             }
@@ -218,7 +225,11 @@ fn question(context: &Context, options: &Bisect) -> Result<(Question, Place)> {
     question.job.priority = options.priority;
     question.job.id = protocol::api::job_id(&format!("bisect-{}", question.job.id), 1);
     let place = match (machines, &options.local, hub) {
-        (Some(machines), ..) => Place::Machines(machines),
+        (Some(machines), ..) => {
+            // A machine is not part of a job in parts.
+            question.job.shards = 1;
+            Place::Machines(images::with_gpus(context, machines, &question))
+        }
         (None, Some(recipe), _) => Place::Local(here::local(recipe, options)?),
         (None, None, Some((place, _))) => Place::Hub(place.address),
         (None, None, None) => bail!("a search without --local needs a hub"),
@@ -300,7 +311,11 @@ fn find_origins(
     let kept = match place {
         Place::Hub(address) if !gone.is_empty() => {
             let client = access(options, address)?.client(Patience::Short)?;
-            origins::ask(context, &client, question.job.source.name(), &gone)
+            // What the hub keeps is not known: then nothing is said of where versions come from.
+            let Some(kept) = origins::ask(context, &client, question.job.source.name(), &gone) else {
+                return Ok(Vec::new());
+            };
+            kept
         }
         _ => KeptPackages::default(),
     };

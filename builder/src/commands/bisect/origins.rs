@@ -13,8 +13,8 @@ use protocol::{Job, MOST_PACKAGE_FILES};
 use serde::{Deserialize, Serialize};
 
 use super::FROM_WHERE;
-use super::plan::counted;
 use super::state::Place;
+use super::wording::counted;
 use crate::context::Context;
 
 /// How many versions are listed by name.
@@ -76,8 +76,13 @@ pub(super) fn not_in_archive(universe: &Universe, groups: &[Group]) -> Vec<Packa
     wanted(groups).into_iter().filter(|package| !has(package)).collect()
 }
 
-/// Asks a hub which of these versions it keeps. Warns if that cannot be found out.
-pub(super) fn ask(context: &Context, client: &Client, tested: &str, packages: &[PackageVersion]) -> KeptPackages {
+/// Asks a hub which of these versions it keeps. Warns if that cannot be found out, and returns `None`.
+pub(super) fn ask(
+    context: &Context,
+    client: &Client,
+    tested: &str,
+    packages: &[PackageVersion],
+) -> Option<KeptPackages> {
     let mut kept = KeptPackages::default();
     for packages in packages.chunks(AskKept::MOST) {
         let question = AskKept { tested: tested.to_owned(), packages: packages.to_vec() };
@@ -88,11 +93,11 @@ pub(super) fn ask(context: &Context, client: &Client, tested: &str, packages: &[
             }
             Err(error) => {
                 context.reporter.warn(&format!("it is not known which packages the hub keeps: {error}"));
-                break;
+                return None;
             }
         }
     }
-    kept
+    Some(kept)
 }
 
 /// Where each version comes from.

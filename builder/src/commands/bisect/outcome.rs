@@ -11,8 +11,8 @@ use serde::Serialize;
 
 use super::images;
 use super::origins;
-use super::plan::{counted, printable_lines};
 use super::state::{Done, Place, State, list};
+use super::wording::{counted, printable_lines};
 
 /// What was found.
 #[derive(Debug, Serialize)]

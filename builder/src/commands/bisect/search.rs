@@ -10,14 +10,14 @@ use history::{Environment, Judged, judge};
 use progress::Progress as _;
 use protocol::{Job, JobArchive, TestOutcome};
 
-use super::at_hub::test_of;
-use super::plan::{counted, time};
+use super::command::test_of;
 use super::state::{Done, State, Waiting};
 use super::tester::{Ended, Ran, Stop, Tester};
+use super::wording::{counted, time};
 use crate::context::Context;
 
 /// Most attempts at a run in which the GPU or the testbed fails, or the time is over.
-const ATTEMPTS: u32 = 3;
+pub(super) const ATTEMPTS: u32 = 3;
 
 /// How a search ended.
 pub(super) enum Finish {

@@ -14,11 +14,26 @@ use protocol::{ArchiveState, Job, PackageList, SourceChange, Verdict};
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 
-use super::machines::Machines;
 use super::origins::Origin;
 
 /// Version of the format.
 const VERSION: u32 = 1;
+
+/// Images of a search, and how they are booted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) struct Machines {
+    /// The directories of the images, in their order, or the locks of the first and the last image.
+    pub(super) images: Vec<PathBuf>,
+    /// With locks: the recipe that they are of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) recipe: Option<String>,
+    /// Options of `rocbed boot`.
+    pub(super) boot: Vec<String>,
+    /// Options of `rocbed build`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) build: Vec<String>,
+}
 
 /// A search.
 #[derive(Debug, Serialize, Deserialize)]

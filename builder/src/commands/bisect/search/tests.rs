@@ -154,7 +154,7 @@ fn of_images(mut machines: Machines, images: &[&str], groups: usize) -> Result<(
     job.tests = vec!["t".into()];
     let observed = Observed::default();
     let question = Question { test: "t".into(), target: None, good: end("a"), bad: end("z"), job, observed };
-    let place = Place::Machines(super::super::machines::Machines {
+    let place = Place::Machines(super::super::state::Machines {
         images: images.iter().map(std::path::PathBuf::from).collect(),
         recipe: (groups > 0).then(|| "rocm".to_owned()),
         boot: Vec::new(),
