@@ -132,4 +132,34 @@ mod tests {
         let without_tests = message("crates/vm", "lib", "vm").replace("true", "false");
         assert_eq!(parse(&without_tests), None);
     }
+
+    /// The Rust files below a directory.
+    fn sources(directory: &Path) -> Vec<std::path::PathBuf> {
+        let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+        let (directories, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
+        let below = directories.iter().flat_map(|directory| sources(directory));
+        below.chain(files.into_iter().filter(|file| file.extension().is_some_and(|end| end == "rs"))).collect()
+    }
+
+    #[test]
+    fn crates_whose_examples_are_not_run_have_none() {
+        let mut seen = 0;
+        for package in std::fs::read_dir(workspace().join("crates")).unwrap() {
+            let package = package.unwrap().path();
+            let Ok(manifest) = std::fs::read_to_string(package.join("Cargo.toml")) else { continue };
+            if !manifest.contains("doctest = false") {
+                continue;
+            }
+            for file in sources(&package.join("src")) {
+                let text = std::fs::read_to_string(&file).unwrap();
+                let has_fence = text.lines().map(str::trim_start).any(|line| {
+                    let comment = line.strip_prefix("///").or_else(|| line.strip_prefix("//!"));
+                    comment.is_some_and(|comment| comment.trim_start().starts_with("```"))
+                });
+                assert!(!has_fence, "{}: remove `doctest = false` of its crate", file.display());
+            }
+            seen += 1;
+        }
+        assert!(seen > 0);
+    }
 }
