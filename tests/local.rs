@@ -301,6 +301,14 @@ fn a_googletest_program_runs_in_parts_that_are_one_result() {
     let junit = fs::read_to_string(results.path().join("whole/junit.xml")).expect("the cases");
     assert_eq!(junit.matches("name=\"AreTheirOwnSum/").count(), 5, "{junit}");
     assert!(results.path().join("whole/part-3/junit.xml").exists());
+    // What was installed is in the joined result, as a search for the reason of a failure needs it.
+    let lists = result.installed.resolve().expect("lists of packages");
+    assert!(test.installed.as_ref().is_some_and(|digest| lists.contains_key(digest)), "{:?}", test.installed);
+    // A directory that is in use is refused before a part runs.
+    let call = rocbed(["test", "smoke", "--shards=3"]).arg(&tree).arg("--output").arg(results.path().join("whole"));
+    let output = call.run();
+    assert_eq!(output.code, Some(20), "{}", output.stderr);
+    assert!(output.stderr.contains("name a new directory for the results"), "{}", output.stderr);
 
     // Parts without some cases have passed, and are not the whole.
     let (output, result) = tested("chosen", &["--", "--test-name=chosen"]);

@@ -59,7 +59,9 @@ fn python(gpus: &str, name: &str, words: &[&str]) -> Output {
 fn processes() -> String {
     let program = rocbed_tests::rocbed_path().display().to_string();
     let all = tool("ps", ["-eo", "pid,args"]);
-    all.lines().filter(|line| line.contains(&program) && line.contains("simulate")).collect::<Vec<_>>().join("\n")
+    // As a word: machines of other tests have it in their kernel command lines.
+    let is_one = |line: &&str| line.contains(&program) && line.split_whitespace().any(|word| word == "simulate");
+    all.lines().filter(is_one).collect::<Vec<_>>().join("\n")
 }
 
 fn nothing_is_left() {
