@@ -2,22 +2,26 @@
 
 use super::program::{Kind, Program};
 
-/// End-to-end programs that take minutes, longest first.
-const END_TO_END: [&str; 14] = [
+/// End-to-end programs that take more than half a minute, longest first.
+const END_TO_END: [&str; 18] = [
     "appliance",
     "worker",
-    "netboot",
     "debci",
     "packages",
-    "stick",
+    "netboot",
     "interrupted",
-    "flash",
     "docs",
-    "boot",
-    "same_twice",
+    "stick",
+    "flash",
     "local",
+    "boot",
+    "virtual_machine",
+    "same_as_dpkg",
+    "same_twice",
     "elsewhere",
+    "bisect",
     "simulate",
+    "container",
 ];
 
 /// Programs with unit tests that take more than ten seconds, longest first.
