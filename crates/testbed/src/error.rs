@@ -66,7 +66,7 @@ pub enum Error {
     /// A signal requested the end.
     #[error("ended by signal {0}")]
     Signal(i32),
-    /// What is to be an image is none, or not all of one.
+    /// The directory does not have a complete image.
     #[error("{} is not an image that a machine can be started from: {reason}", image.display())]
     Image {
         /// Its directory.

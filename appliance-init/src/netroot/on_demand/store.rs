@@ -24,7 +24,7 @@ const AT_ONCE: u64 = 1 << 20;
 const AHEAD: usize = 64;
 
 /// For how long nothing must have been read before the background goes on with what earlier starts did not read, so that it
-/// is in nobody's way.
+/// does not compete with reads.
 const QUIET: Duration = Duration::from_millis(500);
 
 /// Fetched chunks between two looks at the memory, besides those that time brings.
@@ -252,7 +252,7 @@ impl<O: Observer> Store<O> {
             kept.fetching.remove(number);
         }
         if !have_come {
-            // The rest of the order first; these are fetched with what nobody has read.
+            // The rest of the order comes first. These chunks are fetched later, with those that earlier starts did not read.
             kept.ahead = kept.ahead.saturating_add(1);
         }
         drop(kept);

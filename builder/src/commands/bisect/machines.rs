@@ -121,7 +121,7 @@ fn reproduce(machines: &Machines, job: &Job, groups: &[Group], set: &Upgraded) -
     match &machines.recipe {
         None => boot(machines.images.get(set.len()).map_or(Path::new("IMAGE"), PathBuf::as_path)),
         Some(recipe) => {
-            // A set between the two has a lock that nobody has.
+            // The lock of a set between the two is made for its run, and removed with the search.
             let lock = match set.len() {
                 0 => machines.images.first(),
                 count if count == groups.len() => machines.images.last(),
