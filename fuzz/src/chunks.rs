@@ -1,9 +1,11 @@
 //! A root that is read over the network when it is needed.
 
+use std::collections::BTreeSet;
 use std::io;
 
-use chunked::{Header, Index};
+use chunked::{Header, Index, Order};
 use rocbed_init::netroot::on_demand::fuse::{self, Content};
+use sha256::Digest;
 
 /// An index of chunks, and the bytes of a frame after it. An index that is taken is written the same, and a frame that is
 /// not the named one is refused.
@@ -16,6 +18,24 @@ pub fn root_index(data: &[u8]) {
     if let Ok(bytes) = index.decompress(last, data) {
         assert_eq!(bytes.len(), index.length_of(last));
     }
+}
+
+/// The order in which earlier starts read a root, of 1000 chunks, whose index has the digest that the bytes name. An order
+/// that is taken is written the same; it names chunks of this root only, each once.
+pub fn root_order(data: &[u8]) {
+    const CHUNKS: usize = 1000;
+    let Some(index) = named_index(data) else { return };
+    let Ok(order) = Order::parse(data, index, CHUNKS) else { return };
+    assert_eq!(order.to_bytes(), data);
+    let numbers: BTreeSet<usize> = order.numbers().collect();
+    assert_eq!(numbers.len(), order.numbers().len());
+    assert!(numbers.last().is_none_or(|last| *last < CHUNKS));
+}
+
+/// The digest on the second line, so that mutations are not all of another index.
+fn named_index(data: &[u8]) -> Option<Digest> {
+    let line = data.split(|byte| *byte == b'\n').nth(1)?;
+    std::str::from_utf8(line).ok()?.strip_prefix("index ")?.parse().ok()
 }
 
 /// A request of the kernel's FUSE. The answer has the length that it tells, and no more than was asked for.

@@ -28,7 +28,7 @@ mod storage;
 mod wire;
 
 pub use archive::{blockmap, content_range, cpio, deb, tar};
-pub use chunks::{fuse_request, root_index};
+pub use chunks::{fuse_request, root_index, root_order};
 pub use debci::{amqp, debci_job, debci_received, debci_result};
 pub use dhcp::dhcp_client;
 pub use discovery::{dns_collector, dns_message};
@@ -104,6 +104,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("report", report),
     ("result", result),
     ("root_index", root_index),
+    ("root_order", root_order),
     ("s3_answer", s3_answer),
     ("settings", settings),
     ("sntp", sntp),

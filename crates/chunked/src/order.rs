@@ -140,6 +140,15 @@ mod tests {
 
     proptest! {
         #[test]
+        fn what_is_written_reads_back(added in proptest::collection::vec(0..60_usize, 0..80)) {
+            let mut order = Order::new(digest(), 50);
+            for number in added {
+                order.add(number);
+            }
+            prop_assert_eq!(Order::parse(&order.to_bytes(), digest(), 50), Ok(order));
+        }
+
+        #[test]
         fn what_is_accepted_is_written_the_same(lines in "([0-9]{1,2}\n|.?\n?){0,6}") {
             let text = format!("rocbed order 1\nindex {}\n{lines}", "07".repeat(32));
             if let Ok(order) = Order::parse(text.as_bytes(), digest(), 50) {
