@@ -25,6 +25,7 @@ mod code;
 mod decode;
 mod dispatch;
 mod execute;
+mod format;
 mod half;
 mod instruction;
 mod launch;

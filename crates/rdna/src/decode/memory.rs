@@ -3,7 +3,7 @@
 use super::{Unknown, Words, bits, byte, instruction, signed};
 use crate::instruction::{Action, Buffer, Flat, Instruction, Local, ScalarLoad, Segment};
 use crate::operand::{Operand, register, scalar};
-use crate::table::{Access, Portion, ScalarMemory, Tables};
+use crate::table::{Access, ScalarMemory, Tables};
 
 pub(super) fn smem(tables: &'static Tables, words: Words<'_>) -> Result<Instruction, Unknown> {
     let (first, second) = (words.get(0), words.get(1));
@@ -76,7 +76,7 @@ pub(super) fn flat(tables: &'static Tables, words: Words<'_>) -> Result<Instruct
 pub(super) fn mubuf(tables: &'static Tables, words: Words<'_>) -> Result<Instruction, Unknown> {
     let (first, second) = (words.get(0), words.get(1));
     let is_gfx11 = words.is_gfx11();
-    let number = bits(first, 18, if is_gfx11 { 8 } else { 7 });
+    let number = bits(first, 18, 8);
     let (name, operation) = tables.buffer(number).ok_or_else(|| words.unknown("MUBUF", number))?;
     let scalar_offset = Operand::decode(second >> 24, is_gfx11).ok_or_else(|| Unknown::operand(name))?;
     let flag = |in_gfx10: (u32, u32), in_gfx11: (u32, u32)| {
@@ -96,8 +96,7 @@ pub(super) fn mubuf(tables: &'static Tables, words: Words<'_>) -> Result<Instruc
     };
     // Loads into LDS, and the bit that reports what is not resident.
     let unknown = flag((0, 16), (1, 21)) || flag((1, 23), (1, 21));
-    let does_nothing = matches!(operation, Access::Load(Portion::Registers(0)));
-    if unknown && !does_nothing {
+    if unknown && !operation.does_nothing() {
         return Err(Unknown::operand(name));
     }
     Ok(instruction(name, 2, Action::Buffer(buffer)))

@@ -1,10 +1,10 @@
 //! Loads, stores and atomic operations by addresses: memory of the program, of the workgroup, or of each work-item.
 
-use crate::instruction::{Buffer, Flat, Segment};
+use crate::instruction::{Flat, Segment};
 use crate::memory::{Fault, Memory};
-use crate::operand::{PRIVATE_APERTURE, SHARED_APERTURE, Type};
+use crate::operand::{PRIVATE_APERTURE, SHARED_APERTURE};
 use crate::problem::Obstacle;
-use crate::table::{Access, Portion};
+use crate::table::{Access, Portion, Select};
 use crate::wave::{LANES, Wave};
 
 /// Most bytes that one lane accesses.
@@ -12,7 +12,7 @@ const MOST: usize = 16;
 
 /// Where a lane's access goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+pub(super) enum Place {
     Program(u64),
     Shared(u32),
     Private(u32),
@@ -21,13 +21,13 @@ enum Place {
 }
 
 /// A wave's accesses: one for each lane that takes part.
-struct Accesses {
+pub(super) struct Accesses {
     places: [Place; LANES],
     lanes: Vec<usize>,
 }
 
 impl Accesses {
-    fn new(wave: &Wave, place: impl Fn(usize) -> Place) -> Self {
+    pub(super) fn new(wave: &Wave, place: impl Fn(usize) -> Place) -> Self {
         let mut places = [Place::Nowhere; LANES];
         let lanes: Vec<usize> = wave.active().collect();
         for lane in &lanes {
@@ -73,9 +73,9 @@ struct Run {
 }
 
 /// The memories that a wave's accesses can go to.
-struct Memories<'a> {
-    program: &'a dyn Memory,
-    shared: &'a mut [u8],
+pub(super) struct Memories<'a> {
+    pub(super) program: &'a dyn Memory,
+    pub(super) shared: &'a mut [u8],
 }
 
 fn fault(aperture: u32, offset: u32) -> Fault {
@@ -131,6 +131,7 @@ impl Portion {
         match self {
             Self::Registers(count) => usize::from(count) * 4,
             Self::Bytes { count, .. } | Self::Half { count, .. } => count.into(),
+            Self::Item(item) => item.format.bytes(),
         }
     }
 
@@ -155,6 +156,16 @@ impl Portion {
                 let new = if upper { before & 0xffff | value << 16 } else { before & 0xffff_0000 | value };
                 wave.set_vector(register, lane, new);
             }
+            Self::Item(item) => {
+                for (index, select) in item.selected().iter().enumerate() {
+                    let value = match select {
+                        Select::Zero => 0,
+                        Select::One => item.format.one(),
+                        Select::Component(component) => item.format.load(bytes, usize::from(*component)),
+                    };
+                    wave.set_vector_at(register, index, lane, value);
+                }
+            }
         }
     }
 
@@ -171,6 +182,12 @@ impl Portion {
             Self::Half { upper, .. } => {
                 let shift = if upper { 16 } else { 0 };
                 bytes[..4].copy_from_slice(&(wave.vector(register, lane) >> shift).to_le_bytes());
+            }
+            Self::Item(item) => {
+                let size = usize::from(item.format.bits / 8);
+                for (index, component) in bytes.chunks_mut(size).enumerate().take(item.selected().len()) {
+                    component.copy_from_slice(&wave.vector_at(register, index, lane).to_le_bytes()[..size]);
+                }
             }
         }
         bytes
@@ -213,76 +230,15 @@ pub(super) fn execute(wave: &mut Wave, flat: &Flat, memory: &dyn Memory, shared:
     access(wave, flat.operation, &accesses, registers, &mut Memories { program: memory, shared })
 }
 
-/// Bits of a buffer's descriptor: that its items are interleaved, and that they are so by the lane's number.
-const SWIZZLES: u32 = 1 << 31;
-const ADDS_LANE: u32 = 1 << 23;
-
-/// The descriptor by which kernels reach their work-items' own memory: it is known again by these bits.
-pub(crate) const PRIVATE_BUFFER: [u32; 4] = [0, SWIZZLES, u32::MAX, ADDS_LANE];
-
-pub(super) fn execute_buffer(
-    wave: &mut Wave,
-    buffer: &Buffer,
-    memory: &dyn Memory,
-    shared: &mut [u8],
-) -> Result<(), Obstacle> {
-    if let Access::Load(Portion::Registers(0)) = buffer.operation {
-        return Ok(());
-    }
-    let words = [0, 1, 2, 3].map(|index| wave.scalar(buffer.descriptor.saturating_add(index)));
-    let [low, high, records, flags] = words;
-    let scalar_offset = wave.uniform(buffer.scalar_offset, Type::B32) as u32;
-    let vector_offset = |lane| {
-        let register = usize::from(buffer.has_index);
-        if buffer.has_offset { wave.vector_at(buffer.address, register, lane) } else { 0 }
-    };
-    let accesses = if high & SWIZZLES != 0 && flags & ADDS_LANE != 0 {
-        // The scalar offset counts bytes of the whole wave.
-        let scalar_offset = scalar_offset / wave.size as u32;
-        Accesses::new(wave, |lane| {
-            Place::Private(vector_offset(lane).wrapping_add(buffer.offset).wrapping_add(scalar_offset))
-        })
-    } else if high & SWIZZLES != 0 || flags & ADDS_LANE != 0 {
-        return Err(Obstacle::Unsupported("an interleaved buffer"));
-    } else {
-        let base = u64::from(low) | u64::from(high & 0xffff) << 32;
-        let stride = u64::from(high >> 16 & 0x3fff);
-        let length = match buffer.operation {
-            Access::Load(portion) | Access::Store(portion) => portion.bytes() as u64,
-            Access::Atomic { is_wide, .. } => {
-                if is_wide {
-                    8
-                } else {
-                    4
-                }
-            }
-        };
-        Accesses::new(wave, |lane| {
-            let index = if buffer.has_index { u64::from(wave.vector(buffer.address, lane)) } else { 0 };
-            let offset = u64::from(vector_offset(lane)) + u64::from(buffer.offset);
-            let records = u64::from(records);
-            let is_inside = if stride == 0 {
-                offset + u64::from(scalar_offset) + length <= records
-            } else {
-                index < records && (!buffer.has_offset || offset + length <= stride)
-            };
-            let address = base.wrapping_add(u64::from(scalar_offset)).wrapping_add(index * stride).wrapping_add(offset);
-            if is_inside { Place::Program(address) } else { Place::Nowhere }
-        })
-    };
-    let registers = Registers { data: buffer.data, destination: buffer.data, returns: buffer.returns };
-    access(wave, buffer.operation, &accesses, registers, &mut Memories { program: memory, shared })
-}
-
 /// Which registers an access is about.
 #[derive(Clone, Copy)]
-struct Registers {
-    data: u8,
-    destination: u8,
-    returns: bool,
+pub(super) struct Registers {
+    pub(super) data: u8,
+    pub(super) destination: u8,
+    pub(super) returns: bool,
 }
 
-fn access(
+pub(super) fn access(
     wave: &mut Wave,
     access: Access,
     accesses: &Accesses,

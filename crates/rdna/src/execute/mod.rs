@@ -1,5 +1,6 @@
 //! Carries out instructions.
 
+mod buffer;
 mod flat;
 mod local;
 mod scalar;
@@ -10,7 +11,7 @@ use crate::instruction::{Action, Instruction};
 use crate::memory::Memory;
 use crate::problem::Obstacle;
 use crate::wave::Wave;
-pub(crate) use flat::PRIVATE_BUFFER;
+pub(crate) use buffer::PRIVATE_BUFFER;
 
 /// Carries out an instruction. The wave's counter is that of the next one already. `shared` is the memory of its workgroup.
 pub(crate) fn execute(
@@ -25,7 +26,7 @@ pub(crate) fn execute(
         Action::Vector(vector) => vector::execute(wave, vector),
         Action::Dual(pair) => vector::execute_pair(wave, pair),
         Action::Flat(flat) => flat::execute(wave, flat, memory, shared),
-        Action::Buffer(buffer) => flat::execute_buffer(wave, buffer, memory, shared),
+        Action::Buffer(buffer) => buffer::execute(wave, buffer, memory, shared),
         Action::Local(local) => local::execute(wave, local, shared),
     }
 }

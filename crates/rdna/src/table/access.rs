@@ -2,6 +2,7 @@
 
 use super::lane::{f32_of, f64_of, maximum, minimum, signed};
 use super::{NO, Row, row};
+use crate::format::{COMPONENTS, Format};
 
 /// How much is loaded or stored, and where it stands in registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,6 +13,34 @@ pub(crate) enum Portion {
     Bytes { count: u8, signed: bool },
     /// One or two bytes in one half of a register; the other half stays.
     Half { count: u8, signed: bool, upper: bool },
+    /// An item of a buffer, converted.
+    Item(Item),
+}
+
+/// An item of a buffer, and the registers that it is loaded into or stored from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Item {
+    pub(crate) format: Format,
+    /// What each register gets.
+    pub(crate) select: [Select; COMPONENTS],
+    /// How many registers.
+    pub(crate) registers: u8,
+}
+
+impl Item {
+    /// What each of the registers gets.
+    pub(crate) fn selected(&self) -> &[Select] {
+        self.select.get(..self.registers.into()).unwrap_or(&self.select)
+    }
+}
+
+/// What a register gets of an item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Select {
+    Zero,
+    One,
+    /// The component with this number.
+    Component(u8),
 }
 
 /// What is done to memory.
@@ -28,7 +57,24 @@ pub(crate) enum Access {
 }
 
 pub(crate) type FlatOperation = Access;
-pub(crate) type BufferOperation = Access;
+
+/// What is done to a buffer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum BufferOperation {
+    /// Bytes as they are.
+    Untyped(Access),
+    /// Loads so many components of an item, in the format that the buffer's descriptor names.
+    Load(u8),
+    /// Stores them.
+    Store(u8),
+}
+
+impl BufferOperation {
+    /// Whether it is about caches, of which there are none.
+    pub(crate) fn does_nothing(self) -> bool {
+        matches!(self, Self::Untyped(Access::Load(Portion::Registers(0))))
+    }
+}
 
 /// Scalar loads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -215,32 +261,45 @@ pub(super) const FLAT: &[Row<FlatOperation>] = &[
     row("*_atomic_fmax_x2", 96, NO, wide(|old, data, _| larger_f64(old, data))),
 ];
 
-/// Loads and stores of buffers, by which gfx10 reaches the work-items' own memory.
+const fn untyped(names: &'static str, gfx10: u16, gfx11: u16, access: Access) -> Row<BufferOperation> {
+    row(names, gfx10, gfx11, BufferOperation::Untyped(access))
+}
+
+/// Loads and stores of buffers, by which gfx10 reaches the work-items' own memory. Atomic operations have the numbers that they
+/// have in [`FLAT`].
 #[rustfmt::skip]
 pub(super) const MUBUF: &[Row<BufferOperation>] = &[
-    row("buffer_load_ubyte|buffer_load_u8", 8, 16, Access::Load(bytes(1, false))),
-    row("buffer_load_sbyte|buffer_load_i8", 9, 17, Access::Load(bytes(1, true))),
-    row("buffer_load_ushort|buffer_load_u16", 10, 18, Access::Load(bytes(2, false))),
-    row("buffer_load_sshort|buffer_load_i16", 11, 19, Access::Load(bytes(2, true))),
-    row("buffer_load_dword|buffer_load_b32", 12, 20, Access::Load(registers(1))),
-    row("buffer_load_dwordx2|buffer_load_b64", 13, 21, Access::Load(registers(2))),
-    row("buffer_load_dwordx3|buffer_load_b96", 15, 22, Access::Load(registers(3))),
-    row("buffer_load_dwordx4|buffer_load_b128", 14, 23, Access::Load(registers(4))),
-    row("buffer_store_byte|buffer_store_b8", 24, 24, Access::Store(bytes(1, false))),
-    row("buffer_store_byte_d16_hi|buffer_store_d16_hi_b8", 25, 36, Access::Store(half(1, false, true))),
-    row("buffer_store_short|buffer_store_b16", 26, 25, Access::Store(bytes(2, false))),
-    row("buffer_store_short_d16_hi|buffer_store_d16_hi_b16", 27, 37, Access::Store(half(2, false, true))),
-    row("buffer_store_dword|buffer_store_b32", 28, 26, Access::Store(registers(1))),
-    row("buffer_store_dwordx2|buffer_store_b64", 29, 27, Access::Store(registers(2))),
-    row("buffer_store_dwordx3|buffer_store_b96", 31, 28, Access::Store(registers(3))),
-    row("buffer_store_dwordx4|buffer_store_b128", 30, 29, Access::Store(registers(4))),
-    row("buffer_load_ubyte_d16|buffer_load_d16_u8", 32, 30, Access::Load(half(1, false, false))),
-    row("buffer_load_ubyte_d16_hi|buffer_load_d16_hi_u8", 33, 33, Access::Load(half(1, false, true))),
-    row("buffer_load_sbyte_d16|buffer_load_d16_i8", 34, 31, Access::Load(half(1, true, false))),
-    row("buffer_load_sbyte_d16_hi|buffer_load_d16_hi_i8", 35, 34, Access::Load(half(1, true, true))),
-    row("buffer_load_short_d16|buffer_load_d16_b16", 36, 32, Access::Load(half(2, false, false))),
-    row("buffer_load_short_d16_hi|buffer_load_d16_hi_b16", 37, 35, Access::Load(half(2, false, true))),
+    row("buffer_load_format_x", 0, 0, BufferOperation::Load(1)),
+    row("buffer_load_format_xy", 1, 1, BufferOperation::Load(2)),
+    row("buffer_load_format_xyz", 2, 2, BufferOperation::Load(3)),
+    row("buffer_load_format_xyzw", 3, 3, BufferOperation::Load(4)),
+    row("buffer_store_format_x", 4, 4, BufferOperation::Store(1)),
+    row("buffer_store_format_xy", 5, 5, BufferOperation::Store(2)),
+    row("buffer_store_format_xyz", 6, 6, BufferOperation::Store(3)),
+    row("buffer_store_format_xyzw", 7, 7, BufferOperation::Store(4)),
+    untyped("buffer_load_ubyte|buffer_load_u8", 8, 16, Access::Load(bytes(1, false))),
+    untyped("buffer_load_sbyte|buffer_load_i8", 9, 17, Access::Load(bytes(1, true))),
+    untyped("buffer_load_ushort|buffer_load_u16", 10, 18, Access::Load(bytes(2, false))),
+    untyped("buffer_load_sshort|buffer_load_i16", 11, 19, Access::Load(bytes(2, true))),
+    untyped("buffer_load_dword|buffer_load_b32", 12, 20, Access::Load(registers(1))),
+    untyped("buffer_load_dwordx2|buffer_load_b64", 13, 21, Access::Load(registers(2))),
+    untyped("buffer_load_dwordx3|buffer_load_b96", 15, 22, Access::Load(registers(3))),
+    untyped("buffer_load_dwordx4|buffer_load_b128", 14, 23, Access::Load(registers(4))),
+    untyped("buffer_store_byte|buffer_store_b8", 24, 24, Access::Store(bytes(1, false))),
+    untyped("buffer_store_byte_d16_hi|buffer_store_d16_hi_b8", 25, 36, Access::Store(half(1, false, true))),
+    untyped("buffer_store_short|buffer_store_b16", 26, 25, Access::Store(bytes(2, false))),
+    untyped("buffer_store_short_d16_hi|buffer_store_d16_hi_b16", 27, 37, Access::Store(half(2, false, true))),
+    untyped("buffer_store_dword|buffer_store_b32", 28, 26, Access::Store(registers(1))),
+    untyped("buffer_store_dwordx2|buffer_store_b64", 29, 27, Access::Store(registers(2))),
+    untyped("buffer_store_dwordx3|buffer_store_b96", 31, 28, Access::Store(registers(3))),
+    untyped("buffer_store_dwordx4|buffer_store_b128", 30, 29, Access::Store(registers(4))),
+    untyped("buffer_load_ubyte_d16|buffer_load_d16_u8", 32, 30, Access::Load(half(1, false, false))),
+    untyped("buffer_load_ubyte_d16_hi|buffer_load_d16_hi_u8", 33, 33, Access::Load(half(1, false, true))),
+    untyped("buffer_load_sbyte_d16|buffer_load_d16_i8", 34, 31, Access::Load(half(1, true, false))),
+    untyped("buffer_load_sbyte_d16_hi|buffer_load_d16_hi_i8", 35, 34, Access::Load(half(1, true, true))),
+    untyped("buffer_load_short_d16|buffer_load_d16_b16", 36, 32, Access::Load(half(2, false, false))),
+    untyped("buffer_load_short_d16_hi|buffer_load_d16_hi_b16", 37, 35, Access::Load(half(2, false, true))),
     // Caches, of which there are none.
-    row("buffer_gl0_inv", 113, 43, Access::Load(Portion::Registers(0))),
-    row("buffer_gl1_inv", 114, 44, Access::Load(Portion::Registers(0))),
+    untyped("buffer_gl0_inv", 113, 43, Access::Load(Portion::Registers(0))),
+    untyped("buffer_gl1_inv", 114, 44, Access::Load(Portion::Registers(0))),
 ];

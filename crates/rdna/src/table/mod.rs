@@ -25,7 +25,7 @@ use crate::operand::Type;
 use crate::problem::Obstacle;
 use crate::wave::Wave;
 
-pub(crate) use access::{Access, BufferOperation, FlatOperation, Portion, ScalarMemory};
+pub(crate) use access::{Access, BufferOperation, FlatOperation, Item, Portion, ScalarMemory, Select};
 pub(crate) use local::LocalOperation;
 
 /// For rows that a generation doesn't have.
@@ -257,7 +257,11 @@ impl Tables {
     }
 
     pub(crate) fn buffer(&self, number: u32) -> Option<(&'static str, BufferOperation)> {
-        self.mubuf.get(number).map(|row| (row.name(self.architecture), row.operation))
+        let atomic = || {
+            let (_, access) = self.flat(number).filter(|(_, access)| matches!(access, Access::Atomic { .. }))?;
+            Some((crate::names::name(self.architecture, "MUBUF", number)?, BufferOperation::Untyped(access)))
+        };
+        self.mubuf.get(number).map(|row| (row.name(self.architecture), row.operation)).or_else(atomic)
     }
 
     pub(crate) fn local(&self, number: u32) -> Option<(&'static str, LocalOperation)> {

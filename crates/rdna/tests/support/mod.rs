@@ -73,6 +73,21 @@ impl Program {
         Self { architecture, memory, kernels, next: DATA, executed: 0 }
     }
 
+    /// A program with one kernel `words`, of these words and waves of 32. It begins with the address of its arguments in s[0:1]
+    /// and the work-item's number in v0.
+    pub fn of_words(architecture: Architecture, words: &[u32]) -> Self {
+        let mut descriptor = [0_u8; 64];
+        // The code follows. 32 registers, subnormal numbers are kept; two scalar registers, which have the arguments' address.
+        descriptor[16] = 64;
+        descriptor[48..52].copy_from_slice(&(3_u32 | 0xf0 << 12).to_le_bytes());
+        descriptor[52] = 2 << 1;
+        descriptor[56..58].copy_from_slice(&(1_u16 << 3 | 1 << 10).to_le_bytes());
+        let memory = Bytes(RefCell::new(vec![0; LENGTH]));
+        let code: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        memory.write(BASE, &[descriptor.to_vec(), code].concat()).expect("room for the code");
+        Self { architecture, memory, kernels: vec![("words".to_owned(), BASE)], next: DATA, executed: 0 }
+    }
+
     /// Room for so many bytes.
     pub fn allocate(&mut self, length: usize) -> u64 {
         let address = self.next;
