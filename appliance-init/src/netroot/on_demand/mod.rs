@@ -14,6 +14,7 @@ pub mod fuse;
 mod heap;
 mod loop_device;
 mod memory;
+mod pace;
 mod ranges;
 pub mod server;
 mod state;

@@ -1,31 +1,21 @@
 //! [`Store`]: the root's content, out of chunks that are in memory or on the server.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
-
-use chunked::{Chunk, Index};
-use transfer::Backoff;
 
 use super::fuse::Content;
 use super::memory::{Budget, Meminfo};
 use super::ranges::{Purpose, Ranges};
+use chunked::{Chunk, Index};
 
 /// Decompressed chunks that are kept: the kernel asks for a chunk in several reads.
 const DECOMPRESSED: usize = 32;
 
-/// Bytes that are asked for at once in the background.
-const AT_ONCE: u64 = 1 << 20;
-
-/// Chunks of the order of earlier starts that are looked at together: neighbours among them are fetched in one request.
-const AHEAD: usize = 64;
-
-/// For how long nothing must have been read before the background goes on with what earlier starts did not read, so that it
-/// does not compete with reads.
-const QUIET: Duration = Duration::from_millis(500);
+/// How long a read waits for a chunk that the background is fetching before it asks for it itself.
+const TAKE_OVER: Duration = Duration::from_millis(250);
 
 /// Fetched chunks between two looks at the memory, besides those that time brings.
 const LOOK: u64 = 16;
@@ -72,8 +62,10 @@ struct Kept {
     clock: u64,
     /// Place in the order of earlier starts: what precedes it was fetched.
     ahead: usize,
-    /// Chunks that a thread is fetching.
-    fetching: HashSet<usize>,
+    /// Chunks that a thread is fetching, and whether a read waits for that thread.
+    fetching: HashMap<usize, Purpose>,
+    /// Reads that wait for a chunk.
+    waiting: usize,
     decompressed: VecDeque<(usize, Arc<[u8]>)>,
 }
 
@@ -89,7 +81,8 @@ impl<O: Observer> Store<O> {
             bytes: 0,
             clock: 0,
             ahead: 0,
-            fetching: HashSet::new(),
+            fetching: HashMap::new(),
+            waiting: 0,
             decompressed: VecDeque::with_capacity(DECOMPRESSED),
         };
         Self {
@@ -135,21 +128,42 @@ impl<O: Observer> Store<O> {
     /// Fetches a chunk, unless another thread does; then waits for that.
     fn fetch(&self, number: usize) -> io::Result<Arc<[u8]>> {
         let mut kept = self.kept();
+        if let Some(frame) = kept.frame(number) {
+            return Ok(frame);
+        }
+        kept.waiting += 1;
+        drop(kept);
+        let frame = self.fetch_needed(number);
+        self.kept().waiting -= 1;
+        // The background may have waited for this.
+        self.came.notify_all();
+        frame
+    }
+
+    /// The same for a read that counts as waiting.
+    fn fetch_needed(&self, number: usize) -> io::Result<Arc<[u8]>> {
+        let mut kept = self.kept();
+        let began = Instant::now();
         loop {
             if let Some(frame) = kept.frame(number) {
                 return Ok(frame);
             }
-            if kept.fetching.insert(number) {
-                break;
-            }
-            kept = self.came.wait(kept).unwrap_or_else(PoisonError::into_inner);
+            kept = match kept.fetching.get(&number) {
+                None => break,
+                Some(Purpose::Needed) => self.came.wait(kept).unwrap_or_else(PoisonError::into_inner),
+                // The background's request may be long, or may never be answered.
+                Some(Purpose::Prefetch) => match TAKE_OVER.checked_sub(began.elapsed()) {
+                    None => break,
+                    Some(rest) => self.came.wait_timeout(kept, rest).unwrap_or_else(PoisonError::into_inner).0,
+                },
+            };
         }
+        kept.fetching.insert(number, Purpose::Needed);
         drop(kept);
         let chunk = self.index.chunks().get(number).copied();
         let chunk = chunk.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput));
         let frames = chunk.map(|chunk| self.get(&[(number, chunk)], Purpose::Needed));
         self.kept().fetching.remove(&number);
-        self.came.notify_all();
         frames?.and_then(|mut frames| frames.pop()).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
@@ -213,100 +227,6 @@ impl<O: Observer> Store<O> {
             self.observer.gave_up(freed);
         }
     }
-
-    /// Fetches what has not been read yet, as long as all may be kept. Returns when it is done.
-    pub(super) fn fetch_rest(&self) {
-        let mut backoff = self.ranges.backoff();
-        while self.keep_all.load(Ordering::Relaxed) {
-            let ahead = self.next_ahead();
-            if !ahead.is_empty() {
-                self.get_ahead(&ahead, &mut backoff);
-                continue;
-            }
-            let since = self.last_read.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
-            if let Some(wait) = QUIET.checked_sub(since) {
-                thread::sleep(wait);
-                continue;
-            }
-            let missing = self.next_missing();
-            if missing.is_empty() {
-                let is_complete = self.kept().frames.iter().all(Option::is_some);
-                if is_complete {
-                    self.observer.complete(self.index.file_length());
-                    return;
-                }
-                // Others are fetching what is missing.
-                thread::sleep(QUIET);
-                continue;
-            }
-            self.get_ahead(&missing, &mut backoff);
-        }
-    }
-
-    /// Fetches chunks that count as being fetched. If they do not come, whoever reads one of them asks for it alone: another
-    /// one may be what the server has wrong.
-    fn get_ahead(&self, chunks: &[(usize, Chunk)], backoff: &mut Backoff) {
-        let have_come = self.get(chunks, Purpose::Prefetch).is_some();
-        let mut kept = self.kept();
-        for (number, _) in chunks {
-            kept.fetching.remove(number);
-        }
-        if !have_come {
-            // The rest of the order comes first. These chunks are fetched later, with those that earlier starts did not read.
-            kept.ahead = kept.ahead.saturating_add(1);
-        }
-        drop(kept);
-        self.came.notify_all();
-        if have_come {
-            *backoff = self.ranges.backoff();
-        } else {
-            thread::sleep(backoff.next_pause());
-        }
-    }
-
-    /// The next chunk that earlier starts read and that nobody has or fetches, with neighbours that they read soon after; they
-    /// count as being fetched.
-    fn next_ahead(&self) -> Vec<(usize, Chunk)> {
-        let mut kept = self.kept();
-        let rest = self.order.get(kept.ahead..).unwrap_or_default();
-        let Some(skipped) = rest.iter().position(|number| kept.is_missing(*number)) else {
-            kept.ahead = self.order.len();
-            return Vec::new();
-        };
-        kept.ahead += skipped;
-        let mut soon: Vec<usize> = rest.iter().skip(skipped).take(AHEAD).copied().collect();
-        let Some(&first) = soon.first() else { return Vec::new() };
-        soon.retain(|number| *number >= first && kept.is_missing(*number));
-        soon.sort_unstable();
-        soon.dedup();
-        let (mut found, mut bytes) = (Vec::new(), 0);
-        for (number, expected) in soon.into_iter().zip(first..) {
-            let Some(chunk) = self.index.chunks().get(number).copied().filter(|_| number == expected) else { break };
-            bytes += u64::from(chunk.length);
-            if bytes > AT_ONCE && !found.is_empty() {
-                break;
-            }
-            found.push((number, chunk));
-        }
-        kept.fetching.extend(found.iter().map(|(number, _)| *number));
-        found
-    }
-
-    /// The next neighbouring chunks that nobody has or fetches; they count as being fetched.
-    fn next_missing(&self) -> Vec<(usize, Chunk)> {
-        let mut kept = self.kept();
-        let numbered = self.index.chunks().iter().copied().enumerate();
-        let (mut found, mut bytes) = (Vec::new(), 0);
-        for (number, chunk) in numbered.skip_while(|(number, _)| !kept.is_missing(*number)) {
-            bytes += u64::from(chunk.length);
-            if !kept.is_missing(number) || (bytes > AT_ONCE && !found.is_empty()) {
-                break;
-            }
-            found.push((number, chunk));
-        }
-        kept.fetching.extend(found.iter().map(|(number, _)| *number));
-        found
-    }
 }
 
 impl Kept {
@@ -316,7 +236,7 @@ impl Kept {
 
     /// Whether a chunk is neither there nor being fetched.
     fn is_missing(&self, number: usize) -> bool {
-        self.frames.get(number).is_some_and(Option::is_none) && !self.fetching.contains(&number)
+        self.frames.get(number).is_some_and(Option::is_none) && !self.fetching.contains_key(&number)
     }
 
     fn frame(&mut self, number: usize) -> Option<Arc<[u8]>> {
@@ -381,6 +301,9 @@ impl<O: Observer> Content for Store<O> {
     }
 }
 
+mod background;
+#[cfg(test)]
+mod priority_tests;
 #[cfg(test)]
 mod server_tests;
 #[cfg(test)]

@@ -74,6 +74,26 @@ impl Server {
     }
 }
 
+/// The next request of a connection: the first and the last byte that it asks for, and why.
+pub(super) fn request(lines: &mut impl BufRead) -> Option<((usize, usize), Purpose)> {
+    let (mut range, mut purpose) = (None, Purpose::Needed);
+    loop {
+        let mut line = String::new();
+        if lines.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
+        match line.trim().split_once(": ") {
+            Some(("range", value)) => {
+                let (first, last) = value.strip_prefix("bytes=")?.split_once('-')?;
+                range = Some((first.parse().ok()?, last.parse().ok()?));
+            }
+            Some(("sec-purpose", "prefetch")) => purpose = Purpose::Prefetch,
+            _ if line.trim().is_empty() => return Some((range?, purpose)),
+            _ => {}
+        }
+    }
+}
+
 fn serve(
     mut stream: TcpStream,
     file: &[u8],
@@ -82,22 +102,7 @@ fn serve(
 ) -> Option<()> {
     let mut lines = BufReader::new(stream.try_clone().ok()?);
     loop {
-        let mut range = None;
-        loop {
-            let mut line = String::new();
-            if lines.read_line(&mut line).ok()? == 0 {
-                return None;
-            }
-            if let Some((first, last)) =
-                line.trim().strip_prefix("range: bytes=").and_then(|range| range.split_once('-'))
-            {
-                range = Some((first.parse::<usize>().ok()?, last.parse::<usize>().ok()?));
-            }
-            if line.trim().is_empty() {
-                break;
-            }
-        }
-        let (mut first, mut last) = range?;
+        let ((mut first, mut last), _) = request(&mut lines)?;
         seen.lock().ok()?.push((first, last));
         let fault = faults.lock().ok()?.pop_front();
         let mut total = file.len();
@@ -314,7 +319,8 @@ fn frames_that_were_not_used_for_longest_go_first() {
         bytes: 0,
         clock: 0,
         ahead: 0,
-        fetching: HashSet::new(),
+        fetching: HashMap::new(),
+        waiting: 0,
         decompressed: VecDeque::new(),
     };
     for number in 0..4 {

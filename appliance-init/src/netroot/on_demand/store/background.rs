@@ -1,0 +1,139 @@
+//! What nothing waits for yet: chunks that earlier starts read, then all others.
+//!
+//! Reads go first: on a link that is slow, or not known, the background asks for nothing while a read waits, and for little at
+//! once ([`Pace`]). On a fast one it goes on, so that where answers take long it gets ahead of the reads.
+
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use chunked::Chunk;
+use transfer::Backoff;
+
+use super::super::pace::Pace;
+use super::super::ranges::Purpose;
+use super::{Observer, Store};
+
+/// Chunks of the order of earlier starts that are looked at together: neighbours among them are fetched in one request.
+const AHEAD: usize = 64;
+
+/// For how long nothing must have been read before the background goes on with what earlier starts did not read.
+const QUIET: Duration = Duration::from_millis(500);
+
+impl<O: Observer> Store<O> {
+    /// Fetches what has not been read yet, as long as all may be kept. Returns when it is done.
+    pub(in crate::netroot::on_demand) fn fetch_rest(&self) {
+        let (mut backoff, mut pace) = (self.ranges.backoff(), Pace::new());
+        while self.keep_all.load(Ordering::Relaxed) {
+            if pace.is_slow() {
+                self.let_reads_pass();
+            }
+            let ahead = self.next_ahead(pace.bytes());
+            if !ahead.is_empty() {
+                self.get_ahead(&ahead, &mut pace, &mut backoff);
+                continue;
+            }
+            let since = self.last_read.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
+            if let Some(wait) = QUIET.checked_sub(since) {
+                thread::sleep(wait);
+                continue;
+            }
+            let missing = self.next_missing(pace.bytes());
+            if missing.is_empty() {
+                let is_complete = self.kept().frames.iter().all(Option::is_some);
+                if is_complete {
+                    self.observer.complete(self.index.file_length());
+                    return;
+                }
+                // Others are fetching what is missing.
+                thread::sleep(QUIET);
+                continue;
+            }
+            self.get_ahead(&missing, &mut pace, &mut backoff);
+        }
+    }
+
+    /// Waits until no read waits for a chunk. A read of a chunk that never comes right holds up the background for ever on a slow
+    /// link: the machine stands still then in any case.
+    fn let_reads_pass(&self) {
+        let mut kept = self.kept();
+        while kept.waiting > 0 {
+            kept = self.came.wait(kept).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Fetches chunks that count as being fetched. If they do not come, whoever reads one of them asks for it alone: another
+    /// one may be what the server has wrong.
+    fn get_ahead(&self, chunks: &[(usize, Chunk)], pace: &mut Pace, backoff: &mut Backoff) {
+        let began = Instant::now();
+        let have_come = self.get(chunks, Purpose::Prefetch).is_some();
+        if have_come {
+            pace.took(chunks.iter().map(|(_, chunk)| u64::from(chunk.length)).sum(), began.elapsed());
+        } else {
+            pace.failed();
+        }
+        let mut kept = self.kept();
+        for (number, _) in chunks {
+            // A read that has asked for it meanwhile goes on.
+            if kept.fetching.get(number) == Some(&Purpose::Prefetch) {
+                kept.fetching.remove(number);
+            }
+        }
+        if !have_come {
+            // The rest of the order comes first. These chunks are fetched later, with those that earlier starts did not read.
+            kept.ahead = kept.ahead.saturating_add(1);
+        }
+        drop(kept);
+        self.came.notify_all();
+        if have_come {
+            *backoff = self.ranges.backoff();
+        } else {
+            thread::sleep(backoff.next_pause());
+        }
+    }
+
+    /// The next chunk that earlier starts read and that nobody has or fetches, with neighbours that they read soon after, so
+    /// many bytes at most; they count as being fetched.
+    fn next_ahead(&self, most: u64) -> Vec<(usize, Chunk)> {
+        let mut kept = self.kept();
+        let rest = self.order.get(kept.ahead..).unwrap_or_default();
+        let Some(skipped) = rest.iter().position(|number| kept.is_missing(*number)) else {
+            kept.ahead = self.order.len();
+            return Vec::new();
+        };
+        kept.ahead += skipped;
+        let mut soon: Vec<usize> = rest.iter().skip(skipped).take(AHEAD).copied().collect();
+        let Some(&first) = soon.first() else { return Vec::new() };
+        soon.retain(|number| *number >= first && kept.is_missing(*number));
+        soon.sort_unstable();
+        soon.dedup();
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        for (number, expected) in soon.into_iter().zip(first..) {
+            let Some(chunk) = self.index.chunks().get(number).copied().filter(|_| number == expected) else { break };
+            bytes += u64::from(chunk.length);
+            if bytes > most && !found.is_empty() {
+                break;
+            }
+            found.push((number, chunk));
+        }
+        kept.fetching.extend(found.iter().map(|(number, _)| (*number, Purpose::Prefetch)));
+        found
+    }
+
+    /// The next neighbouring chunks that nobody has or fetches, so many bytes at most; they count as being fetched.
+    fn next_missing(&self, most: u64) -> Vec<(usize, Chunk)> {
+        let mut kept = self.kept();
+        let numbered = self.index.chunks().iter().copied().enumerate();
+        let (mut found, mut bytes) = (Vec::new(), 0);
+        for (number, chunk) in numbered.skip_while(|(number, _)| !kept.is_missing(*number)) {
+            bytes += u64::from(chunk.length);
+            if !kept.is_missing(number) || (bytes > most && !found.is_empty()) {
+                break;
+            }
+            found.push((number, chunk));
+        }
+        kept.fetching.extend(found.iter().map(|(number, _)| (*number, Purpose::Prefetch)));
+        found
+    }
+}
