@@ -1,5 +1,6 @@
 //! Parts of a file on a server (`Range`; RFC 9110, section 14).
 
+use std::cmp::Ordering;
 use std::io::Read;
 use std::time::{Duration, Instant};
 
@@ -75,8 +76,14 @@ impl Ranges {
             return Err(RangesError::Again("the server has another file there".into()));
         }
         let mut bytes = Vec::new();
-        response.into_body().into_reader().take(length).read_to_end(&mut bytes).map_err(|error| again(&error))?;
-        if bytes.len() as u64 == length { Ok(bytes) } else { Err(RangesError::Again("the connection was cut".into())) }
+        // Only once the end of the answer was read, the connection is used for the next request.
+        let end = length.saturating_add(1);
+        response.into_body().into_reader().take(end).read_to_end(&mut bytes).map_err(|error| again(&error))?;
+        match (bytes.len() as u64).cmp(&length) {
+            Ordering::Equal => Ok(bytes),
+            Ordering::Less => Err(RangesError::Again("the connection was cut".into())),
+            Ordering::Greater => Err(RangesError::Again("the server sends more than was asked for".into())),
+        }
     }
 
     /// Waits until the server sends the start of the file, and looks whether it is this one. Returns false if the server sends

@@ -56,6 +56,7 @@ struct Server {
     url: String,
     faults: Arc<Mutex<VecDeque<Fault>>>,
     requests: Arc<Mutex<Vec<(usize, usize)>>>,
+    connections: Arc<AtomicU64>,
 }
 
 impl Server {
@@ -64,13 +65,16 @@ impl Server {
         let url = format!("http://{}/root.img.zst", listener.local_addr().expect("an address"));
         let (faults, requests) = (Arc::<Mutex<VecDeque<Fault>>>::default(), Arc::<Mutex<Vec<_>>>::default());
         let (file, next, seen) = (Arc::new(file), Arc::clone(&faults), Arc::clone(&requests));
+        let connections = Arc::<AtomicU64>::default();
+        let count = Arc::clone(&connections);
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
+                count.fetch_add(1, Ordering::Relaxed);
                 let (file, next, seen) = (Arc::clone(&file), Arc::clone(&next), Arc::clone(&seen));
                 thread::spawn(move || serve(stream, &file, &next, &seen));
             }
         });
-        Self { url, faults, requests }
+        Self { url, faults, requests, connections }
     }
 }
 
@@ -230,6 +234,14 @@ fn any_part_is_read_and_each_chunk_fetched_once() {
     requests.dedup();
     assert_eq!((requests.len(), all), (11, 11));
     assert!(requests.iter().all(|(first, _)| *first >= Header::LENGTH));
+}
+
+#[test]
+fn reads_one_after_the_other_share_a_connection() {
+    let (server, store, _) = store();
+    assert!(read(&store, 0, whole().len()) == whole());
+    assert_eq!(server.requests.lock().expect("requests").len(), 11);
+    assert_eq!(server.connections.load(Ordering::Relaxed), 1);
 }
 
 #[test]
