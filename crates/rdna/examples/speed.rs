@@ -1,4 +1,5 @@
-//! Says how many instructions are carried out in a second: `cargo run --release -p rdna --example speed`.
+//! Says how many instructions are carried out in a second, and how many launches of a small kernel:
+//! `cargo run --release -p rdna --example speed`.
 
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -7,6 +8,9 @@ use std::fs;
 
 use support::Argument::{Number, Place};
 use support::{Program, objects};
+
+/// Small kernels that are launched; their arguments have room in the program's memory.
+const LAUNCHES: u32 = 500;
 
 /// Seconds that this process had a processor, so that other processes don't matter.
 fn seconds() -> f64 {
@@ -32,5 +36,11 @@ fn main() {
             let speed = executed as f64 / (seconds() - began) / 1e6;
             println!("{architecture:?}, waves of {lanes}, {name}: {speed:.1} million instructions in a second");
         }
+        let began = seconds();
+        for _ in 0..LAUNCHES {
+            program.launch("add", 128, &[Place(from), Place(from), Place(out), Number(128)]);
+        }
+        let speed = f64::from(LAUNCHES) / (seconds() - began);
+        println!("{architecture:?}, waves of {lanes}: {speed:.0} launches of one workgroup in a second");
     }
 }
