@@ -68,6 +68,11 @@ const ATTEMPTS: &[(&str, &str, Outcome)] = &[
     ("restarting by system call", "perl -e 'exit syscall(169, 0xfee1dead, 672274793, 0x1234567, 0) == -1'", Refused),
     ("another kernel", "perl -e 'exit syscall(246, 0, 0, 0, 0) == -1'", Refused),
     ("memory and disks by device nodes", "mknod /tmp/mem c 1 1 || mknod /tmp/disk b 254 0", Refused),
+    (
+        "a device that was not granted, by a node of the root directory",
+        "test -c /srv/kmsg || exit 0; : > /srv/kmsg",
+        Refused,
+    ),
     ("a kernel module", "echo x > /tmp/x.ko; insmod /tmp/x.ko", Refused),
     ("setting the clock", "perl -e 'my $t = pack q(qq), 1, 0; exit syscall(227, 0, $t) == -1'", Refused),
     ("the host's name", "hostname taken", Refused),
@@ -238,6 +243,29 @@ fn memory_that_is_used_up_is_the_testbeds_own() {
     attempt(&mut server, ATTEMPTS);
     let said = server.errors();
     assert!(said.contains("the testbed reached its limit of 200 processes"), "{said}");
+    fs::remove_dir(&groups).expect("no group is left");
+}
+
+/// Inside, no node can be made, and no mount but that of `/dev` would let it be used. So the machine's root makes it, from
+/// outside: that of the kernel's log, which whoever can open the node may write to.
+#[test]
+#[cfg_attr(
+    not(limits),
+    ignore = "this machine's /sys/fs/cgroup is not cgroup2 with cpu, memory and pids; tests/virtual_machine.rs boots one that has them"
+)]
+fn a_device_that_was_not_granted_is_not_opened_though_its_node_is_there() {
+    let groups = Path::new("/sys/fs/cgroup").join(format!("rocbed-test-devices-{}", std::process::id()));
+    let mut server = Server::start(&["--cgroup", &groups.display().to_string()]);
+    server.open();
+    let group = fs::read_dir(&groups).unwrap().flatten().map(|entry| entry.path()).find(|path| path.is_dir()).unwrap();
+    let members = fs::read_to_string(group.join("cgroup.procs")).unwrap();
+    let node = format!("/proc/{}/root/dev/foreign", members.lines().next().unwrap());
+    assert!(Command::new("mknod").args(["-m", "666", &node, "c", "1", "11"]).status().unwrap().success());
+    fs::File::options().write(true).open(&node).expect("outside of the group it can be opened");
+    let opened = server.shell(": > /dev/foreign");
+    assert!(opened.status != 0 && opened.stderr.contains("not permitted"), "{} {}", opened.status, opened.stderr);
+    assert_eq!(server.shell("head -c 1 /dev/zero > /dev/null").status, 0);
+    assert_eq!((server.ask("close").as_str(), server.quit()), ("ok", 0));
     fs::remove_dir(&groups).expect("no group is left");
 }
 

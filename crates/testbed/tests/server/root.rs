@@ -6,6 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use rustix::fs::{CWD, FileType, Mode, chmod, makedev, mknodat};
+
 const PROGRAMS: [&str; 29] = [
     "sh", "bash", "cat", "chmod", "cp", "dmesg", "env", "grep", "head", "hostname", "id", "insmod", "ln", "ls",
     "mkdir", "mkfifo", "mknod", "mount", "perl", "readlink", "rm", "sleep", "stat", "tail", "true", "truncate", "tty",
@@ -21,6 +23,10 @@ pub fn make(root: &Path) {
     fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\ntester:x:1000:1000::/home:/bin/sh\n").unwrap();
     fs::write(root.join("etc/group"), "root:x:0:\nrender:x:992:tester\n").unwrap();
     fs::write(root.join("etc/rocbed/rocbed.toml"), "token = \"secret\"\n").unwrap();
+    // The kernel's log, to which whoever can open the node may write.
+    let (mode, log) = (Mode::from_raw_mode(0o666), makedev(1, 11));
+    mknodat(CWD, root.join("srv/kmsg"), FileType::CharacterDevice, mode, log).expect("making a node (CAP_MKNOD)");
+    chmod(root.join("srv/kmsg"), mode).unwrap();
     for link in ["bin", "sbin"] {
         std::os::unix::fs::symlink("usr/bin", root.join(link)).unwrap();
     }
