@@ -1,33 +1,53 @@
-//! Test of testbeds that are virtual machines: Debian's autopkgtest with `autopkgtest-virt-rocbed --vm` on the smoke image.
+//! Test of testbeds that are virtual machines: `rocbed test --vm` with the smoke image, and so Debian's autopkgtest with
+//! `autopkgtest-virt-rocbed --vm`.
 //!
 //! It is one test, as a machine takes ten seconds and more to start without KVM. It needs five starts: the first one,
 //! one before each test, as autopkgtest reverts then, and the restart of the second test. The last test ends the session by
-//! a panic of the kernel. The image has no systemd, so a test that needs services is skipped. All else (frames, options, VFIO, copies of hostile directories) has unit tests.
+//! a panic of the kernel. The image has no systemd, so a test that needs services is skipped. All else (frames, options, VFIO,
+//! copies of hostile directories) has unit tests.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use rocbed_tests::{rocbed, rocbed_path, smoke_image, source_tree, tool};
+use rocbed_tests::{rocbed, smoke_image, source_tree, tool};
+use serde_json::Value;
 
 const CONTROL: &str = "Tests: machine\nDepends:\nRestrictions: needs-root, breaks-testbed\n\n\
     Tests: restarts\nDepends:\nRestrictions: needs-reboot, needs-root\n\n\
     Tests: services\nDepends:\nRestrictions: isolation-machine, needs-root\n\n\
     Tests: panics\nDepends:\nRestrictions: needs-root\n";
 
-/// Does what only a machine of its own allows, fills the disk, writes more than is under way at once, and leaves what must
-/// not come out.
+/// Does what only a machine of its own allows, fills the disk of 16 GiB, writes more than is under way at once, and leaves what
+/// must not come out.
 const MACHINE: &str = "#!/bin/sh -e\n\
     mknod /root/zero c 1 5; head -c 1 /root/zero > /root/broken\n\
     echo 1 > /proc/sys/vm/panic_on_oom\n\
-    if head -c 1G /dev/zero > /var/tmp/full; then exit 1; fi 2> /dev/null\n\
-    rm /var/tmp/full\n\
+    if fallocate --length 17G /var/tmp/full; then exit 1; fi 2> /dev/null\n\
+    rm --force /var/tmp/full\n\
+    . debian/tests/devices\n\
     seq 100000\n\
     ln -s /etc/shadow \"$AUTOPKGTEST_ARTIFACTS/out\"\n\
     mkfifo \"$AUTOPKGTEST_ARTIFACTS/pipe\"\n\
     echo fine > \"$AUTOPKGTEST_ARTIFACTS/file\"\n\
     sleep 10000 &\n";
+
+/// Opens a testbed on the machine, as a worker does, and puts the node of a device into it that was not granted: that of the
+/// kernel's log, to which whoever can open the node may write. Root inside must not get at it. This needs control groups,
+/// which the machine that runs the tests may not have.
+const DEVICES: &str = "mkfifo /root/requests\n\
+    /run/rocbed/rocbed-init virt --root /run/rocbed/root --cgroup /sys/fs/cgroup/inner --network none \\\n\
+    < /root/requests > /root/answers &\n\
+    exec 3> /root/requests\n\
+    echo open >&3; echo print-execute-command >&3\n\
+    until grep -q , /root/answers; do kill -0 $!; sleep 0.1; done\n\
+    enter=$(sed -n 's/%3D/=/g; s/^ok \\(.*,.*\\)/\\1/p' /root/answers | tr , ' ')\n\
+    inside=/proc/$(head -n 1 /sys/fs/cgroup/inner/testbed-*/cgroup.procs)/root\n\
+    mknod -m 666 $inside/dev/foreign c 1 11\n\
+    true > $inside/dev/foreign\n\
+    $enter sh -c 'true > /dev/null'\n\
+    if $enter sh -c 'true > /dev/foreign' 2> /root/refused; then echo opened; exit 1; fi\n\
+    grep 'foreign: Operation not permitted' /root/refused\n\
+    echo quit >&3\n\
+    wait $!\n";
 
 /// Finds its files, and not those of the test before, after a restart with another boot id.
 const RESTARTS: &str = "#!/bin/sh -e\n\
@@ -42,29 +62,6 @@ const SERVICES: &str = "#!/bin/sh -e\nsystemctl is-system-running\n";
 
 const PANICS: &str = "#!/bin/sh\necho c > /proc/sysrq-trigger\nsleep 10000\n";
 
-/// autopkgtest as the smoke recipe's lock has it, laid out as in its source tree, which needs no installation. Its virt
-/// server of the name `rocbed` is the program under test.
-fn autopkgtest(place: &Path) -> PathBuf {
-    let lock = include_str!("../recipes/smoke.lock");
-    let entry = lock.split("\nname = \"autopkgtest\"\n").nth(1).expect("autopkgtest in the lock");
-    let digest =
-        entry.lines().find_map(|line| line.strip_prefix("sha256 = \"")?.strip_suffix('"')).expect("its digest");
-    let cache = PathBuf::from(rocbed(["cache", "path"]).ok().trim());
-    let (deb, unpacked) = (cache.join("sha256").join(&digest[..2]).join(digest), place.join("unpacked"));
-    tool("dpkg-deb", ["--extract".as_ref(), deb.as_os_str(), unpacked.as_os_str()]);
-    let base = place.join("autopkgtest");
-    for directory in ["runner", "virt"] {
-        fs::create_dir_all(base.join(directory)).expect("a directory");
-    }
-    symlink(unpacked.join("usr/share/autopkgtest/lib"), base.join("lib")).expect("a link");
-    let server = base.join("virt/autopkgtest-virt-rocbed");
-    fs::write(&server, format!("#!/bin/sh\nexec '{}' virt \"$@\"\n", rocbed_path().display())).expect("a script");
-    fs::set_permissions(&server, fs::Permissions::from_mode(0o755)).expect("its mode");
-    let program = base.join("runner/autopkgtest");
-    fs::copy(unpacked.join("usr/bin/autopkgtest"), &program).expect("copying autopkgtest");
-    program
-}
-
 #[test]
 fn tests_have_a_machine_and_a_panic_ends_the_testbed() {
     let image = smoke_image();
@@ -73,42 +70,45 @@ fn tests_have_a_machine_and_a_panic_ends_the_testbed() {
     let files = [
         ("tests/control", CONTROL),
         ("tests/machine", MACHINE),
+        ("tests/devices", DEVICES),
         ("tests/restarts", RESTARTS),
         ("tests/services", SERVICES),
         ("tests/panics", PANICS),
     ];
     let tree = source_tree(place, "machine", &files);
-    let (output, temporary, console) = (place.join("output"), place.join("temporary"), place.join("console"));
-    fs::create_dir(&temporary).expect("a directory");
+    let [results, disks, temporary] = ["results", "disks", "temporary"].map(|name| place.join(name));
+    for path in [&disks, &temporary] {
+        fs::create_dir(path).expect("a directory");
+    }
 
-    let mut command = Command::new("/usr/bin/python3");
-    command.arg("-B").arg(autopkgtest(place)).args(["--no-built-binaries", "--output-dir"]).arg(&output).arg(&tree);
-    command.args(["--", "rocbed", "--memory", "1G", "--disk", "512M", "--network", "none", "--vm"]).arg(&image);
-    command.arg("--console").arg(&console).env("TMPDIR", &temporary);
-    let ended = command.output().expect("running autopkgtest");
-    let log = String::from_utf8_lossy(&ended.stderr).into_owned();
-    let all = || format!("{log}\n{}", fs::read_to_string(&console).unwrap_or_default());
+    let call = rocbed(["test", "smoke", "--json", "--memory", "1G", "--output"]).arg(&results);
+    let call = call.arg(format!("--vm={}", image.display())).arg("--overlay-dir").arg(&disks).arg(&tree);
+    let ended = call.env("TMPDIR", &temporary).run();
+    let log = &ended.stderr;
+    assert_eq!(ended.code, Some(16), "the panic is a failure of the testbed:\n{log}");
+    let result: Value =
+        serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("no result ({error}): {log}"));
+    assert_eq!(result["verdict"], "testbed-failed", "{result}");
+    let tests = result["runs"][0]["tests"].as_array().expect("tests");
+    let outcome = |test: &str| tests.iter().find(|one| one["name"] == test).and_then(|one| one["outcome"].as_str());
+    let outcomes = ["machine", "restarts", "services"].map(outcome);
+    assert_eq!(outcomes, [Some("pass"), Some("pass"), Some("skip")], "{result}\n{log}");
 
-    let summary = fs::read_to_string(output.join("summary")).unwrap_or_default();
-    let passed = |test: &str| summary.lines().any(|line| line.split_whitespace().eq([test, "PASS"]));
-    assert!(passed("machine") && passed("restarts"), "{summary}\n{}", all());
-    // autopkgtest may tell a skipped test twice.
-    let mut skipped = summary.lines().filter(|line| line.contains("SKIP")).peekable();
-    let is_skipped = skipped.peek().is_some() && skipped.all(|line| line.starts_with("services "));
-    assert!(is_skipped, "{summary}\n{}", all());
-    assert_eq!(ended.status.code(), Some(16), "the panic is a failure of the testbed:\n{}", all());
-
+    let output = results.join(result["runs"][0]["directory"].as_str().expect("a directory"));
     let read = |name: &str| fs::read_to_string(output.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
-    assert_eq!(read("machine-stdout").lines().filter(|line| line.parse::<u32>().is_ok()).count(), 100_000);
+    let said = read("machine-stdout");
+    assert!(said.contains("/dev/foreign: Operation not permitted"), "{}", said.get(..200).unwrap_or(&said));
+    assert_eq!(said.lines().filter(|line| line.parse::<u32>().is_ok()).count(), 100_000);
     assert_eq!(read("restarts-stdout"), "restarted\n");
     assert_eq!(read("artifacts/machine/file"), "fine\n");
     for left_out in ["out", "pipe"] {
         assert!(output.join("artifacts/machine").join(left_out).symlink_metadata().is_err(), "{left_out} came out");
     }
 
-    let left: Vec<_> =
-        fs::read_dir(&temporary).expect("the directory").map(|entry| entry.expect("one").path()).collect();
-    assert!(left.is_empty(), "left behind: {left:?}");
+    for path in [&disks, &temporary] {
+        let left: Vec<_> = fs::read_dir(path).expect("the directory").map(|entry| entry.expect("one").path()).collect();
+        assert!(left.is_empty(), "left behind: {left:?}");
+    }
     let image = image.display().to_string();
     let processes = tool("ps", ["-eo", "args"]);
     let ours: Vec<_> = processes.lines().filter(|line| line.contains("qemu") && line.contains(&image)).collect();
