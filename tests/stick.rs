@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use diskimage::gpt;
 use protocol::{Listed, ResultList, Verdict};
-use rocbed_tests::{Cut, Random, WriteLog, command_tree, fixture_tree, smoke_image, tool};
+use rocbed_tests::{Cut, MonitorSocket, Random, WriteLog, command_tree, fixture_tree, smoke_image, tool};
 use rustix::fs::{SeekFrom, seek};
 use stick::collect::{CollectError, collect};
 use tempfile::TempDir;
@@ -36,11 +36,16 @@ impl Stick {
         tool("cp", ["--sparse=always".as_ref(), image.as_os_str(), stick.path().as_os_str()]);
         File::options().write(true).open(stick.path()).and_then(|file| file.set_len(SIZE)).expect("a larger stick");
         for (name, text) in [("jobs.toml", jobs), ("rocbed.toml", settings)] {
-            let path = stick.directory.path().join(name);
-            fs::write(&path, text).expect("a file");
-            stick.copy(&path, &format!("::{name}"));
+            stick.write(name, text);
         }
         stick
+    }
+
+    /// Writes a file on the stick's first partition.
+    fn write(&self, name: &str, text: &str) {
+        let path = self.directory.path().join(name);
+        fs::write(&path, text).expect("a file");
+        self.copy(&path, &format!("::{name}"));
     }
 
     fn path(&self) -> PathBuf {
@@ -50,7 +55,7 @@ impl Stick {
     /// Copies a file or directory to the stick's first partition, as a user can on any machine.
     fn copy(&self, from: &Path, to: &str) {
         let esp = format!("{}@@1M", self.path().display());
-        tool("mcopy", ["-s", "-i", &esp, &from.display().to_string(), to]);
+        tool("mcopy", ["-s", "-o", "-i", &esp, &from.display().to_string(), to]);
     }
 
     /// Creates a stick with the same content.
@@ -71,6 +76,36 @@ impl Stick {
         let machine = machine().boot(boot).disk(Disk::writable(self.path(), Bus::UsbStorage));
         run(&machine, move |line| {
             heard.lock().unwrap_or_else(PoisonError::into_inner).push_str(&format!("{line}\n"));
+        });
+        said.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Starts a machine that falls asleep. When it does, somebody wakes it, and ends it by Ctrl-Alt-Delete. Returns the output.
+    ///
+    /// With QEMU 7.2 and `SeaBIOS`, the registers for power are gone when the machine is awake again: the power button does nothing,
+    /// another suspend ends at once, and the kernel cannot switch off. So QEMU is ended when the kernel is done.
+    fn boot_wake_and_end(&self) -> String {
+        let said = Arc::new(Mutex::new(String::new()));
+        let heard = Arc::clone(&said);
+        let socket = MonitorSocket::below(self.directory.path());
+        let machine = machine().boot(without_firmware()).disk(Disk::writable(self.path(), Bus::UsbStorage));
+        let machine = socket.plugged_in(machine);
+        let (mut monitor, mut has_slept) = (None, false);
+        run(&machine, move |line| {
+            heard.lock().unwrap_or_else(PoisonError::into_inner).push_str(&format!("{line}\n"));
+            // From the first line on, so that no event is missed.
+            let monitor = monitor.get_or_insert_with(|| socket.connect());
+            if line.contains("it sleeps for") && !has_slept {
+                has_slept = true;
+                monitor.wait_for("SUSPEND");
+                monitor.command("system_wakeup");
+            }
+            if line.contains("awake again") {
+                monitor.press(&["ctrl", "alt", "delete"]);
+            }
+            if line.contains("reboot: ") {
+                monitor.command("quit");
+            }
         });
         said.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -204,10 +239,23 @@ fn jobs_from_the_stick_leave_results_on_it_and_are_run_once() {
     let sha256 = tool("sha256sum", [&out]);
     assert!(sha256.starts_with(&results.jobs[0].sha256.expect("a digest").to_string()), "{sha256}");
 
-    // In another start, nothing is created and nothing is run.
-    let again = stick.boot();
-    assert!(again.contains("results are kept on /dev/sda3") && again.contains("powering off"), "{again}");
-    for text in ["growing", "making a file system", "job passes", "job skips"] {
+    // In another start, nothing is created and nothing is run, though the machine has the GPU for the last job: it is outside
+    // of its owner's hours, and suspends to memory, with its root on the stick.
+    let hour = (std::time::UNIX_EPOCH.elapsed().expect("a time").as_secs() / 3600 + 12) % 24;
+    let hours = format!("hours = \"{hour:02}:00-{hour:02}:30\"\nwhen-idle = \"suspend\"\nidle-after = \"5s\"\n");
+    stick.write("rocbed.toml", &format!("{}{hours}", SETTINGS.replace("gfx1030", "gfx942")));
+    let again = stick.boot_wake_and_end();
+    for text in [
+        "results are kept on /dev/sda3",
+        &format!("hours: outside its hours ({hour:02}:00-{hour:02}:30); jobs again from "),
+        // For 10 to 12 hours: the clock's alarm was set.
+        "it has had no job for 5s: it sleeps for 1",
+        "awake again",
+        "going to restart: Ctrl-Alt-Delete",
+    ] {
+        assert!(again.contains(text), "{text}:\n{again}");
+    }
+    for text in ["growing", "making a file system", "job passes", "job skips", "job other"] {
         assert!(!again.contains(text), "{text}:\n{again}");
     }
     assert!(again.contains("(before the restart)"), "{again}");
