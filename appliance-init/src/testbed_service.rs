@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use rustix::system::RebootCommand;
 use testbed::virtual_machine::PORT_NAME;
 use testbed::virtual_machine::guest::{self, ServiceEnd};
-use testbed::virtual_machine::limits::{DRIVERS, SERVICES};
+use testbed::virtual_machine::limits::{self, DRIVERS};
 
 use crate::events::Event;
 use crate::hardware;
@@ -22,6 +22,7 @@ use crate::online::Online;
 use appliance::cmdline::CommandLine;
 use appliance::uptime::uptime;
 use appliance::virtio_port;
+use machineinfo::Processors;
 
 /// The init of images that have it.
 pub const SYSTEMD: &str = "/usr/lib/systemd/systemd";
@@ -123,7 +124,7 @@ fn has_card() -> bool {
 
 /// Waits until systemd has started what it starts, whether or not all of it works.
 fn await_services() {
-    let end = Instant::now() + SERVICES;
+    let end = Instant::now() + limits::services(&Processors::read());
     while !Path::new("/run/systemd/private").exists() && Instant::now() < end {
         thread::sleep(Duration::from_millis(100));
     }

@@ -16,7 +16,7 @@ use vm::Accelerator;
 use super::boot::{Booted, Hardware};
 use super::copy::{Copier, CopyPlan};
 use super::image::Image;
-use super::limits::SHUTDOWN;
+use super::limits;
 use super::options::VmOptions;
 use super::scratch::ScratchDisk;
 use super::switch::Switch;
@@ -193,7 +193,7 @@ impl Testbed for VirtualMachine {
             if let (Err(_), Some(booted)) = (asked, &mut self.booted) {
                 return Err(booted.failure("has ended"));
             }
-            SHUTDOWN
+            limits::shutdown(self.hardware.accelerator)
         };
         let Some(booted) = &mut self.booted else { return Err(not_open()) };
         if !booted.wait_for_end(patience, &self.signals)? {
