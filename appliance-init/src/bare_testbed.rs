@@ -21,9 +21,7 @@ use crate::{second_stage, shutdown, signals};
 use appliance::cmdline::CommandLine;
 use appliance::paths;
 use machineinfo::Processors;
-
-/// Name of the machine.
-const NAME: &str = "testbed";
+use testbed::hostname::{self, HOSTNAME};
 
 /// Name of the service's process. systemd spares processes with an `@` until the machine ends (its documentation, "systemd
 /// and Storage Daemons for the Root File System"), so that the host hears of it.
@@ -34,8 +32,8 @@ pub fn run(system: &mut dyn System, console: &mut Console, line: &CommandLine) -
     for problem in second_stage::prepare(system, line, &Processors::read()) {
         console.say(&problem.in_one_line());
     }
-    if let Err(error) = system.write_file(Path::new("/proc/sys/kernel/hostname"), NAME) {
-        console.say(&format!("setting the host name to {NAME}: {error}"));
+    if let Err(error) = set_name(system) {
+        console.say(&format!("setting the host name to {HOSTNAME}: {error}"));
     }
     if Path::new(SYSTEMD).exists() {
         start_service()?;
@@ -53,6 +51,13 @@ pub fn run(system: &mut dyn System, console: &mut Console, line: &CommandLine) -
         Ok(()) => Err(Fatal::new("the kernel came back from ending the machine", "start the testbed again")),
         Err(error) => Err(Fatal::new(format!("ending the machine: {error}"), "start the testbed again")),
     }
+}
+
+/// Names the machine. After a restart the files are as the test has left them.
+fn set_name(system: &mut dyn System) -> io::Result<()> {
+    system.write_file(Path::new("/proc/sys/kernel/hostname"), HOSTNAME)?;
+    let etc = Path::new("/etc");
+    if hostname::add_to_hosts(etc)? { hostname::write_name(etc) } else { Ok(()) }
 }
 
 /// Starts the service; returns its process id.

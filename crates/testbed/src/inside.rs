@@ -16,14 +16,13 @@ use rustix::thread::UnshareFlags;
 use crate::Error;
 use crate::control_group::{self, Group};
 use crate::gpu::Node;
+use crate::hostname::{self, HOSTNAME};
 use crate::identity::{Identity, become_its_root};
 use crate::memory::FileSystems;
 use crate::mounts::{self, Writable};
 use crate::options::Network;
 use crate::{devices, network, process, proxy};
 
-/// Host name inside the testbed.
-const HOSTNAME: &str = "testbed";
 /// apt's configuration with the proxy. It comes after the image's and the agent's.
 const APT_PROXY: &str = "95rocbed-proxy";
 /// The namespaces to join, in this order. A network namespace comes after them, and then the user namespace. A user may
@@ -155,12 +154,9 @@ fn configure(resolver: Option<&[u8]>) -> Result<(), Error> {
         }
         .map_err(Error::step(format!("writing {path}")))
     };
-    write("/etc/hostname", format!("{HOSTNAME}\n").as_bytes())?;
-    let mut hosts = fs::read_to_string("/etc/hosts").unwrap_or_else(|_| "127.0.0.1\tlocalhost\n".into());
-    if !hosts.split_whitespace().any(|word| word == HOSTNAME) {
-        hosts.extend(["127.0.1.1\t", HOSTNAME, "\n"]);
-        write("/etc/hosts", hosts.as_bytes())?;
-    }
+    let etc = Path::new("/etc");
+    hostname::write_name(etc).map_err(Error::step("writing /etc/hostname"))?;
+    hostname::add_to_hosts(etc).map_err(Error::step("writing /etc/hosts"))?;
     resolver.map_or(Ok(()), |text| write("/etc/resolv.conf", text))
 }
 

@@ -17,6 +17,7 @@ mod driver;
 mod enter;
 mod error;
 mod gpu;
+pub mod hostname;
 mod identity;
 mod inside;
 mod memory;
