@@ -126,7 +126,7 @@ const WAYS: &[(&str, Way)] = &[
         "tar --extract --xz",
         Way::Nobody("would install it in the home directory; tests/packages.rs installs the packages"),
     ),
-    ("cargo build -p rocbed-init", Way::Parts("crates/xtask/src/build.rs", &["rocbed-init", "appliance", "--target"])),
+    ("cargo build -p rocbed-init", Way::Parts("crates/xtask/src/build.rs", &["rocbed-init", "appliance", "--package"])),
     ("cd fuzz", Way::Nobody("a workspace of its own, run by hand: compiling it takes minutes")),
     ("cargo test --no-default-features --lib", Way::Nobody("the same")),
     ("cargo install cargo-fuzz", Way::Nobody("installs a program for good")),

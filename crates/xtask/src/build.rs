@@ -1,6 +1,7 @@
 //! Builds the programs: rocbed and autopkgtest-virt-rocbed for this machine, and a static rocbed-init.
+//!
+//! `.cargo/rustc-wrapper` has rocbed-init linked statically, in every profile.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -8,14 +9,6 @@ use anyhow::{Context, Result};
 
 use crate::compile::compile;
 use crate::run::{cargo, target_directory, workspace};
-
-const TARGET: &str = "x86_64-unknown-linux-gnu";
-
-/// Variable with rustc's options for `TARGET` only: build scripts and procedural macros cannot be linked statically.
-const TARGET_FLAGS: &str = "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS";
-
-/// Option of rustc for a static program.
-const STATIC: &str = "-C target-feature=+crt-static";
 
 /// Paths of the built programs.
 pub(crate) struct Programs {
@@ -42,89 +35,75 @@ pub(crate) enum Profile {
 }
 
 impl Profile {
-    /// cargo's profile for rocbed-init. The one that ships takes minutes to optimise across all crates, so images that
-    /// only tests boot use another one.
-    fn of_appliance(self) -> &'static str {
+    /// cargo's profile for a rocbed-init of its own: the one that ships takes minutes to optimise across all crates.
+    /// Images that only tests and the demo boot have one that shares its compiled crates with rocbed.
+    fn of_appliance(self) -> Option<&'static str> {
         match self {
-            Self::DevWithTests => "appliance-test",
-            Self::Demo => "demo",
-            Self::Dev | Self::DevToMeasure | Self::Release => "appliance",
+            Self::DevWithTests | Self::Demo => None,
+            Self::Dev | Self::DevToMeasure | Self::Release => Some("appliance"),
+        }
+    }
+
+    /// cargo's profile for rocbed, and its name in the target directory.
+    fn of_rocbed(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Dev | Self::DevWithTests | Self::DevToMeasure => ("dev", "debug"),
+            Self::Demo => ("demo", "demo"),
+            Self::Release => ("release", "release"),
         }
     }
 }
 
 /// Builds all programs.
 pub(crate) fn programs(profile: Profile) -> Result<Programs> {
-    if profile == Profile::Demo {
-        return for_demo();
-    }
-    let built = init(profile)?;
-    let remapped = remapped_paths(profile)?;
-    eprintln!("building rocbed");
-    let mut build = cargo();
-    build.arg("build");
+    let own_init = profile.of_appliance().map(|appliance| init(profile, appliance)).transpose()?;
+    let (cargo_profile, directory) = profile.of_rocbed();
+    let mut build = build(profile, cargo_profile)?;
     match profile {
         Profile::DevWithTests | Profile::DevToMeasure => build.args(["--bins", "--tests"]),
-        _ => build.args(["--package", "rocbed", "--package", "testbed", "--bins"]),
+        Profile::Demo => build.args(["--package", "rocbed", "--package", "rocbed-init"]),
+        Profile::Dev | Profile::Release => build.args(["--package", "rocbed", "--package", "testbed", "--bins"]),
     };
-    if profile == Profile::Release {
-        build.arg("--release").env("RUSTFLAGS", remapped.join(" "));
-        with_c_paths(&mut build, &remapped);
-    }
+    eprintln!("building rocbed");
     compile(&mut build)?;
-    let directory = target_directory().join(if profile == Profile::Release { "release" } else { "debug" });
+    let directory = target_directory().join(directory);
     let init = directory.join("rocbed-init");
-    // Renamed into place: a cargo hard link, or a running copy, must not be written to.
-    let fresh = directory.join("rocbed-init.new");
-    std::fs::copy(&built, &fresh).with_context(|| format!("copying {} to {}", built.display(), fresh.display()))?;
-    std::fs::rename(&fresh, &init).with_context(|| format!("renaming to {}", init.display()))?;
+    if let Some(built) = own_init {
+        // Renamed into place: a cargo hard link, or a running copy, must not be written to.
+        let fresh = directory.join("rocbed-init.new");
+        std::fs::copy(&built, &fresh).with_context(|| format!("copying {} to {}", built.display(), fresh.display()))?;
+        std::fs::rename(&fresh, &init).with_context(|| format!("renaming to {}", init.display()))?;
+    }
     Ok(Programs { rocbed: directory.join("rocbed"), init })
 }
 
-/// Builds the static rocbed-init; returns its path in cargo's directories. It has a directory of its own there, so other
-/// builds and tests may run meanwhile.
-pub(crate) fn init(profile: Profile) -> Result<PathBuf> {
-    let remapped = remapped_paths(profile)?;
-    eprintln!("building rocbed-init (static)");
-    let appliance = profile.of_appliance();
-    let mut init = cargo();
-    init.env(TARGET_FLAGS, [&[STATIC.to_owned()], &remapped[..]].concat().join(" "));
-    init.args(["build", "--package", "rocbed-init", "--profile", appliance, "--target", TARGET]);
-    with_c_paths(&mut init, &remapped);
-    compile(&mut init)?;
-    Ok(target_directory().join(TARGET).join(appliance).join("rocbed-init"))
+/// Builds a rocbed-init of its own; returns its path.
+fn init(profile: Profile, appliance: &str) -> Result<PathBuf> {
+    eprintln!("building rocbed-init");
+    compile(build(profile, appliance)?.args(["--package", "rocbed-init"]))?;
+    Ok(target_directory().join(appliance).join("rocbed-init"))
 }
 
-/// Builds both programs at once, both static: so they share their dependencies, half of what there is to compile.
-fn for_demo() -> Result<Programs> {
+/// `cargo build` with this profile of cargo.
+fn build(profile: Profile, cargo_profile: &str) -> Result<Command> {
     let mut build = cargo();
-    build.env(TARGET_FLAGS, STATIC);
-    let profile = Profile::Demo.of_appliance();
-    build.args(["build", "--package", "rocbed", "--package", "rocbed-init", "--profile", profile, "--target", TARGET]);
-    compile(&mut build)?;
-    let directory = target_directory().join(TARGET).join(profile);
-    Ok(Programs { rocbed: directory.join("rocbed"), init: directory.join("rocbed-init") })
+    build.args(["build", "--profile", cargo_profile]);
+    if profile == Profile::Release {
+        let remapped = remapped_paths()?;
+        build.env("RUSTFLAGS", remapped.join(" "));
+        // The C sources of dependencies have file names in assertions.
+        build.env("CFLAGS", remapped.join(" ").replace("--remap-path-prefix", "-ffile-prefix-map"));
+    }
+    Ok(build)
 }
 
 /// Options of rustc that replace this machine's paths in messages of panics, for releases: the same bytes wherever they
 /// are compiled.
-fn remapped_paths(profile: Profile) -> Result<Vec<String>> {
-    if profile != Profile::Release {
-        return Ok(Vec::new());
-    }
+fn remapped_paths() -> Result<Vec<String>> {
     let home = match std::env::var_os("CARGO_HOME") {
         Some(home) => PathBuf::from(home),
         None => PathBuf::from(std::env::var_os("HOME").context("neither CARGO_HOME nor HOME is set")?).join(".cargo"),
     };
     let map = |from: PathBuf, to: &str| format!("--remap-path-prefix={}={to}", from.display());
     Ok(vec![map(home, "/usr/share/cargo"), map(workspace(), "/usr/src/rocbed")])
-}
-
-/// The same for the C sources of dependencies, which have file names in assertions.
-fn with_c_paths(build: &mut Command, remapped: &[String]) {
-    let flags = remapped.iter().map(|flag| flag.replace("--remap-path-prefix", "-ffile-prefix-map"));
-    let flags: Vec<String> = flags.collect();
-    if !flags.is_empty() {
-        build.env("CFLAGS", OsString::from(flags.join(" ")));
-    }
 }
