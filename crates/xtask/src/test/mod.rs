@@ -2,6 +2,7 @@
 
 mod counts;
 mod order;
+mod processor_time;
 mod program;
 mod results;
 mod running;
@@ -50,8 +51,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     order::sort(&mut units);
     let results = Results::default();
     let runner = Runner { filter: options.filter.as_deref(), slow: options.slow, results: &results };
-    // Most unit tests wait for something, so the processors are free to compile what the end-to-end tests need, and then
-    // to run these.
+    // Most unit tests wait for something, so the processors are free for the end-to-end tests.
     thread::scope(|scope| {
         if !options.end_to_end {
             eprintln!("\n== unit and property tests: {} programs, {UNITS_AT_ONCE} at a time", units.len());

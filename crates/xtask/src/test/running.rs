@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use super::counts::Counts;
+use super::processor_time;
 use super::program::{Kind, Program};
 use super::results::{Ended, Results};
 use crate::run::show;
@@ -81,6 +82,8 @@ impl Runner<'_> {
             }
             last = Instant::now();
         }
+        let processor = processor_time::at_its_end(&child)
+            .map_or_else(String::new, |seconds| format!(", {seconds} s of a processor"));
         let succeeded = child.wait().context("waiting for its end")?.success();
         if watchdog.is_some_and(Watchdog::end) {
             text.push_str(&format!("it did not end in {} s, and was ended\n", PATIENCE.as_secs()));
@@ -88,7 +91,7 @@ impl Runner<'_> {
         if !text.is_empty() {
             let took = began.elapsed().as_secs();
             let mut stdout = std::io::stdout().lock();
-            write!(stdout, "\n{}: {took} s\n{text}", program.name).context("writing to stdout")?;
+            write!(stdout, "\n{}: {took} s{processor}\n{text}", program.name).context("writing to stdout")?;
         }
         Ok(Ended { counts, succeeded })
     }
