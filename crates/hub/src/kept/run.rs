@@ -10,6 +10,7 @@ use rusqlite::Connection;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::again::LaterLists;
+use super::tables::Pending;
 use super::{ArchiveFile, KeepOptions, tables};
 use crate::background::run_in_background;
 use crate::hub::Hub;
@@ -67,11 +68,17 @@ impl Hub {
         let mut count = 0;
         loop {
             let mut pending = shared.readers.run(tables::pending).await?;
-            pending.retain(|list| later.is_due(*list, Instant::now()));
+            pending.retain(|one| one.is_used || later.is_due(one.list, Instant::now()));
             let is_last = pending.len() <= LISTS;
-            for list in pending.into_iter().take(LISTS) {
+            for Pending { list, is_used } in pending.into_iter().take(LISTS) {
+                let is_due = later.is_due(list, Instant::now());
                 let is_whole = match shared.readers.run(move |db| tables::list(db, list)).await? {
-                    Ok(packages) => match self.keep_of_list(options, packages, later.is_again(list)).await? {
+                    Ok(packages) if !is_due => {
+                        // What is missing waits; what is kept was used all the same.
+                        self.note_use(list, packages).await?;
+                        continue;
+                    }
+                    Ok(packages) => match self.keep_of_list(options, packages, is_used).await? {
                         Some(is_whole) => is_whole,
                         // Before the archive was read it is not known what it has.
                         None => return Ok(count),
@@ -82,11 +89,7 @@ impl Hub {
                     }
                 };
                 // Also on disk: a hub that is started again looks at it again.
-                let mark = move |db: &Connection| {
-                    tables::mark_list(db, list)
-                        .and_then(|()| if is_whole { Ok(()) } else { tables::list_again(db, list) })
-                };
-                shared.core.write(move |tx| Ok(mark(tx.db)?)).await?;
+                shared.core.write(move |tx| Ok(tables::mark_list(tx.db, list, is_whole)?)).await?;
                 if is_whole {
                     later.done(list);
                 } else {
@@ -102,17 +105,26 @@ impl Hub {
         }
     }
 
+    /// Notes that a run has had a list that is put off.
+    async fn note_use(&self, list: i64, packages: PackageList) -> Result<(), Problem> {
+        let note = move |db: &Connection, now: i64| {
+            tables::wanted(db, &packages, Some(now))?;
+            tables::mark_list(db, list, false)
+        };
+        self.shared.core.write(move |tx| Ok(note(tx.db, tx.now)?)).await
+    }
+
     /// Keeps the packages of a list, as far as the archive has them. Returns whether that went well; `None` if no archive was
     /// read yet.
     async fn keep_of_list(
         &self,
         options: &KeepOptions,
         packages: PackageList,
-        is_again: bool,
+        is_used: bool,
     ) -> Result<Option<bool>, Problem> {
         let shared = &self.shared;
         let missing = shared.core.write(move |tx| {
-            let used = if is_again { None } else { Some(tx.now) };
+            let used = if is_used { Some(tx.now) } else { None };
             Ok(tables::wanted(tx.db, &packages, used)?)
         });
         let Some(found) = options.files.find(&missing.await?) else { return Ok(None) };

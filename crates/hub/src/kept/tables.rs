@@ -37,7 +37,22 @@ CREATE TABLE IF NOT EXISTS kept_lists (
 CREATE TABLE IF NOT EXISTS kept_again (
     list INTEGER PRIMARY KEY
 );
+
+-- Lists of which something could not be fetched.
+CREATE TABLE IF NOT EXISTS kept_later (
+    list INTEGER PRIMARY KEY
+);
 ";
+
+/// A package list that is to be looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pending {
+    /// Its number.
+    pub(crate) list: i64,
+    /// Whether a run has had it since it was looked at. Otherwise something of it could not be fetched, which says nothing of
+    /// when its packages were used.
+    pub(crate) is_used: bool,
+}
 
 /// A kept package.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,14 +76,17 @@ pub(crate) enum ListError {
     List(#[from] protocol::InstalledError),
 }
 
-/// The package lists that were not looked at since a run last had them, or that are to be looked at again.
-pub(crate) fn pending(db: &Connection) -> rusqlite::Result<Vec<i64>> {
+/// The package lists that were not looked at since a run last had them, or of which something could not be fetched.
+pub(crate) fn pending(db: &Connection) -> rusqlite::Result<Vec<Pending>> {
     let mut statement = db.prepare_cached(
-        "SELECT id FROM package_lists WHERE id > (SELECT ifnull(max(list), 0) FROM kept_lists)
-             OR id IN (SELECT list FROM kept_again)
+        "SELECT id, is_used FROM (
+             SELECT id, id > (SELECT ifnull(max(list), 0) FROM kept_lists)
+                 OR id IN (SELECT list FROM kept_again) AS is_used
+             FROM package_lists)
+         WHERE is_used OR id IN (SELECT list FROM kept_later)
          ORDER BY id",
     )?;
-    statement.query_map([], |row| row.get(0))?.collect()
+    statement.query_map([], |row| Ok(Pending { list: row.get(0)?, is_used: row.get(1)? }))?.collect()
 }
 
 /// The packages of a list.
@@ -82,15 +100,21 @@ fn unpacked(packed: &[u8]) -> Result<PackageList, ListError> {
     Ok(PackageList::parse(&String::from_utf8(zstd::decode_all(packed)?)?)?)
 }
 
-/// Notes that a list was looked at.
-pub(crate) fn mark_list(db: &Connection, list: i64) -> rusqlite::Result<()> {
+/// Notes that a list was looked at, and whether everything of it that the archive has is kept.
+pub(crate) fn mark_list(db: &Connection, list: i64, is_whole: bool) -> rusqlite::Result<()> {
     db.prepare_cached("DELETE FROM kept_again WHERE list = ?1")?.execute([list])?;
     db.prepare_cached("INSERT OR IGNORE INTO kept_lists (list) VALUES (?1)")?.execute([list])?;
     db.prepare_cached("DELETE FROM kept_lists WHERE list < (SELECT max(list) FROM kept_lists)")?.execute([])?;
+    let later = if is_whole {
+        "DELETE FROM kept_later WHERE list = ?1"
+    } else {
+        "INSERT OR IGNORE INTO kept_later (list) VALUES (?1)"
+    };
+    db.prepare_cached(later)?.execute([list])?;
     Ok(())
 }
 
-/// Notes that another run has had a list, or that it is to be looked at again.
+/// Notes that another run has had a list.
 pub(crate) fn list_again(db: &Connection, list: i64) -> rusqlite::Result<()> {
     db.prepare_cached("INSERT OR IGNORE INTO kept_again (list) VALUES (?1)")?.execute([list])?;
     Ok(())
@@ -244,6 +268,48 @@ pub(crate) fn files_of(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_that_is_put_off_is_used_when_a_run_has_it() -> rusqlite::Result<()> {
+        let db = Connection::open_in_memory()?;
+        db.execute_batch(&format!("CREATE TABLE package_lists (id INTEGER PRIMARY KEY); {TABLE}"))?;
+        db.execute_batch("INSERT INTO package_lists VALUES (1), (2)")?;
+        let told = |db: &Connection| -> rusqlite::Result<Vec<(i64, bool)>> {
+            Ok(pending(db)?.iter().map(|one| (one.list, one.is_used)).collect())
+        };
+        assert_eq!(told(&db)?, [(1, true), (2, true)], "new lists");
+        mark_list(&db, 1, false)?;
+        mark_list(&db, 2, true)?;
+        assert_eq!(told(&db)?, [(1, false)], "something of it is missing, and no run had it since");
+        list_again(&db, 1)?;
+        list_again(&db, 2)?;
+        assert_eq!(told(&db)?, [(1, true), (2, true)]);
+        mark_list(&db, 1, false)?;
+        mark_list(&db, 2, true)?;
+        assert_eq!(told(&db)?, [(1, false)]);
+        mark_list(&db, 1, true)?;
+        assert_eq!(told(&db)?, []);
+        // When it is only looked at again, nothing was used.
+        let file = ArchiveFile {
+            package: InstalledPackage {
+                name: "libhip".into(),
+                architecture: "amd64".into(),
+                version: "1".into(),
+                source: "hip".into(),
+                source_version: "1".into(),
+            },
+            path: "pool/libhip_1_amd64.deb".into(),
+            sha256: Digest::of(b"libhip"),
+            size: 6,
+        };
+        add(&db, &file, 10)?;
+        let list: PackageList = [file.package].into_iter().collect();
+        for (used, expected) in [(None, 10), (Some(20), 20), (None, 20)] {
+            assert_eq!(wanted(&db, &list, used)?, []);
+            assert_eq!(db.query_row("SELECT used FROM kept_packages", [], |row| row.get::<_, i64>(0))?, expected);
+        }
+        Ok(())
+    }
 
     #[test]
     fn a_list_that_cannot_be_read_is_an_error_and_not_an_empty_list() {
