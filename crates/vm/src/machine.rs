@@ -122,6 +122,7 @@ pub struct Machine {
     pub(crate) qemu: Option<PathBuf>,
     pub(crate) log: Option<PathBuf>,
     pub(crate) deadline: Duration,
+    pub(crate) start_deadline: Option<(Duration, Arc<AtomicBool>)>,
     pub(crate) until: Arc<AtomicBool>,
 }
 
@@ -146,6 +147,7 @@ impl Machine {
             qemu: None,
             log: None,
             deadline: Duration::from_secs(300),
+            start_deadline: None,
             until: Arc::default(),
         }
     }
@@ -255,5 +257,11 @@ impl Machine {
     #[must_use]
     pub fn deadline(self, deadline: Duration) -> Self {
         Self { deadline, ..self }
+    }
+
+    /// Kills it this long after its start unless this is set by then, because the guest has come up.
+    #[must_use]
+    pub fn start_deadline(self, deadline: Duration, is_up: Arc<AtomicBool>) -> Self {
+        Self { start_deadline: Some((deadline, is_up)), ..self }
     }
 }

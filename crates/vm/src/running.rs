@@ -138,14 +138,15 @@ impl Machine {
         let mut child = command.spawn().map_err(VmError::io("starting", &qemu))?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let (stop, kvm_failed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        let (pid, deadline, until) = (child.id(), self.deadline, Arc::clone(&self.until));
+        let (pid, until) = (child.id(), Arc::clone(&self.until));
+        let limits = Limits { whole: self.deadline, start: self.start_deadline.clone() };
         let (seen_enough, failing) = (Arc::clone(&stop), Arc::clone(&kvm_failed));
         let (watched, ended) = (Arc::clone(&stop), Arc::clone(&stop));
         Ok(Running {
             pid,
             accelerator: self.accelerator,
             stop,
-            watcher: Some(thread::spawn(move || watch(child, deadline, [&watched, &until], &kvm_failed))),
+            watcher: Some(thread::spawn(move || watch(child, &limits, [&watched, &until], &kvm_failed))),
             serial: stdout.map(|stdout| thread::spawn(move || read_serial(stdout, log, on_line, &seen_enough))),
             messages: stderr.map(|stderr| thread::spawn(move || read_messages(stderr, &failing))),
             picture: monitor.zip(self.picture.clone()).map(|(monitor, picture)| {
@@ -228,10 +229,24 @@ fn result<T>(thread: JoinHandle<T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
+/// How long a machine may run.
+struct Limits {
+    whole: Duration,
+    /// How long until this is set.
+    start: Option<(Duration, Arc<AtomicBool>)>,
+}
+
+impl Limits {
+    fn are_over(&self, elapsed: Duration) -> bool {
+        let start = self.start.as_ref();
+        elapsed >= self.whole || start.is_some_and(|(limit, is_up)| elapsed >= *limit && !is_up.load(Ordering::Relaxed))
+    }
+}
+
 /// Waits for QEMU to end, or ends it.
 fn watch(
     mut child: Child,
-    deadline: Duration,
+    limits: &Limits,
     stop: [&AtomicBool; 2],
     kvm_failed: &AtomicBool,
 ) -> Result<(End, Duration), VmError> {
@@ -245,7 +260,7 @@ fn watch(
             End::KvmFailed
         } else if stop.iter().any(|flag| flag.load(Ordering::Relaxed)) {
             End::Stopped
-        } else if started.elapsed() >= deadline {
+        } else if limits.are_over(started.elapsed()) {
             End::Deadline
         } else {
             thread::sleep(LOOK_AGAIN);
@@ -329,6 +344,17 @@ fn read_messages(mut stderr: ChildStderr, kvm_failed: &AtomicBool) -> io::Result
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_machine_that_has_come_up_has_all_its_time() {
+        let is_up = Arc::new(AtomicBool::new(false));
+        let limits =
+            Limits { whole: Duration::from_secs(9), start: Some((Duration::from_secs(2), Arc::clone(&is_up))) };
+        let over = |seconds| limits.are_over(Duration::from_secs(seconds));
+        assert_eq!((over(1), over(2), over(8)), (false, true, true));
+        is_up.store(true, Ordering::Relaxed);
+        assert_eq!((over(2), over(8), over(9)), (false, false, true));
+    }
 
     #[test]
     fn a_process_that_does_not_end_is_not_waited_for_for_ever() {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use advice::{Advice, Report};
 use anyhow::{Context, Result, bail, ensure};
@@ -84,6 +86,8 @@ pub struct Watcher<'a> {
     running: BTreeMap<String, Vec<u8>>,
     begun: usize,
     ended: Vec<Ended>,
+    /// Set when the machine is ready.
+    is_up: Arc<AtomicBool>,
 }
 
 /// Longest line of a log that is kept until its end, in bytes.
@@ -107,7 +111,12 @@ impl<'a> Watcher<'a> {
     /// Watches the jobs of a list.
     pub fn new(reporter: &'a Reporter, list: &JobList, tells: bool) -> Self {
         let jobs = list.job.iter().map(|job| job.id.clone()).collect();
-        Self { reporter, jobs, tells, running: BTreeMap::new(), begun: 0, ended: Vec::new() }
+        Self { reporter, jobs, tells, running: BTreeMap::new(), begun: 0, ended: Vec::new(), is_up: Arc::default() }
+    }
+
+    /// Is set when the machine is ready.
+    pub fn is_up(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.is_up)
     }
 
     /// The verdict of each job; a job that did not end counts as a testbed failure.
@@ -154,6 +163,7 @@ impl<'a> Watcher<'a> {
 
 impl Listener for Watcher<'_> {
     fn ready(&mut self, machine: &Machine, uptime: f64) {
+        self.is_up.store(true, Ordering::Relaxed);
         if !self.tells {
             return;
         }

@@ -98,7 +98,7 @@ fn boot(context: &Context, options: &Boot) -> Result<u8> {
     // Nothing is asked of a machine that is left alone but to end in order.
     let left_alone = (options.keep || options.debug) && ended_in_order(&session.exit, &console);
     if !session.done && !left_alone {
-        complain(context, options, &session.exit, &console);
+        complain(context, options, &session.exit, &console, watcher.is_up().load(Ordering::Relaxed));
     }
     if options.jobs.is_none() {
         context.reporter.say(&format!("the machine ended after {:.1} s", session.exit.elapsed.as_secs_f64()));
@@ -178,6 +178,9 @@ fn start(accelerator: Accelerator, wanted: &StartParameters<'_>, watcher: &mut W
         })
         .until(Arc::clone(interrupted))
         .deadline(deadline(options, work));
+    // A kernel that hangs does not take all the time that its jobs have.
+    let machine =
+        if has_start_limit(options) { machine.start_deadline(START_AND_END, watcher.is_up()) } else { machine };
     let machine = options.screenshot.iter().fold(machine, Machine::picture);
     // The server runs as long as the machine does.
     let (machine, _served) = if options.netboot {
@@ -225,6 +228,11 @@ fn deadline(options: &Boot, work: &Work) -> Duration {
     if work.list.job.is_empty() { NO_JOBS } else { START_AND_END + jobs }
 }
 
+/// Whether a machine has to be ready for its jobs after [`START_AND_END`], and not only done after the whole time.
+fn has_start_limit(options: &Boot) -> bool {
+    options.jobs.is_some() && options.timeout.is_none()
+}
+
 /// Default number of processors: one without KVM. When the kernel patches its own code for several processors, QEMU's
 /// translation can show one of them a half-patched instruction, and booting then ends in a kernel panic ("Oops:
 /// int3").
@@ -249,13 +257,16 @@ fn ended_in_order(exit: &Exit, console: &Console) -> bool {
 }
 
 /// Reports how the machine ended without being done.
-fn complain(context: &Context, options: &Boot, exit: &Exit, console: &Console) {
+fn complain(context: &Context, options: &Boot, exit: &Exit, console: &Console, was_up: bool) {
     let seconds = exit.elapsed.as_secs();
     let how = match exit.end {
         End::Exited(0) if !ended_in_order(exit, console) => {
             format!("the machine's kernel panicked, and it ended after {seconds} s")
         }
         End::Exited(0) => format!("the machine ended after {seconds} s without having done its work"),
+        End::Deadline if options.jobs.is_some() && !was_up => {
+            format!("the machine was not ready for its jobs after {seconds} s and was ended")
+        }
         End::Deadline => {
             format!("the machine was still running after {seconds} s and was ended")
         }
