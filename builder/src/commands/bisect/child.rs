@@ -24,7 +24,8 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Its last error in one line: what failed, the causes, and the help. Without an error, the last line on stderr.
+    /// Its last error in one line: what failed, the causes, and the help. Without an error, its first warning, as `rocbed boot`
+    /// warns of a machine that did not do its work before it shows the end of its console; else the last line on stderr.
     pub(super) fn error(&self) -> String {
         last_error(&self.stderr)
     }
@@ -32,12 +33,16 @@ impl Output {
 
 /// How `rocbed` begins an error on stderr. Causes and help follow in lines of their own.
 const ERROR: &str = "error: ";
+const WARNING: &str = "warning: ";
 
 fn last_error(stderr: &str) -> String {
     let lines: Vec<&str> = stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let start = lines.iter().rposition(|line| line.starts_with(ERROR)).unwrap_or(lines.len().saturating_sub(1));
-    let error = lines.get(start..).unwrap_or_default().join("; ");
-    error.strip_prefix(ERROR).map_or(error.clone(), str::to_owned)
+    if let Some(start) = lines.iter().rposition(|line| line.starts_with(ERROR)) {
+        let error = lines.get(start..).unwrap_or_default().join("; ");
+        return error.trim_start_matches(ERROR).to_owned();
+    }
+    let warning = lines.iter().find_map(|line| line.strip_prefix(WARNING));
+    warning.or(lines.last().copied()).unwrap_or_default().to_owned()
 }
 
 /// Runs `rocbed` with these words and this process's cache. `None` if the search was told to stop.
@@ -97,6 +102,8 @@ mod tests {
             "warning: old\nerror: one\nbooting\nerror: building x\n  caused by: no room\n  help: free some\n\n";
         assert_eq!(last_error(stderr), "building x; caused by: no room; help: free some");
         assert_eq!(last_error("killed\n"), "killed");
+        let machine = "warning: the kernel panicked\n  help: x\nwarning: the end of its console:\n  y\nall is in z\n";
+        assert_eq!(last_error(machine), "the kernel panicked");
         assert_eq!(last_error(""), "");
     }
 }
