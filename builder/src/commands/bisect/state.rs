@@ -303,8 +303,12 @@ pub(super) struct Hold(#[allow(dead_code)] File);
 
 /// Holds the search in a file.
 pub(super) fn hold(path: &Path) -> Result<Hold> {
-    let lock: PathBuf = path.with_extension("lock");
-    let file = File::create(&lock).with_context(|| format!("making {}", lock.display()))?;
+    // Not `.lock`, which is what locks of recipes are called; and never truncated, whatever has the name.
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".busy");
+    let lock = path.with_file_name(name);
+    let file = File::options().create(true).write(true).truncate(false).open(&lock);
+    let file = file.with_context(|| format!("making {}", lock.display()))?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Hold(file)),
         Err(rustix::io::Errno::WOULDBLOCK) => bail!(Advice::new(
@@ -312,5 +316,24 @@ pub(super) fn hold(path: &Path) -> Result<Hold> {
             "wait for its end, or name another file with --state"
         )),
         Err(error) => Err(error).with_context(|| format!("locking {}", lock.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_is_held_once_and_leaves_locks_of_recipes_alone() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        let (state, lock) = (directory.path().join("good.json"), directory.path().join("good.lock"));
+        fs::write(&lock, "version = 1")?;
+        let held = hold(&state)?;
+        let error = hold(&state).err().context("it is held")?;
+        assert!(error.to_string().contains("another rocbed works at the search"), "{error}");
+        drop(held);
+        drop(hold(&state)?);
+        assert_eq!(fs::read_to_string(&lock)?, "version = 1");
+        Ok(())
     }
 }
