@@ -18,6 +18,11 @@ use crate::recipe::{ExtraArchive, KernelChoice, LOCAL, Recipe};
 
 /// Digest of everything in a recipe that affects the choice of packages. A lock with another digest is out of date.
 pub fn request_digest(recipe: &Recipe, sources: &PackageSources) -> Digest {
+    request_digest_with(recipe, sources.local_digests())
+}
+
+/// [`request_digest`] of a recipe whose local packages have these digests, in the order of their names.
+pub fn request_digest_with(recipe: &Recipe, local: impl Iterator<Item = Digest>) -> Digest {
     let archive = &recipe.archive;
     let flavour = match &recipe.kernel.choice {
         KernelChoice::Flavour(flavour) => Some(flavour),
@@ -48,7 +53,7 @@ pub fn request_digest(recipe: &Recipe, sources: &PackageSources) -> Digest {
         request["extra-archives"] = recipe.extra_archives.iter().map(extra).collect();
     }
     if !recipe.packages.local.is_empty() {
-        request["local"] = sources.local_digests().map(|digest| digest.to_string()).collect();
+        request["local"] = local.map(|digest| digest.to_string()).collect();
     }
     if !recipe.packages.versions.is_empty() {
         let pin = |pin: &Pin| json!([pin.to_string(), pin.version]);

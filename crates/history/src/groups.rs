@@ -5,12 +5,16 @@
 //! and goes with what needs it. The groups are sorted so that the users of a package come after it: then a prefix of them
 //! can be installed.
 
+mod images;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{InstalledPackage, PackageList, SourceChange};
 use serde::{Deserialize, Serialize};
 
 use crate::bisect::Upgraded;
+
+pub use images::image_groups;
 
 /// A binary package that differs between two lists.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -188,46 +192,6 @@ pub fn group(good: &PackageList, bad: &PackageList, needs: &dyn Fn(&str, &str) -
     }
     follow(&changes, &uses, &mut sets);
     Grouped { groups: sorted(&changes, &uses, &mut sets), at_boot: sources(at_boot.iter()) }
-}
-
-/// Groups what differs between the packages of two images: first what takes effect in testbeds too, as one group that
-/// [`group`] can divide, then the kernel, then each source of firmware or microcode. Each can be had without the others.
-pub fn image_groups(good: &PackageList, bad: &PackageList) -> Vec<Group> {
-    let mut found: BTreeMap<ImagePart, Vec<Changed>> = BTreeMap::new();
-    for changed in changes(good, bad) {
-        found.entry(ImagePart::of(&changed)).or_default().push(changed);
-    }
-    let group = |changes: Vec<Changed>| Group {
-        sources: sources(changes.iter()),
-        packages: changes.into_iter().map(|changed| changed.package).collect(),
-    };
-    found.into_values().map(group).collect()
-}
-
-/// What a package is in an image.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum ImagePart {
-    /// Anything else.
-    Other,
-    /// The kernel and its modules, which are of one version.
-    Kernel,
-    /// Firmware or microcode of this source.
-    Firmware(String),
-}
-
-impl ImagePart {
-    fn of(changed: &Changed) -> Self {
-        let name = &changed.package.name;
-        let is_of_kernel =
-            |source: &SourceChange| source.source == "linux" || source.source.starts_with("linux-signed-");
-        match (is_of_the_boot(name), changed.sources.first()) {
-            // Others of these sources need the kernel's packages in one version: linux-base-7.2.13+deb14-amd64.
-            (_, Some(source)) if is_of_kernel(source) => Self::Kernel,
-            (true, _) if name.starts_with("linux-") => Self::Kernel,
-            (true, source) => Self::Firmware(source.map(|source| source.source.clone()).unwrap_or_default()),
-            (false, _) => Self::Other,
-        }
-    }
 }
 
 /// A changed package with its sources before and after.

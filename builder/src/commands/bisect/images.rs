@@ -1,29 +1,25 @@
-//! A search over images: which of some images in a row is the first with which a test fails, or which packages of an image
-//! between two locks, where the kernel, each firmware and everything else are a group each.
+//! The images of a search, and how they are booted.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use advice::Advice;
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use history::Environment;
-use history::groups::{Group, image_groups};
 use jiff::Timestamp;
-use protocol::{InstalledPackage, Job, PackageList, Source as JobSource};
-use serde::Deserialize;
+use protocol::{Job, Source as JobSource};
+use sha256::Digest;
 
 use super::state::{End, Machines, Observed, Question};
 use crate::cmdline::Bisect;
 use crate::context::Context;
-use crate::lock::{Lock, LockedPackage};
+use crate::image::publish::SUMS;
 
 /// Option of `rocbed boot` for simulated GPUs.
 const GPU: &str = "--gpu=";
 /// Target of runs that need no GPU.
 const NO_TARGET: &str = "none";
-
-/// Description of an image, in its directory.
-const MANIFEST: &str = "manifest.json";
 
 /// The images that the options name, and how they are booted.
 pub(super) fn machines(options: &Bisect) -> Result<Machines> {
@@ -68,7 +64,29 @@ pub(super) fn machines(options: &Bisect) -> Result<Machines> {
     boot.extend(both.iter().cloned());
     let offline = source.offline.then(|| "--offline".to_owned());
     let build = if recipe.is_some() { both.into_iter().chain(offline).collect() } else { Vec::new() };
-    Ok(Machines { images, recipe, boot, build })
+    let digests = images.iter().map(|image| digest(image)).collect::<Result<Vec<_>>>()?;
+    Ok(Machines { images, digests, recipe, boot, build })
+}
+
+/// What tells an image from another one in its place: the digest of a lock, or of the digests of an image's files.
+fn digest(image: &Path) -> Result<Digest> {
+    let path = if is_lock(image) { image.to_owned() } else { image.join(SUMS) };
+    let read = || -> std::io::Result<Digest> { Ok(Digest::of_reader(File::open(&path)?)?.0) };
+    read().with_context(|| format!("reading {}", path.display()))
+}
+
+/// Checks that an image is the one with which the search began: answers about two images under one name decide nothing.
+pub(super) fn check_unchanged(machines: &Machines, image: &Path) -> Result<()> {
+    let mut pinned = machines.images.iter().zip(&machines.digests);
+    let Some((_, pinned)) = pinned.find(|(path, _)| *path == image) else { return Ok(()) };
+    ensure!(
+        digest(image)? == *pinned,
+        Advice::new(
+            format!("{} is not what it was when the search began", image.display()),
+            "put back what was there, or begin a new search with another file as --state"
+        )
+    );
+    Ok(())
 }
 
 /// Lets the machines simulate the GPUs on which the test failed, if the options name no others, and says so: what needs a
@@ -124,85 +142,6 @@ pub(super) fn question(options: &Bisect, images: &[PathBuf]) -> Result<Question>
     })
 }
 
-/// Reads the locks of the first and the last image.
-pub(super) fn both_locks(paths: &[PathBuf]) -> Result<(Lock, Lock)> {
-    let read = |path: Option<&PathBuf>| -> Result<Lock> {
-        let path = path.context("the search has no locks")?;
-        Lock::read(path)?.with_context(|| format!("there is no lock {}", path.display()))
-    };
-    let (good, bad) = (read(paths.first())?, read(paths.last())?);
-    if good.request != bad.request {
-        bail!(Advice::new(
-            "the locks are not of the same request: the recipe was changed between them",
-            "build an image by each, and name their directories instead"
-        ));
-    }
-    Ok((good, bad))
-}
-
-/// What differs between two locks, in groups.
-pub(super) fn groups(good: &Lock, bad: &Lock) -> Result<Vec<Group>> {
-    let found = image_groups(&list_of(good), &list_of(bad));
-    if found.is_empty() {
-        bail!(Advice::new(
-            "both locks have the same versions of all packages",
-            "the test fails because of something else, or by chance: run it again with the same image"
-        ));
-    }
-    Ok(found)
-}
-
-fn list_of(lock: &Lock) -> PackageList {
-    let package = |package: &LockedPackage| installed(&package.name, &package.version, &package.filename);
-    lock.packages.iter().map(package).collect()
-}
-
-/// A package of an image. Its source is the directory of its file in the archive's pool: `pool/main/l/linux/NAME.deb`.
-fn installed(name: &str, version: &str, file: &str) -> InstalledPackage {
-    let directory = file.rsplit('/').nth(1).filter(|_| file.starts_with("pool/"));
-    InstalledPackage {
-        name: name.to_owned(),
-        architecture: "amd64".to_owned(),
-        version: version.to_owned(),
-        source: directory.unwrap_or(name).to_owned(),
-        source_version: version.to_owned(),
-    }
-}
-
-/// `manifest.json` of an image, as far as a search needs it.
-#[derive(Deserialize)]
-struct Manifest {
-    packages: Vec<Described>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Described {
-    name: String,
-    version_info: Option<String>,
-    package_file_name: Option<String>,
-    /// Image files have none.
-    external_refs: Option<serde::de::IgnoredAny>,
-}
-
-/// What differs between two image directories, in groups. Empty if one of them has no description any more.
-pub(super) fn changed(before: &Path, after: &Path) -> Vec<Group> {
-    match (described(before), described(after)) {
-        (Some(before), Some(after)) => image_groups(&before, &after),
-        _ => Vec::new(),
-    }
-}
-
-fn described(image: &Path) -> Option<PackageList> {
-    let text = std::fs::read(image.join(MANIFEST)).ok()?;
-    let manifest: Manifest = serde_json::from_slice(&text).ok()?;
-    let packages = manifest.packages.iter().filter(|package| package.external_refs.is_some());
-    let each = packages.filter_map(|package| {
-        Some(installed(&package.name, package.version_info.as_ref()?, package.package_file_name.as_ref()?))
-    });
-    Some(each.collect())
-}
-
 /// Names that tell images apart: the ends of their paths, as much of them as that takes.
 pub(super) fn labels(images: &[PathBuf]) -> Vec<String> {
     let end = |path: &PathBuf, count: usize| {
@@ -235,51 +174,6 @@ pub(super) fn check(images: &[PathBuf]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::manifest::document;
-    use crate::lock::tests::{lock, package};
-
-    fn in_pool(name: &str, version: &str, source: &str) -> LockedPackage {
-        let filename = format!("pool/main/x/{source}/{name}_{version}_amd64.deb");
-        LockedPackage { filename, ..package(name, version) }
-    }
-
-    fn words(groups: &[Group]) -> Vec<String> {
-        groups.iter().map(Group::words).collect()
-    }
-
-    #[test]
-    fn kernel_and_firmware_are_told_apart_from_other_packages() -> Result<()> {
-        let good = lock(vec![
-            in_pool("linux-image-7.2-amd64", "7.2-1", "linux-signed-amd64"),
-            in_pool("linux-base-7.2-amd64", "7.2-1", "linux"),
-            in_pool("firmware-amd-graphics", "20260101-1", "firmware-nonfree"),
-            in_pool("libc6", "2.42-1", "glibc"),
-            in_pool("gzip", "1.14-1", "gzip"),
-        ]);
-        let bad = lock(vec![
-            in_pool("linux-image-7.3-amd64", "7.3-1", "linux-signed-amd64"),
-            in_pool("linux-base-7.3-amd64", "7.3-1", "linux"),
-            in_pool("firmware-amd-graphics", "20261001-1", "firmware-nonfree"),
-            in_pool("libc6", "2.42-2", "glibc"),
-            in_pool("gzip", "1.14-2", "gzip"),
-        ]);
-        let expected = [
-            "glibc 2.42-1 -> 2.42-2, gzip 1.14-1 -> 1.14-2",
-            "linux 7.2-1 -> 7.3-1, linux-signed-amd64 7.2-1 -> 7.3-1",
-            "firmware-nonfree 20260101-1 -> 20261001-1",
-        ];
-        assert_eq!(words(&groups(&good, &bad)?), expected);
-        assert!(groups(&good, &good).is_err());
-        // The same from the descriptions of two images.
-        let directory = tempfile::tempdir()?;
-        for (name, lock) in [("good", &good), ("bad", &bad)] {
-            std::fs::create_dir(directory.path().join(name))?;
-            std::fs::write(directory.path().join(name).join(MANIFEST), document("x", lock, b"init", &[]))?;
-        }
-        assert_eq!(words(&changed(&directory.path().join("good"), &directory.path().join("bad"))), expected);
-        assert_eq!(words(&changed(&directory.path().join("good"), &directory.path().join("gone"))), [""; 0]);
-        Ok(())
-    }
 
     #[test]
     fn images_are_called_by_the_ends_of_their_paths() {
@@ -293,5 +187,25 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let error = check(&[directory.path().to_owned()]).expect_err("it is empty");
         assert!(crate::error::report(&error).to_string().contains("two locks of one recipe"));
+    }
+
+    #[test]
+    fn an_image_that_was_built_anew_is_another_one() -> Result<()> {
+        let directory = tempfile::tempdir()?;
+        let (image, lock) = (directory.path().join("a"), directory.path().join("b.lock"));
+        std::fs::create_dir(&image)?;
+        std::fs::write(image.join(SUMS), "1  root.img")?;
+        std::fs::write(&lock, "version = 1")?;
+        let images = vec![image.clone(), lock.clone()];
+        let digests = images.iter().map(|image| digest(image)).collect::<Result<Vec<_>>>()?;
+        let machines = Machines { images, digests, recipe: None, boot: Vec::new(), build: Vec::new() };
+        check_unchanged(&machines, &image)?;
+        check_unchanged(&machines, &lock)?;
+        for (path, changed) in [(image.join(SUMS), &image), (lock.clone(), &lock)] {
+            std::fs::write(path, "2")?;
+            let error = check_unchanged(&machines, changed).expect_err("it was changed");
+            assert!(crate::error::report(&error).to_string().contains("begin a new search"));
+        }
+        Ok(())
     }
 }

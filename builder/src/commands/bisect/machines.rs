@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use history::bisect::Upgraded;
 use history::groups::Group;
 use protocol::{GpuNeed, Job, JobList, JobResult, quoted};
@@ -16,7 +16,7 @@ use super::mixed::mixed;
 use super::search::ATTEMPTS;
 use super::state::Machines;
 use super::tester::{Ended, Ran, Stop, Tester, packages};
-use super::{child, images};
+use super::{child, contents, images};
 use crate::context::Context;
 
 /// The machines of a search.
@@ -26,8 +26,10 @@ pub(super) struct InMachines<'a> {
     groups: Vec<Group>,
     /// Where candidate images and results are; it is removed at the end.
     scratch: TempDir,
-    /// The set of which there is an image in `scratch`.
-    built: Option<Upgraded>,
+    /// The file of the search; locks of candidate images are beside it.
+    state: PathBuf,
+    /// The set of which there is an image in `scratch`, and its lock.
+    built: Option<(Upgraded, PathBuf)>,
     /// How often each set had no result.
     lost: BTreeMap<Upgraded, u32>,
 }
@@ -41,13 +43,16 @@ enum Image {
 }
 
 impl<'a> InMachines<'a> {
-    /// `beside` is a file beside which there is room for an image.
-    pub(super) fn new(context: &'a Context, machines: Machines, groups: Vec<Group>, beside: &Path) -> Result<Self> {
-        let beside = std::path::absolute(beside).context("finding the directory of the search")?;
-        let parent = beside.parent().unwrap_or(Path::new("/"));
+    /// `state` is the file of the search; there is to be room for an image beside it.
+    pub(super) fn new(context: &'a Context, machines: Machines, groups: Vec<Group>, state: &Path) -> Result<Self> {
+        let state = std::path::absolute(state).context("finding the directory of the search")?;
+        let parent = state.parent().unwrap_or(Path::new("/"));
         let scratch = tempfile::Builder::new().prefix("rocbed-bisect.").tempdir_in(parent);
         let scratch = scratch.with_context(|| format!("making a directory in {}", parent.display()))?;
-        Ok(Self { context, machines, groups, scratch, built: None, lost: BTreeMap::new() })
+        for image in &machines.images {
+            images::check_unchanged(&machines, image)?;
+        }
+        Ok(Self { context, machines, groups, scratch, state, built: None, lost: BTreeMap::new() })
     }
 
     /// What follows from a run without a result. A set between the two ends may be impossible, as a kernel that does not
@@ -67,25 +72,50 @@ impl<'a> InMachines<'a> {
     /// The image of a set: one of the user's, or a new one by a lock between the two.
     fn image(&mut self, set: &Upgraded, stop: &Stop) -> Result<Image> {
         let Some(recipe) = self.machines.recipe.clone() else {
-            let at = self.machines.images.get(set.len());
-            return Ok(Image::At(at.context("the search has no image for this step")?.clone()));
+            let at = self.machines.images.get(set.len()).context("the search has no image for this step")?;
+            images::check_unchanged(&self.machines, at)?;
+            return Ok(Image::At(at.clone()));
         };
         let directory = self.scratch.path().join("image");
-        if self.built.as_ref() == Some(set) {
+        if self.built.as_ref().is_some_and(|(built, _)| built == set) {
             return Ok(Image::At(directory));
         }
         self.built = None;
-        let (good, bad) = images::both_locks(&self.machines.images)?;
-        let lock = self.scratch.path().join("image.lock");
-        mixed(&good, &bad, &self.groups, set).write(&lock).context("writing the lock of an image")?;
+        let lock = self.lock(&recipe, set)?;
         let output = child::run(self.context, &build_words(&self.machines, &recipe, &lock, &directory), stop)?;
         let Some(output) = output else { return Ok(Image::Stopped) };
         if !output.status.success() {
             return Ok(Image::NotBuilt(output.error()));
         }
-        self.built = Some(set.clone());
+        self.built = Some((set.clone(), lock));
         Ok(Image::At(directory))
     }
+
+    /// The lock of a set: one of the user's, or a new one beside the search.
+    fn lock(&self, recipe: &str, set: &Upgraded) -> Result<PathBuf> {
+        let [first, .., last] = &self.machines.images[..] else { bail!("the search has no locks") };
+        for lock in [first, last] {
+            images::check_unchanged(&self.machines, lock)?;
+        }
+        let (good, bad) = contents::both_locks(&self.machines.images)?;
+        let request = contents::request(recipe, &good, &bad)?;
+        let is_last = set.len() == self.groups.len();
+        if request.is_none() && (set.is_empty() || is_last) {
+            return Ok(if is_last { last.clone() } else { first.clone() });
+        }
+        let mut lock = mixed(&good, &bad, &self.groups, set);
+        lock.request = request.unwrap_or(lock.request);
+        let path = lock_path(&self.state, set);
+        lock.write(&path).context("writing the lock of an image")?;
+        Ok(path)
+    }
+}
+
+/// The lock of a set, beside the file of its search. It is named by the numbers that upgraded groups have in the plan:
+/// `rocbed-bisect.2+3.lock`.
+fn lock_path(state: &Path, set: &Upgraded) -> PathBuf {
+    let numbers = set.iter().map(|group| (group + 1).to_string()).collect::<Vec<_>>().join("+");
+    state.with_extension(format!("{}.lock", if set.is_empty() { "none" } else { &numbers }))
 }
 
 /// The words after `rocbed` that build an image.
@@ -111,27 +141,20 @@ fn boot_words(machines: &Machines, job: &Job, image: &Path, list: &Path, results
     words
 }
 
-/// The command that repeats a run, for people.
-fn reproduce(machines: &Machines, job: &Job, groups: &[Group], set: &Upgraded) -> String {
+/// The command that repeats a run, for people. `lock` is that of the image, if it was built for the search.
+fn reproduce(machines: &Machines, job: &Job, set: &Upgraded, lock: Option<&Path>) -> String {
     let boot = |image: &Path| {
         let words = boot_words(machines, job, image, Path::new("JOBS.toml"), Path::new("results"));
         let shown = words.iter().filter(|word| *word != "--json").map(|word| quoted(word));
         format!("rocbed {}", shown.collect::<Vec<_>>().join(" "))
     };
-    match &machines.recipe {
-        None => boot(machines.images.get(set.len()).map_or(Path::new("IMAGE"), PathBuf::as_path)),
-        Some(recipe) => {
-            // The lock of a set between the two is made for its run, and removed with the search.
-            let lock = match set.len() {
-                0 => machines.images.first(),
-                count if count == groups.len() => machines.images.last(),
-                _ => None,
-            };
-            let lock = lock.map_or(Path::new("MIXED.lock"), PathBuf::as_path);
+    match (&machines.recipe, lock) {
+        (Some(recipe), Some(lock)) => {
             let build = build_words(machines, recipe, lock, Path::new("IMAGE"));
             let build = build.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
             format!("rocbed {build} && {}", boot(Path::new("IMAGE")))
         }
+        _ => boot(machines.images.get(set.len()).map_or(Path::new("IMAGE"), PathBuf::as_path)),
     }
 }
 
@@ -186,7 +209,7 @@ impl Tester for InMachines<'_> {
             job: None,
             machine: result.machine.name.clone(),
             packages: packages(&result, &test_of(job), user_of(job), &lists),
-            reproduce: reproduce(&self.machines, job, &self.groups, set),
+            reproduce: reproduce(&self.machines, job, set, self.built.as_ref().map(|(_, lock)| lock.as_path())),
             result,
         })))
     }
@@ -199,6 +222,7 @@ mod tests {
     fn machines(images: &[&str], recipe: Option<&str>) -> Machines {
         Machines {
             images: images.iter().map(PathBuf::from).collect(),
+            digests: Vec::new(),
             recipe: recipe.map(str::to_owned),
             boot: vec!["--memory=4GiB".to_owned()],
             build: Vec::new(),
@@ -211,13 +235,16 @@ mod tests {
         job.gpu = GpuNeed::Targets(vec!["gfx1030".parse().expect("a target")]);
         let steps = machines(&["images/a", "images/b c"], None);
         assert_eq!(
-            reproduce(&steps, &job, &[], &[0].into()),
+            reproduce(&steps, &job, &[0].into(), None),
             "rocbed boot 'images/b c' --jobs=JOBS.toml --results=results --memory=4GiB --gpu=gfx1030"
         );
         let locks = machines(&["a.lock", "b.lock"], Some("rocm"));
-        let groups = vec![Group { sources: Vec::new(), packages: Vec::new() }; 2];
-        let told = |set: &[usize]| reproduce(&locks, &job, &groups, &set.iter().copied().collect());
-        assert!(told(&[]).starts_with("rocbed build rocm --locked --lock=a.lock --output=IMAGE && rocbed boot IMAGE "));
-        assert!(told(&[0, 1]).contains("--lock=b.lock") && told(&[1]).contains("--lock=MIXED.lock"));
+        let told = |lock: &str| reproduce(&locks, &job, &[0].into(), Some(Path::new(lock)));
+        assert!(
+            told("a.lock").starts_with("rocbed build rocm --locked --lock=a.lock --output=IMAGE && rocbed boot IMAGE ")
+        );
+        let beside = |set: &[usize]| lock_path(Path::new("/x/rocbed-bisect.json"), &set.iter().copied().collect());
+        assert_eq!(beside(&[1, 2]), Path::new("/x/rocbed-bisect.2+3.lock"));
+        assert_eq!(beside(&[]), Path::new("/x/rocbed-bisect.none.lock"));
     }
 }

@@ -2,11 +2,12 @@
 //!
 //! [`ends`] and [`since`] find the two results to begin with, [`dependencies`] what belongs together, [`origins`] where
 //! versions come from, [`plan`] says how many runs it takes, [`search`] makes them with a [`tester`], and [`outcome`] tells what was found. [`state`] keeps all
-//! of it in a file. [`images`] and [`machines`] are for searches over images.
+//! of it in a file. [`images`], [`contents`] and [`machines`] are for searches over images.
 
 mod at_hub;
 mod child;
 mod command;
+mod contents;
 mod dates;
 mod dependencies;
 mod ends;
@@ -38,6 +39,7 @@ use crate::cmdline::Bisect;
 use crate::context::Context;
 use crate::hubs::{self, HubAccess, Patience};
 use crate::recipe;
+use dependencies::Knows;
 use origins::Origin;
 use outcome::Outcome;
 use plan::Plan;
@@ -145,7 +147,7 @@ fn new(context: &Context, options: &Bisect) -> Result<State> {
     let (question, place) = question(context, options)?;
     if let Place::Machines(machines) = &place {
         let (machines, repeat) = (machines.clone(), repeat(options, &question)?);
-        return of_images(question, &machines, repeat);
+        return of_images(context, options, question, &machines, repeat);
     }
     if question.good.list()?.text() == question.bad.list()?.text() {
         return Err(same_packages(&question));
@@ -159,15 +161,14 @@ fn new(context: &Context, options: &Bisect) -> Result<State> {
     let of_image = || if recipe::load(&image).is_ok() { image.clone() } else { RECIPE.to_owned() };
     let recipe = options.recipe.clone().or_else(|| options.local.clone()).unwrap_or_else(of_image);
     let (good, bad) = (question.good.list()?, question.bad.list()?);
-    let (grouped, origins) = match dependencies::indexes(context, &recipe, &options.source) {
+    let (grouped, origins) = match dependencies::indexes(context, &recipe, &options.source, Knows::Testbed) {
         Ok(universe) => {
             let grouped = group(&good, &bad, &|name, version| dependencies::needs(&universe, name, version));
             let origins = find_origins(context, options, &universe, &grouped.groups, (&question, &place))?;
             (grouped, origins)
         }
         Err(error) => {
-            let why = crate::error::report(&error);
-            context.reporter.warn(&format!("dependencies are not known, so more sets may not be installable: {why}"));
+            warn_of_dependencies(context, &error);
             (group(&good, &bad, &|_, _| Vec::new()), Vec::new())
         }
     };
@@ -177,6 +178,11 @@ fn new(context: &Context, options: &Bisect) -> Result<State> {
     let mut state = State::new(question, place, grouped, repeat);
     state.versions = origins;
     Ok(state)
+}
+
+fn warn_of_dependencies(context: &Context, error: &anyhow::Error) {
+    let why = crate::error::report(error);
+    context.reporter.warn(&format!("dependencies are not known, so more sets may not be installable: {why}"));
 }
 
 /// What is asked, and where runs are made.
@@ -289,13 +295,30 @@ fn repeat(options: &Bisect, question: &Question) -> Result<u32> {
 }
 
 /// A new search over images.
-fn of_images(question: Question, machines: &Machines, repeat: u32) -> Result<State> {
+fn of_images(
+    context: &Context,
+    options: &Bisect,
+    question: Question,
+    machines: &Machines,
+    repeat: u32,
+) -> Result<State> {
     let place = Place::Machines(machines.clone());
-    if machines.recipe.is_none() {
+    let Some(recipe) = &machines.recipe else {
         return Ok(State::of_images(question, place, images::labels(&machines.images), repeat));
-    }
-    let (good, bad) = images::both_locks(&machines.images)?;
-    let grouped = Grouped { groups: images::groups(&good, &bad)?, at_boot: Vec::new() };
+    };
+    let (good, bad) = contents::both_locks(&machines.images)?;
+    contents::request(recipe, &good, &bad)?;
+    let universe = match dependencies::indexes(context, recipe, &options.source, Knows::Image) {
+        Ok(universe) => Some(universe),
+        Err(error) => {
+            warn_of_dependencies(context, &error);
+            None
+        }
+    };
+    let needs = |name: &str, version: &str| {
+        universe.as_ref().map(|universe| dependencies::needs(universe, name, version)).unwrap_or_default()
+    };
+    let grouped = Grouped { groups: contents::groups(&good, &bad, &needs)?, at_boot: Vec::new() };
     Ok(State::new(question, place, grouped, repeat))
 }
 

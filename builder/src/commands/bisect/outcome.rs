@@ -9,7 +9,7 @@ use protocol::api::{ChangeKind, Difference};
 use protocol::exit;
 use serde::Serialize;
 
-use super::images;
+use super::contents;
 use super::origins;
 use super::state::{Done, Place, State, list};
 use super::wording::{counted, printable_lines};
@@ -28,6 +28,8 @@ pub(super) struct Outcome<'a> {
     groups: Vec<Group>,
     /// Of these, one is needed too.
     one_of: Vec<Group>,
+    /// Those of `groups` without which it could not be tested, so that it is not known whether they are needed.
+    not_tested_without: Vec<Group>,
     /// In a search by date: the last state of the archive with which it passes, and the first with which it fails.
     #[serde(skip_serializing_if = "Option::is_none")]
     dates: Option<(&'a str, &'a str)>,
@@ -88,6 +90,16 @@ impl<'a> Outcome<'a> {
             Verdict::PassesWithAllChanges => (Kind::PassesWithNewPackages, Upgraded::new(), Upgraded::new()),
             Verdict::EndSkipped => (Kind::EndCannotBeTested, Upgraded::new(), Upgraded::new()),
         };
+        let is_skipped = |group: &&usize| {
+            let mut without = needed.clone();
+            without.remove(*group);
+            state.search.answers.get(&without).is_some_and(|answers| answers.iter().all(|one| *one == Answer::Skip))
+        };
+        let not_tested_without: Upgraded = if kind == Kind::Found && !state.is_of_steps() {
+            needed.iter().filter(is_skipped).copied().collect()
+        } else {
+            Upgraded::new()
+        };
         let groups = |set: &Upgraded| set.iter().filter_map(|group| state.groups.get(*group).cloned()).collect();
         let all: Upgraded = needed.union(&one_of).copied().collect();
         let answered = |is: fn(&Done) -> bool| state.runs.iter().filter(move |run| is(run));
@@ -124,6 +136,7 @@ impl<'a> Outcome<'a> {
             target: state.target.as_deref(),
             groups: needed_groups,
             one_of: groups(&one_of),
+            not_tested_without: groups(&not_tested_without),
             dates,
             images,
             other_differences,
@@ -190,13 +203,16 @@ impl<'a> Outcome<'a> {
         }
         let what = match (self.kind, self.groups.len()) {
             (Kind::Found, 1) => "fails because of this upgrade",
+            (Kind::Found, _) if !self.not_tested_without.is_empty() => "fails with these upgrades together",
             (Kind::Found, _) => "fails only with these upgrades together",
             (_, 0) => "fails because of one of these upgrades, which cannot be tested apart",
             _ => "fails with these upgrades together, and one more",
         };
         writeln!(text, "{}: {what}", self.heading())?;
         for group in &self.groups {
-            writeln!(text, "  {}", group.words())?;
+            let is_tested = !self.not_tested_without.contains(group);
+            let note = if is_tested { "" } else { " (cannot be tested without, so it may not matter)" };
+            writeln!(text, "  {}{note}", group.words())?;
         }
         for group in &self.one_of {
             writeln!(text, "  {}{}", if self.groups.is_empty() { "" } else { "one of: " }, group.words())?;
@@ -231,7 +247,10 @@ impl<'a> Outcome<'a> {
             for source in group.sources.iter().filter(|source| source.to.is_some() && is_debian) {
                 writeln!(text, "changes: https://tracker.debian.org/pkg/{}", source.source)?;
             }
-            let newest = group.packages.iter().find_map(|package| Some((&package.name, package.to.as_ref()?)));
+            // A version with a digest behind it is not one that apt knows.
+            let is_known = |version: &&String| !version.contains(' ');
+            let mut packages = group.packages.iter();
+            let newest = packages.find_map(|package| Some((&package.name, package.to.as_ref().filter(is_known)?)));
             if let Some((name, version)) = newest {
                 writeln!(text, "changelog: apt changelog {name}={version}")?;
             }
@@ -258,6 +277,13 @@ impl<'a> Outcome<'a> {
             _ => ("passes with all packages as in the run that failed", &self.state.bad),
         };
         writeln!(text, "{}: {what}, {}: the packages are not the reason", self.heading(), end.name)?;
+        if !self.state.at_boot.is_empty() {
+            let list: Vec<String> = self.state.at_boot.iter().map(ToString::to_string).collect();
+            writeln!(text, "  not searched, as it takes effect at the next boot only: {}", list.join(", "))?;
+        }
+        if self.other_differences.is_empty() && !self.state.at_boot.is_empty() {
+            return self.next_images(text);
+        }
         if self.other_differences.is_empty() {
             writeln!(text, "  nothing else that is recorded differs from that run")?;
             writeln!(text, "next: it may fail by chance: --repeat COUNT runs each set more often")?;
@@ -271,11 +297,13 @@ impl<'a> Outcome<'a> {
         if has(ChangeKind::Machine) && matches!(self.state.place, Place::Hub(_)) {
             writeln!(text, "next: rocbed jobs confirm {} --elsewhere  tells the machine apart", self.state.bad.name)?;
         }
-        if [ChangeKind::Kernel, ChangeKind::Firmware, ChangeKind::Image].into_iter().any(has) {
-            let (good, bad) = (&self.state.good.name, &self.state.bad.name);
-            writeln!(text, "next: rocbed bisect {good} {bad} --image OLD --image NEW  tells the images apart")?;
-        }
-        Ok(())
+        let differs = [ChangeKind::Kernel, ChangeKind::Firmware, ChangeKind::Image].into_iter().any(has);
+        if differs || !self.state.at_boot.is_empty() { self.next_images(text) } else { Ok(()) }
+    }
+
+    fn next_images(&self, text: &mut String) -> std::fmt::Result {
+        let (good, bad) = (&self.state.good.name, &self.state.bad.name);
+        writeln!(text, "next: rocbed bisect {good} {bad} --image OLD --image NEW  tells the images apart")
     }
 
     /// As [`Self::not_packages`], of images.
@@ -314,7 +342,7 @@ impl<'a> Outcome<'a> {
 fn changed(state: &State, passes: &Done, fails: &Done) -> Vec<Group> {
     if let Place::Machines(machines) = &state.place {
         let image = |run: &Done| machines.images.get(run.upgraded.len());
-        return image(passes).zip(image(fails)).map(|(from, to)| images::changed(from, to)).unwrap_or_default();
+        return image(passes).zip(image(fails)).map(|(from, to)| contents::changed(from, to)).unwrap_or_default();
     }
     match (list(&passes.packages), list(&fails.packages)) {
         (Ok(before), Ok(after)) => group(&before, &after, &|_, _| Vec::new()).groups,

@@ -112,7 +112,9 @@ impl<'a> Plan<'a> {
             return self.write_runs(text, place);
         }
         let packages: usize = self.groups.iter().map(|group| group.packages.len()).sum();
-        writeln!(text, "  {} differ, in {}:", counted(packages, "package"), counted(self.groups.len(), "group"))?;
+        let differ = if packages == 1 { "differs" } else { "differ" };
+        let (packages, groups) = (counted(packages, "package"), counted(self.groups.len(), "group"));
+        writeln!(text, "  {packages} {differ}, in {groups}:")?;
         for (number, group) in self.groups.iter().enumerate().take(LISTED) {
             writeln!(text, "  {:>4}  {}", number + 1, group.words())?;
         }
@@ -141,6 +143,7 @@ impl<'a> Plan<'a> {
         let ran = counted((failed + passed) as usize, "run");
         let so_far = if failed + passed == 0 { String::new() } else { format!("it failed in {failed} of {ran}: ") };
         writeln!(text, "  {so_far}{what} as good when it has passed {times}")?;
+        let is_of_machines = matches!(place, Place::Machines(_));
         let place = match place {
             Place::Hub(address) => format!("jobs at {address}"),
             Place::Local(local) => format!("testbeds of {} on this machine", local.recipe),
@@ -151,10 +154,16 @@ impl<'a> Plan<'a> {
         };
         let (most, each) = (self.most_runs, self.seconds_each);
         let runs = counted(most as usize, "run");
-        if each <= 0.0 {
+        if each <= 0.0 || is_of_machines {
             let two = self.most_runs_for_two;
             let two = if self.groups.is_empty() { String::new() } else { format!(" for one group, {two} for two") };
-            return writeln!(text, "  at most {runs}{two}, as {place}; how long one takes is not known yet");
+            // What was measured is the test alone.
+            let each = if each <= 0.0 {
+                "how long one takes is not known yet".to_owned()
+            } else {
+                format!("about {} each for the test, besides building and booting", time(each))
+            };
+            return writeln!(text, "  at most {runs}{two}, as {place}; {each}");
         }
         if self.groups.is_empty() {
             let all = time(each * f64::from(most));

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use protocol::{ArchiveState, Job, PackageList, SourceChange, Verdict};
 use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
+use sha256::Digest;
 
 use super::origins::Origin;
 
@@ -25,6 +26,9 @@ const VERSION: u32 = 1;
 pub(super) struct Machines {
     /// The directories of the images, in their order, or the locks of the first and the last image.
     pub(super) images: Vec<PathBuf>,
+    /// What tells each of them from another one in its place.
+    #[serde(default)]
+    pub(super) digests: Vec<Digest>,
     /// With locks: the recipe that they are of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) recipe: Option<String>,

@@ -156,6 +156,7 @@ fn of_images(mut machines: Machines, images: &[&str], groups: usize) -> Result<(
     let question = Question { test: "t".into(), target: None, good: end("a"), bad: end("z"), job, observed };
     let place = Place::Machines(super::super::state::Machines {
         images: images.iter().map(std::path::PathBuf::from).collect(),
+        digests: Vec::new(),
         recipe: (groups > 0).then(|| "rocm".to_owned()),
         boot: Vec::new(),
         build: Vec::new(),
@@ -211,6 +212,19 @@ fn a_new_kernel_that_fails_only_with_new_firmware_is_found() -> Result<()> {
         other => panic!("{other:?}"),
     };
     assert!(found.contains(&2) && found.contains(&1), "{verdict:?}");
+    Ok(())
+}
+
+#[test]
+fn what_a_kernel_cannot_be_tested_without_is_said() -> Result<()> {
+    let machines = Machines { fails: |set| set.contains(&1), cannot_be_built: Some([1].into()), booted: Vec::new() };
+    let (finish, _, state) = of_images(machines, &["a.lock", "z.lock"], 3)?;
+    let Finish::Decided(verdict) = &finish else { panic!("it is decided") };
+    let outcome = Outcome::of(&state, verdict);
+    let text = outcome.text();
+    assert!(text.contains("fails with these upgrades together\n"), "{text}");
+    assert_eq!(text.matches("cannot be tested without").count(), 1, "{text}");
+    assert_eq!(serde_json::to_value(&outcome)?["not-tested-without"][0]["packages"][0]["name"], "p0");
     Ok(())
 }
 
