@@ -147,9 +147,11 @@ pub(crate) fn compare_days(
         Ok(((row.get(0)?, row.get(1)?, row.get(2)?), row.get::<_, i64>(3)?, row.get::<_, String>(4)?))
     })?;
     let mut comparison = Comparison::default();
+    let (last_before, last_after) = (last_run(db, before)?, last_run(db, after)?);
     for cell in cells {
         let (key, cell, target) = cell?;
-        let (old, new) = (until(db, cell, &target, before)?, until(db, cell, &target, after)?);
+        let old = until(db, cell, &target, (before, last_before))?;
+        let new = until(db, cell, &target, (after, last_after))?;
         if old.as_ref().map(|ran| ran.run) == new.as_ref().map(|ran| ran.run) {
             // It was not tested between them.
             continue;
@@ -160,13 +162,20 @@ pub(crate) fn compare_days(
     Ok(comparison)
 }
 
-/// The last outcome of a test until a time.
-fn until(db: &Connection, cell: i64, target: &str, time: i64) -> rusqlite::Result<Option<Ran>> {
+/// The highest number of a run until a time. Runs are numbered nearly in the order of their times, so that those with
+/// higher numbers need not be looked at one by one.
+fn last_run(db: &Connection, time: i64) -> rusqlite::Result<i64> {
+    db.prepare_cached("SELECT ifnull((SELECT id FROM history_runs WHERE at <= ?1 ORDER BY id DESC LIMIT 1), 0)")?
+        .query_row([time], |row| row.get(0))
+}
+
+/// The last outcome of a test until a time, where the last run of all until then is known.
+fn until(db: &Connection, cell: i64, target: &str, (time, last): (i64, i64)) -> rusqlite::Result<Option<Ran>> {
     db.prepare_cached(
         "SELECT o.run, o.seen FROM history_outcomes o JOIN history_runs r ON r.id = o.run
-         WHERE o.cell = ?1 AND r.at <= ?2 AND o.seen <> ?3 ORDER BY o.run DESC LIMIT 1",
+         WHERE o.cell = ?1 AND o.run <= ?4 AND r.at <= ?2 AND o.seen <> ?3 ORDER BY o.run DESC LIMIT 1",
     )?
-    .query_row(params![cell, time, Code::of(history::Seen::Nothing)], |row| {
+    .query_row(params![cell, time, Code::of(history::Seen::Nothing), last], |row| {
         Ok(Ran { cell, run: row.get(0)?, target: target.to_owned(), outcome: Code::seen(row.get(1)?) })
     })
     .optional()
