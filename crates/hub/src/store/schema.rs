@@ -166,6 +166,7 @@ fn migrated(path: &Path) -> Result<Connection, HubError> {
     let mut connection = Connection::open(path).map_err(failed)?;
     prepare(&mut connection).map_err(failed)?;
     migrate(&mut connection, path)?;
+    connection.execute_batch(crate::metrics::INDEX).map_err(failed)?;
     connection.execute_batch(debci::TABLE).map_err(failed)?;
     connection.execute_batch(package_files::TABLE).map_err(failed)?;
     connection.execute_batch(shards::TABLE).map_err(failed)?;
