@@ -64,7 +64,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         "/jobs?package=none*",
         "/jobs?package=*7&state=given-up",
         "/jobs?package=*-0*&worker=worker-3",
+        "/workers",
         "/workers?name=3",
+        "/archive",
+        "/problems",
+        "/webhooks",
+        "/storage",
+        "/metrics",
+        "/badge/package-07/gfx1030.svg",
         "/packages/package-07",
         "/packages/package-07/gfx1030",
         "/feed.atom",
@@ -72,6 +79,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         "/data/status/unstable/amd64+gfx1030/packages.json",
         "/api/v1/history?package=package-07&target=gfx1030&changes=1000&runs=1000",
         "/api/v1/why?package=package-07",
+        "/api/v1/jobs?package=*-0*",
+        "/api/v1/results?package=package-07&target=gfx1030",
         "/api/v1/compare?before=2026-06-01&after=2026-11-01",
     ] {
         let mut times = Vec::new();
