@@ -1,5 +1,8 @@
 //! Tests of `rocbed bisect`: which upgrade of an archive of five dates made a test fail.
 
+#[path = "bisect/images.rs"]
+mod images;
+
 use std::fs::{self, File};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -363,43 +366,6 @@ fn last_good_is_made_again_with_the_packages_that_the_hub_kept() {
     for says in ["fails because of this upgrade", "liba 2 -> 3", "rocbed jobs retry bisect-app"] {
         assert!(output.stdout.contains(says), "{}", output.stdout);
     }
-}
-
-#[test]
-fn a_search_over_images_is_planned_from_their_locks() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let path = |name: &str| directory.path().join(name).display().to_string();
-    // A later lock, with another kernel and another gzip.
-    let lock = include_str!("../recipes/smoke.lock");
-    let gzip =
-        lock.replace("gzip_1.14-1_amd64", "gzip_1.14-2_amd64").replace("version = \"1.14-1\"", "version = \"1.14-2\"");
-    fs::write(path("good.lock"), lock).expect("a lock");
-    fs::write(path("bad.lock"), gzip.replace("7.2.13", "7.3.1")).expect("a lock");
-    let (good, bad) = (path("good.lock"), path("bad.lock"));
-    let search = ["bisect", "rocfft", "--test", "upstream", "--plan", "--image", &good, "--image", &bad];
-    let plan = rocbed(search).arg("--recipe").arg("smoke").ok();
-    for says in [
-        "packages differ, in 2 groups:",
-        "1  gzip 1.14-1 -> 1.14-2",
-        "2  linux 7.2.13-1 -> 7.3.1-1, linux-signed-amd64 7.2.13-1 -> 7.3.1-1",
-        "at most 4 runs for one group, 6 for two, as virtual machines that boot images which are built for it",
-    ] {
-        assert!(plan.contains(says), "{plan}");
-    }
-    assert!(refusal(rocbed(search)).contains("--recipe"));
-
-    // Images in a row.
-    for name in ["a", "b", "c"] {
-        fs::create_dir(path(name)).expect("an image");
-        fs::write(directory.path().join(name).join("SHA256SUMS"), "").expect("its sums");
-    }
-    let (a, b, c) = (path("a"), path("b"), path("c"));
-    let row = ["bisect", "rocfft", "--plan", "--image", &a, "--image", &b, "--image", &c, "--gpu=gfx1030"];
-    let plan = rocbed(row).args(&["--test", "upstream", "--memory", "4GiB"]).ok();
-    assert!(plan.contains("3 images, from a to c") && plan.contains("at most 4 runs, as virtual machines"), "{plan}");
-    assert!(refusal(rocbed(row)).contains("--test"));
-    let mixed = ["bisect", "rocfft", "--plan", "--image", &a, "--image", &bad];
-    assert!(refusal(rocbed(mixed)).contains("two locks of one recipe"));
 }
 
 /// Waits until something is so.
