@@ -1,6 +1,6 @@
 //! Builds the programs: rocbed and autopkgtest-virt-rocbed for this machine, and a static rocbed-init.
 //!
-//! `.cargo/rustc-wrapper` has rocbed-init linked statically, in every profile.
+//! `.cargo/rustc-wrapper` links rocbed-init statically in every profile.
 
 use std::path::PathBuf;
 use std::process::Command;
