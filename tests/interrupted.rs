@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -28,8 +28,12 @@ fn ctrl_c_at_any_moment_leaves_nothing_half() {
     smoke_image();
     let image = Temporary::new("images/interrupted");
     for milliseconds in [30, 100, 250, 500, 1_000, 2_000, 4_000, 7_000] {
-        let mut command = rocbed(["build", "smoke", "--locked", "--fresh", "--output"]).arg(&image).into_command();
-        let mut child = command.stderr(Stdio::null()).stdout(Stdio::null()).spawn().expect("starting rocbed");
+        let build = rocbed(["build", "smoke", "--locked", "--fresh", "--output"]).arg(&image).into_command();
+        // Where a shell has started the tests in the background, they and their children ignore the signal.
+        let mut command = Command::new("env");
+        command.arg("--default-signal=INT").arg(build.get_program()).args(build.get_args());
+        let mut child =
+            command.stdin(Stdio::null()).stderr(Stdio::null()).stdout(Stdio::null()).spawn().expect("starting rocbed");
         sleep(Duration::from_millis(milliseconds));
         let pid = rustix::process::Pid::from_child(&child);
         // The build may have ended by now; then there is nothing to interrupt.
