@@ -89,7 +89,7 @@ impl Hub {
                     }
                 };
                 // Also on disk: a hub that is started again looks at it again.
-                shared.core.write(move |tx| Ok(tables::mark_list(tx.db, list, is_whole)?)).await?;
+                shared.core.write(move |tx| Ok(tables::mark_list(tx.db, list, is_used, is_whole)?)).await?;
                 if is_whole {
                     later.done(list);
                 } else {
@@ -109,7 +109,7 @@ impl Hub {
     async fn note_use(&self, list: i64, packages: PackageList) -> Result<(), Problem> {
         let note = move |db: &Connection, now: i64| {
             tables::wanted(db, &packages, Some(now))?;
-            tables::mark_list(db, list, false)
+            tables::mark_list(db, list, true, false)
         };
         self.shared.core.write(move |tx| Ok(note(tx.db, tx.now)?)).await
     }

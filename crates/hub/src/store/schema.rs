@@ -219,9 +219,9 @@ pub(crate) fn open_full(path: &Path) -> Result<Connection, HubError> {
     if found > LAYOUT {
         return Err(HubError::TooNew { path: path.to_owned(), found, known: LAYOUT });
     }
-    let has_tables = "SELECT count(*) = 8 FROM sqlite_schema
-         WHERE name IN ('debci_jobs', 'debci_offers', 'kept_packages', 'package_files', 'shards', 'shard_joins', 'watch_jobs',
-             'webhook_queue')";
+    let has_tables = "SELECT count(*) = 9 FROM sqlite_schema
+         WHERE name IN ('debci_jobs', 'debci_offers', 'kept_later', 'kept_packages', 'package_files', 'shards', 'shard_joins',
+             'watch_jobs', 'webhook_queue')";
     let has_tables: bool = connection.query_row(has_tables, [], |row| row.get(0)).map_err(failed)?;
     if found < LAYOUT || !has_tables || !history::are_there(&connection) {
         // The layout has to be migrated first, and there is no space for that.

@@ -121,6 +121,26 @@ fn a_job_in_parts_gets_one_result_with_all_cases() -> Outcome {
 }
 
 #[test]
+fn metrics_count_a_job_in_parts_once_and_simulated_ones_never() -> Outcome {
+    let hub = start();
+    let simulated = hub.worker("w1", "gfx1030");
+    let mut machine = simulated.machine.clone();
+    machine.gpus.simulated = false;
+    machine.gpus.gpus.iter_mut().for_each(|gpu| gpu.simulated = false);
+    let real = Worker::with_machine(&hub.client().with_token(hub.hub.join_token()), "w2", "first", machine, &[]);
+    for (worker, counted) in [(simulated, 0), (real, 1)] {
+        let jobs = hub.add(LIST);
+        for claimed in [worker.begin(), worker.begin(), worker.begin()] {
+            deliver(&worker, &claimed, Verdict::Pass)?;
+        }
+        assert_eq!(ended(&hub, &jobs[0]).state, JobState::Finished);
+        let text = hub.get("/metrics").1;
+        assert!(text.contains(&format!("rocbed_results{{verdict=\"pass\"}} {counted}\n")), "{text}");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_worker_does_not_join_results() -> Outcome {
     let hub = start();
     let worker = hub.worker("w1", "gfx1030");
