@@ -119,6 +119,11 @@ impl Bisect {
         self.answers.values().map(Vec::len).sum()
     }
 
+    /// Whether a set cannot be tested.
+    pub fn is_skipped(&self, upgraded: &Upgraded) -> bool {
+        matches!(self.known(upgraded), Known::Skip)
+    }
+
     fn known(&self, upgraded: &Upgraded) -> Known {
         let Some(answers) = self.answers.get(upgraded) else { return Known::Unknown };
         if answers.contains(&Answer::Bad) {

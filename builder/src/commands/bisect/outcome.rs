@@ -93,7 +93,7 @@ impl<'a> Outcome<'a> {
         let is_skipped = |group: &&usize| {
             let mut without = needed.clone();
             without.remove(*group);
-            state.search.answers.get(&without).is_some_and(|answers| answers.iter().all(|one| *one == Answer::Skip))
+            state.search.is_skipped(&without)
         };
         let not_tested_without: Upgraded = if kind == Kind::Found && !state.is_of_steps() {
             needed.iter().filter(is_skipped).copied().collect()
@@ -211,7 +211,7 @@ impl<'a> Outcome<'a> {
         writeln!(text, "{}: {what}", self.heading())?;
         for group in &self.groups {
             let is_tested = !self.not_tested_without.contains(group);
-            let note = if is_tested { "" } else { " (cannot be tested without, so it may not matter)" };
+            let note = if is_tested { "" } else { " (could not be tested without it, so it may not be needed)" };
             writeln!(text, "  {}{note}", group.words())?;
         }
         for group in &self.one_of {
@@ -281,13 +281,10 @@ impl<'a> Outcome<'a> {
             let list: Vec<String> = self.state.at_boot.iter().map(ToString::to_string).collect();
             writeln!(text, "  not searched, as it takes effect at the next boot only: {}", list.join(", "))?;
         }
-        if self.other_differences.is_empty() && !self.state.at_boot.is_empty() {
-            return self.next_images(text);
-        }
         if self.other_differences.is_empty() {
             writeln!(text, "  nothing else that is recorded differs from that run")?;
             writeln!(text, "next: it may fail by chance: --repeat COUNT runs each set more often")?;
-            return Ok(());
+            return if self.state.at_boot.is_empty() { Ok(()) } else { self.next_images(text) };
         }
         writeln!(text, "  what else differs from that run:")?;
         for difference in &self.other_differences {

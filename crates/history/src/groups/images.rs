@@ -17,9 +17,10 @@ pub fn image_groups(good: &PackageList, bad: &PackageList, needs: &dyn Fn(&str, 
         let only = move |changed: &&Changed| changed.package.version(end).is_some() && !changed.package.is_in_both();
         changed.iter().enumerate().filter(move |(_, one)| only(one)).map(|(at, one)| (one.package.name.as_str(), at))
     };
+    let places = changed.iter().enumerate().map(|(at, one)| (one.package.name.as_str(), at)).collect();
     for (list, end) in [(good, false), (bad, true)] {
         let users = users(list, &is_only(end).map(|(name, _)| name).collect(), needs);
-        follow(&is_only(end).collect(), &users, &mut parts);
+        follow(&is_only(end).collect(), &places, &users, &mut parts);
     }
     let mut found: BTreeMap<ImagePart, Vec<Changed>> = BTreeMap::new();
     for (changed, part) in changed.into_iter().zip(parts) {
@@ -53,8 +54,13 @@ fn users<'a>(
 }
 
 /// Gives packages that are only in one of the images to the kernel or the firmware that alone needs them. `only` are their
-/// places in `parts`.
-fn follow(only: &BTreeMap<&str, usize>, users: &BTreeMap<&str, BTreeSet<&str>>, parts: &mut [ImagePart]) {
+/// places in `parts`, and `places` those of all that differ. Packages that need each other in a circle stay where they are.
+fn follow(
+    only: &BTreeMap<&str, usize>,
+    places: &BTreeMap<&str, usize>,
+    users: &BTreeMap<&str, BTreeSet<&str>>,
+    parts: &mut [ImagePart],
+) {
     loop {
         let mut moved = false;
         for (name, at) in only {
@@ -62,8 +68,8 @@ fn follow(only: &BTreeMap<&str, usize>, users: &BTreeMap<&str, BTreeSet<&str>>, 
                 .get(name)
                 .into_iter()
                 .flatten()
-                // One that is in both images would need it in both.
-                .map(|user| only.get(user).and_then(|at| parts.get(*at)))
+                // One that is the same in both images would need it in both.
+                .map(|user| places.get(user).and_then(|at| parts.get(*at)))
                 .collect();
             let part = match of_users.first() {
                 Some(Some(part)) if of_users.len() == 1 && **part != ImagePart::Other => (*part).clone(),
@@ -169,5 +175,19 @@ mod tests {
             ]
         );
         assert_eq!(told(&|_, _| Vec::new())[1], ["linux-binary-7.2", "linux-image-6.12", "linux-modules-7.2"]);
+    }
+
+    #[test]
+    fn what_a_new_version_of_firmware_needs_comes_with_it() {
+        let good = list(&[("firmware-amd", "1", "firmware-nonfree"), ("libc6", "1", "glibc")]);
+        let bad =
+            list(&[("firmware-amd", "2", "firmware-nonfree"), ("amd-data", "1", "data"), ("libc6", "2", "glibc")]);
+        let needs = |name: &str, version: &str| match (name, version) {
+            ("firmware-amd", "2") => vec![Need { name: "amd-data".to_owned(), exactly: None }],
+            _ => Vec::new(),
+        };
+        let groups = image_groups(&good, &bad, &needs);
+        let words: Vec<String> = groups.iter().map(Group::words).collect();
+        assert_eq!(words, ["glibc 1 -> 2", "data none -> 1, firmware-nonfree 1 -> 2"]);
     }
 }
