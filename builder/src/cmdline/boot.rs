@@ -116,8 +116,8 @@ pub struct Boot {
     /// Give the machine a display, and keep a picture of it in this file (PNG), anew every second
     #[arg(long, value_name = "FILE")]
     pub screenshot: Option<PathBuf>,
-    /// Give up after this many seconds [default: 180; with jobs ten minutes more than they may take, of which ten
-    /// until it is ready]
+    /// Give up after this many seconds [default: 180; with jobs the time that they may take and ten minutes more, and
+    /// the machine has to be ready within the first ten minutes]
     #[arg(long, value_name = "SECONDS")]
     pub timeout: Option<u64>,
     /// More words for the kernel command line (direct start only)
