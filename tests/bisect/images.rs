@@ -63,13 +63,18 @@ fn packages(words: &[&str]) -> Vec<String> {
     names.filter_map(|package| package["name"].as_str().map(str::to_owned)).collect()
 }
 
-/// The one with this beginning of its name.
-fn kernel(packages: &[String]) -> String {
-    packages
-        .iter()
-        .find(|name| name.starts_with("linux-image-") || name.starts_with("linux-binary-"))
-        .expect("a kernel")
-        .clone()
+/// What names of packages with a kernel begin with; its release follows.
+const KERNELS: [&str; 2] = ["linux-image-", "linux-binary-"];
+
+/// The package with the kernel, and the kernel's release.
+fn kernel(packages: &[String]) -> (String, String) {
+    let release = |name: &&String| {
+        let release = KERNELS.iter().find_map(|begin| name.strip_prefix(begin))?;
+        // Not a package that only names the newest one, such as linux-image-amd64.
+        release.starts_with(|first: char| first.is_ascii_digit()).then(|| release.to_owned())
+    };
+    let found = packages.iter().find_map(|name| Some((name.clone(), release(&name)?)));
+    found.unwrap_or_else(|| panic!("no kernel in {packages:?}"))
 }
 
 impl TwoLocks {
@@ -77,9 +82,8 @@ impl TwoLocks {
         let directory = tempfile::tempdir().expect("a directory");
         let path = |name: &str| directory.path().join(name).display().to_string();
         fs::write(path("13.toml"), "inherits = \"smoke\"\n[archive]\nsuite = \"trixie\"\n").expect("a recipe");
-        let old = kernel(&packages(&[&path("13.toml")]));
-        let new = kernel(&packages(&["smoke"]));
-        let release = new.trim_start_matches("linux-binary-");
+        let (old, _) = kernel(&packages(&[&path("13.toml")]));
+        let (_, release) = kernel(&packages(&["smoke"]));
         let archive = TestArchive::new();
         let publish = |version: &str, kernel: &str| {
             archive.add_deb_with("libgreet", version, "", &[("/usr/lib/greet", version)]);
@@ -179,9 +183,9 @@ fn kernel_and_firmware_are_told_apart_from_packages() {
     let (code, outcome) = locks.bisect(&[&good, &bad], "firmware.json");
     assert_eq!((code, sources(&outcome)), (Some(0), vec![vec!["firmware-greet"]]), "{outcome:#}");
     // Anybody can build that image again.
-    let lock = locks.path("firmware.3.lock");
     let reproduce = outcome["fails-with"]["reproduce"].as_str().unwrap_or_default();
-    assert!(reproduce.contains(&lock) && Path::new(&lock).exists(), "{reproduce}");
+    let lock = reproduce.split(' ').find_map(|word| word.strip_prefix("--lock=")).unwrap_or_default();
+    assert!(lock.starts_with(&locks.path("firmware.")) && Path::new(lock).exists(), "{reproduce}");
 
     // The kernel, from a source tree. What only the old one needs comes with it.
     let (code, outcome) = locks.bisect(&[&tree, "--test", "kernel"], "kernel.json");

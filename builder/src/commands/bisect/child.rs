@@ -24,25 +24,41 @@ pub(super) struct Output {
 }
 
 impl Output {
-    /// Its last error in one line: what failed, the causes, and the help. Without an error, its first warning, as `rocbed boot`
-    /// warns of a machine that did not do its work before it shows the end of its console; else the last line on stderr.
+    /// Its last error in one line: what failed, the causes, and the help; without an error, the last line on stderr.
     pub(super) fn error(&self) -> String {
         last_error(&self.stderr)
     }
+
+    /// Why a `rocbed boot` has no result: its last error, else its first warning, as it warns of a machine that did not do its
+    /// work before it shows the end of its console; else the last line on stderr.
+    pub(super) fn reason_of_machine(&self) -> String {
+        let has_error = self.stderr.lines().any(|line| line.starts_with(ERROR));
+        first_warning(&self.stderr).filter(|_| !has_error).unwrap_or_else(|| self.error())
+    }
 }
 
-/// How `rocbed` begins an error on stderr. Causes and help follow in lines of their own.
+/// How `rocbed` begins an error on stderr. Causes and help follow in indented lines of their own, as does what machines say.
 const ERROR: &str = "error: ";
 const WARNING: &str = "warning: ";
 
 fn last_error(stderr: &str) -> String {
-    let lines: Vec<&str> = stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    if let Some(start) = lines.iter().rposition(|line| line.starts_with(ERROR)) {
-        let error = lines.get(start..).unwrap_or_default().join("; ");
-        return error.trim_start_matches(ERROR).to_owned();
+    let lines: Vec<&str> = stderr.lines().filter(|line| !line.trim().is_empty()).collect();
+    match lines.iter().rposition(|line| line.starts_with(ERROR)) {
+        Some(start) => in_one_line(lines.get(start..).unwrap_or_default()).trim_start_matches(ERROR).to_owned(),
+        None => lines.last().copied().unwrap_or_default().trim().to_owned(),
     }
-    let warning = lines.iter().find_map(|line| line.strip_prefix(WARNING));
-    warning.or(lines.last().copied()).unwrap_or_default().to_owned()
+}
+
+/// The first warning in one line, with what belongs to it.
+fn first_warning(stderr: &str) -> Option<String> {
+    let mut lines = stderr.lines().filter(|line| !line.trim().is_empty());
+    let first = lines.find_map(|line| line.strip_prefix(WARNING))?;
+    let more = lines.take_while(|line| !line.starts_with(WARNING));
+    Some(in_one_line(&std::iter::once(first).chain(more).collect::<Vec<_>>()))
+}
+
+fn in_one_line(lines: &[&str]) -> String {
+    lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join("; ")
 }
 
 /// Runs `rocbed` with these words and this process's cache. `None` if the search was told to stop.
@@ -102,8 +118,17 @@ mod tests {
             "warning: old\nerror: one\nbooting\nerror: building x\n  caused by: no room\n  help: free some\n\n";
         assert_eq!(last_error(stderr), "building x; caused by: no room; help: free some");
         assert_eq!(last_error("killed\n"), "killed");
-        let machine = "warning: the kernel panicked\n  help: x\nwarning: the end of its console:\n  y\nall is in z\n";
-        assert_eq!(last_error(machine), "the kernel panicked");
         assert_eq!(last_error(""), "");
+    }
+
+    #[test]
+    fn a_machine_without_a_result_is_told_by_what_rocbed_says_of_it() {
+        let ended =
+            |stderr: &str| Output { status: ExitStatus::default(), stdout: String::new(), stderr: stderr.to_owned() };
+        let console = "warning: the end of its console:\n  error: no such device: root\nall is in z\n";
+        let machine = format!("warning: QEMU ended with exit code 1\nno space on device\n  help: x\n{console}");
+        assert_eq!(ended(&machine).reason_of_machine(), "QEMU ended with exit code 1; no space on device; help: x");
+        assert_eq!(ended("warning: a\nerror: b\n  help: c\n").reason_of_machine(), "b; help: c");
+        assert_eq!(ended("killed\n").reason_of_machine(), "killed");
     }
 }

@@ -38,18 +38,23 @@ pub(super) fn request(recipe: &str, good: &Lock, bad: &Lock) -> Result<Option<Di
         return Ok(None);
     }
     let recipe = recipe::load(recipe)?;
+    let now = LocalPackages::read(&recipe.packages.local)?;
+    // Files that no image has are part of the request too: those that are there now.
     let of_lock = |lock: &Lock| {
-        let local = lock.packages.iter().filter(|package| package.is_local()).map(|package| package.sha256);
+        let installed = |name: &str| lock.packages.iter().find(|package| package.is_local() && package.name == name);
+        let each = now.names().zip(now.digests());
+        let local = each.map(|(name, digest)| installed(name).map_or(digest, |package| package.sha256));
         request_digest_with(&recipe, local) == lock.request
     };
     ensure!(
-        !recipe.packages.local.is_empty() && of_lock(good) && of_lock(bad),
+        of_lock(good) && of_lock(bad),
         Advice::new(
-            "the locks are not of the same request: the recipe was changed between them",
+            "the locks are not of the same request: the recipe was changed between them, or local packages that are not in \
+             the images",
             "build an image by each, and name their directories instead"
         )
     );
-    Ok(Some(request_digest_with(&recipe, LocalPackages::read(&recipe.packages.local)?.digests())))
+    Ok(Some(request_digest_with(&recipe, now.digests())))
 }
 
 /// What differs between two locks, in groups. `needs` gives the dependencies of a version of a package.
@@ -246,13 +251,18 @@ mod tests {
     fn locks_may_differ_in_the_files_of_local_packages() -> Result<()> {
         let directory = tempfile::tempdir()?;
         let path = directory.path().join("own.toml");
-        std::fs::write(&path, "inherits = 'smoke'\n[packages]\nlocal = ['own.deb']\n")?;
+        std::fs::write(&path, "inherits = 'smoke'\n[packages]\nlocal = ['*.deb']\n")?;
         // The file that is there now is that of the newer lock.
-        let control = "Package: firmware-own\nVersion: 1\nArchitecture: all\nDescription: a\n";
-        let control = fixtures::tar(&[fixtures::directory("./"), fixtures::file("./control", control)]);
-        let data = fixtures::tar(&[fixtures::directory("./")]);
-        let deb = fixtures::ar(&[("debian-binary", b"2.0\n"), ("control.tar", &control), ("data.tar", &data)]);
-        std::fs::write(directory.path().join("own.deb"), &deb)?;
+        let deb = |name: &str| {
+            let control = format!("Package: {name}\nVersion: 1\nArchitecture: all\nDescription: a\n");
+            let control = fixtures::tar(&[fixtures::directory("./"), fixtures::file("./control", &control)]);
+            let data = fixtures::tar(&[fixtures::directory("./")]);
+            fixtures::ar(&[("debian-binary", b"2.0\n"), ("control.tar", &control), ("data.tar", &data)])
+        };
+        // Nothing installs the second one.
+        let (own, unused) = (deb("firmware-own"), deb("firmware-own-dbgsym"));
+        std::fs::write(directory.path().join("own.deb"), &own)?;
+        std::fs::write(directory.path().join("unused.deb"), &unused)?;
         let name = path.display().to_string();
         let recipe = recipe::load(&name)?;
         let of = |content: &[u8]| {
@@ -260,10 +270,10 @@ mod tests {
             package.archive = Some(recipe::LOCAL.to_owned());
             package.sha256 = Digest::of(content);
             let mut lock = lock(vec![package.clone()]);
-            lock.request = request_digest_with(&recipe, std::iter::once(package.sha256));
+            lock.request = request_digest_with(&recipe, [package.sha256, Digest::of(&unused)].into_iter());
             lock
         };
-        let (good, bad) = (of(b"old"), of(&deb));
+        let (good, bad) = (of(b"old"), of(&own));
         assert_eq!(request(&name, &good, &good)?, None);
         assert_eq!(request(&name, &good, &bad)?, Some(bad.request));
         let error = request(&name, &good, &lock(Vec::new())).expect_err("another recipe");

@@ -13,9 +13,9 @@ use crate::context::Context;
 use crate::package_sources::PackageSources;
 use crate::recipe::{self, Recipe};
 
-/// Whose packages they are.
+/// Which packages indexes are read for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Knows {
+pub(super) enum PackagesOf {
     /// Those that apt in testbeds of a recipe can install.
     Testbed,
     /// Those of which its images are built.
@@ -23,9 +23,9 @@ pub(super) enum Knows {
 }
 
 /// Reads the indexes of a recipe's archives.
-pub(super) fn indexes(context: &Context, recipe: &str, source: &Source, knows: Knows) -> Result<Universe> {
+pub(super) fn indexes(context: &Context, recipe: &str, source: &Source, of: PackagesOf) -> Result<Universe> {
     let mut recipe = recipe::load(recipe)?;
-    if knows == Knows::Testbed {
+    if of == PackagesOf::Testbed {
         recipe = in_testbeds(recipe);
     }
     let sources = PackageSources::of(&recipe, source)?;

@@ -79,13 +79,13 @@ fn digest(image: &Path) -> Result<Digest> {
 pub(super) fn check_unchanged(machines: &Machines, image: &Path) -> Result<()> {
     let mut pinned = machines.images.iter().zip(&machines.digests);
     let Some((_, pinned)) = pinned.find(|(path, _)| *path == image) else { return Ok(()) };
-    ensure!(
-        digest(image)? == *pinned,
+    let changed = || {
         Advice::new(
             format!("{} is not what it was when the search began", image.display()),
-            "put back what was there, or begin a new search with another file as --state"
+            "put back what was there, or begin a new search with another file as --state",
         )
-    );
+    };
+    ensure!(digest(image).with_context(changed)? == *pinned, changed());
     Ok(())
 }
 
@@ -206,6 +206,9 @@ mod tests {
             let error = check_unchanged(&machines, changed).expect_err("it was changed");
             assert!(crate::error::report(&error).to_string().contains("begin a new search"));
         }
+        std::fs::remove_dir_all(&image)?;
+        let error = crate::error::report(&check_unchanged(&machines, &image).expect_err("it is gone")).to_string();
+        assert!(error.contains("begin a new search") && error.contains("No such file"), "{error}");
         Ok(())
     }
 }

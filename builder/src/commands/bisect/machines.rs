@@ -9,6 +9,7 @@ use history::bisect::Upgraded;
 use history::groups::Group;
 use protocol::{GpuNeed, Job, JobList, JobResult, quoted};
 use serde::Deserialize;
+use sha256::Digest;
 use tempfile::TempDir;
 
 use super::command::{test_of, user_of};
@@ -105,18 +106,25 @@ impl<'a> InMachines<'a> {
         }
         let mut lock = mixed(&good, &bad, &self.groups, set);
         lock.request = request.unwrap_or(lock.request);
-        let path = lock_path(&self.state, set);
+        let path = lock_path(&self.state, &self.machines, set);
         lock.write(&path).context("writing the lock of an image")?;
         Ok(path)
     }
 }
 
-/// The lock of a set, beside the file of its search. It is named by the numbers that upgraded groups have in the plan:
-/// `rocbed-bisect.2+3.lock`.
-fn lock_path(state: &Path, set: &Upgraded) -> PathBuf {
+/// The lock of a set, beside the file of its search. It is named by the numbers that upgraded groups have in the plan, and by
+/// the two locks of the search, so that a search never writes over what an earlier one has left, which may be one of its own
+/// ends: `rocbed-bisect.2+3-1a2b3c4d.lock`.
+fn lock_path(state: &Path, machines: &Machines, set: &Upgraded) -> PathBuf {
     let numbers = set.iter().map(|group| (group + 1).to_string()).collect::<Vec<_>>().join("+");
-    state.with_extension(format!("{}.lock", if set.is_empty() { "none" } else { &numbers }))
+    let digests: String = machines.digests.iter().map(ToString::to_string).collect();
+    let pair = Digest::of(digests.as_bytes()).to_string();
+    let pair = pair.get(..SHORT).unwrap_or(&pair);
+    state.with_extension(format!("{}-{pair}.lock", if set.is_empty() { "none" } else { &numbers }))
 }
+
+/// Characters of a digest in the name of a lock.
+const SHORT: usize = 8;
 
 /// The words after `rocbed` that build an image.
 fn build_words(machines: &Machines, recipe: &str, lock: &Path, to: &Path) -> Vec<String> {
@@ -197,7 +205,7 @@ impl Tester for InMachines<'_> {
                 return Ok(self.without_result(set, format!("the job has no result: {summary}")));
             }
             None => {
-                let reason = format!("`rocbed boot` ended with {}: {}", output.status, output.error());
+                let reason = format!("`rocbed boot` ended with {}: {}", output.status, output.reason_of_machine());
                 return Ok(self.without_result(set, reason));
             }
         };
@@ -243,8 +251,22 @@ mod tests {
         assert!(
             told("a.lock").starts_with("rocbed build rocm --locked --lock=a.lock --output=IMAGE && rocbed boot IMAGE ")
         );
-        let beside = |set: &[usize]| lock_path(Path::new("/x/rocbed-bisect.json"), &set.iter().copied().collect());
-        assert_eq!(beside(&[1, 2]), Path::new("/x/rocbed-bisect.2+3.lock"));
-        assert_eq!(beside(&[]), Path::new("/x/rocbed-bisect.none.lock"));
+    }
+
+    #[test]
+    fn locks_of_images_are_named_by_their_groups_and_the_ends_of_the_search() {
+        let state = Path::new("/x/rocbed-bisect.json");
+        let between = |ends: [&str; 2]| Machines {
+            digests: ends.iter().map(|end| Digest::of(end.as_bytes())).collect(),
+            ..machines(&["a.lock", "b.lock"], Some("rocm"))
+        };
+        let name = |ends, set: &[usize]| {
+            let path = lock_path(state, &between(ends), &set.iter().copied().collect());
+            path.strip_prefix("/x").expect("beside the state").display().to_string()
+        };
+        let (both, none) = (name(["a", "b"], &[1, 2]), name(["a", "b"], &[]));
+        assert!(both.starts_with("rocbed-bisect.2+3-") && both.ends_with(".lock"), "{both}");
+        assert!(none.starts_with("rocbed-bisect.none-"), "{none}");
+        assert_ne!(name(["a", "b"], &[1]), name(["a", "c"], &[1]));
     }
 }

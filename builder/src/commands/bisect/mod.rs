@@ -39,7 +39,7 @@ use crate::cmdline::Bisect;
 use crate::context::Context;
 use crate::hubs::{self, HubAccess, Patience};
 use crate::recipe;
-use dependencies::Knows;
+use dependencies::PackagesOf;
 use origins::Origin;
 use outcome::Outcome;
 use plan::Plan;
@@ -161,7 +161,7 @@ fn new(context: &Context, options: &Bisect) -> Result<State> {
     let of_image = || if recipe::load(&image).is_ok() { image.clone() } else { RECIPE.to_owned() };
     let recipe = options.recipe.clone().or_else(|| options.local.clone()).unwrap_or_else(of_image);
     let (good, bad) = (question.good.list()?, question.bad.list()?);
-    let (grouped, origins) = match dependencies::indexes(context, &recipe, &options.source, Knows::Testbed) {
+    let (grouped, origins) = match dependencies::indexes(context, &recipe, &options.source, PackagesOf::Testbed) {
         Ok(universe) => {
             let grouped = group(&good, &bad, &|name, version| dependencies::needs(&universe, name, version));
             let origins = find_origins(context, options, &universe, &grouped.groups, (&question, &place))?;
@@ -308,7 +308,9 @@ fn of_images(
     };
     let (good, bad) = contents::both_locks(&machines.images)?;
     contents::request(recipe, &good, &bad)?;
-    let universe = match dependencies::indexes(context, recipe, &options.source, Knows::Image) {
+    // Only what the indexes say is optional; without the recipe no image can be built.
+    crate::recipe::load(recipe)?;
+    let universe = match dependencies::indexes(context, recipe, &options.source, PackagesOf::Image) {
         Ok(universe) => Some(universe),
         Err(error) => {
             warn_of_dependencies(context, &error);

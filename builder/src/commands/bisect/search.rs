@@ -13,7 +13,7 @@ use protocol::{Job, JobArchive, TestOutcome};
 use super::command::test_of;
 use super::state::{Done, State, Waiting};
 use super::tester::{Ended, Ran, Stop, Tester};
-use super::wording::{counted, time};
+use super::wording::time;
 use crate::context::Context;
 
 /// Most attempts at a run in which the GPU or the testbed fails, or the time is over.
@@ -216,11 +216,12 @@ pub(super) fn about(state: &State, upgraded: &Upgraded) -> String {
 
 /// A set of groups for people, by the numbers of the plan: `groups 1-7 and 9 of 14 are upgraded`.
 fn words(upgraded: &Upgraded, groups: usize) -> String {
-    if upgraded.is_empty() {
-        return format!("none of {} is upgraded", counted(groups, "group"));
-    }
-    if upgraded.len() == groups {
-        return format!("all of {} are upgraded", counted(groups, "group"));
+    match (upgraded.len(), groups) {
+        (0, 1) => return "the group is not upgraded".to_owned(),
+        (0, _) => return format!("none of {groups} groups is upgraded"),
+        (1, 1) => return "the group is upgraded".to_owned(),
+        (all, _) if all == groups => return format!("all of {groups} groups are upgraded"),
+        _ => {}
     }
     let mut ranges: Vec<(usize, usize)> = Vec::new();
     for group in upgraded {

@@ -288,4 +288,6 @@ fn a_set_is_told_by_the_numbers_of_the_plan() {
         assert_eq!(words(&set.iter().copied().collect(), 14), told);
     }
     assert_eq!(words(&(0..14).collect(), 14), "all of 14 groups are upgraded");
+    assert_eq!(words(&Upgraded::new(), 1), "the group is not upgraded");
+    assert_eq!(words(&[0].into(), 1), "the group is upgraded");
 }
