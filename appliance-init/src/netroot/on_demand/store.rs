@@ -6,19 +6,31 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use chunked::{Chunk, Index};
+
 use super::fuse::Content;
 use super::memory::{Budget, Meminfo};
 use super::ranges::{Purpose, Ranges};
-use chunked::{Chunk, Index};
 
 /// Decompressed chunks that are kept: the kernel asks for a chunk in several reads.
 const DECOMPRESSED: usize = 32;
 
-/// How long a read waits for a chunk that the background is fetching before it asks for it itself.
-const TAKE_OVER: Duration = Duration::from_millis(250);
+/// How long reads and the background wait for each other.
+const PATIENCE: Patience =
+    Patience { of_reads: Duration::from_millis(250), of_the_background: Duration::from_secs(5) };
 
 /// Fetched chunks between two looks at the memory, besides those that time brings.
 const LOOK: u64 = 16;
+
+/// How long reads and the background wait for each other.
+#[derive(Debug, Clone, Copy)]
+struct Patience {
+    /// How long a read waits for a chunk that the background is fetching before it asks for it itself.
+    of_reads: Duration,
+    /// How long the background waits, on a slow link, while reads wait for chunks. It is limited, as one chunk that never comes
+    /// right must not keep the others from coming; and so long that the background takes little of a link that reads use up.
+    of_the_background: Duration,
+}
 
 /// Told of what goes on.
 pub(super) trait Observer: Send + Sync {
@@ -40,6 +52,7 @@ pub(super) struct Store<O> {
     ranges: Ranges,
     memory: Meminfo,
     observer: O,
+    patience: Patience,
     kept: Mutex<Kept>,
     /// A chunk has come.
     came: Condvar,
@@ -62,10 +75,12 @@ struct Kept {
     clock: u64,
     /// Place in the order of earlier starts: what precedes it was fetched.
     ahead: usize,
-    /// Chunks that a thread is fetching, and whether a read waits for that thread.
+    /// Chunks that are being fetched, and who fetches each: a read, or the background.
     fetching: HashMap<usize, Purpose>,
     /// Reads that wait for a chunk.
     waiting: usize,
+    /// Whether the background waits for those reads.
+    lets_reads_pass: bool,
     decompressed: VecDeque<(usize, Arc<[u8]>)>,
 }
 
@@ -83,6 +98,7 @@ impl<O: Observer> Store<O> {
             ahead: 0,
             fetching: HashMap::new(),
             waiting: 0,
+            lets_reads_pass: false,
             decompressed: VecDeque::with_capacity(DECOMPRESSED),
         };
         Self {
@@ -91,6 +107,7 @@ impl<O: Observer> Store<O> {
             ranges,
             memory,
             observer,
+            patience: PATIENCE,
             kept: Mutex::new(kept),
             came: Condvar::new(),
             keep_all: AtomicBool::new(keep_all),
@@ -152,7 +169,7 @@ impl<O: Observer> Store<O> {
                 None => break,
                 Some(Purpose::Needed) => self.came.wait(kept).unwrap_or_else(PoisonError::into_inner),
                 // The background's request may be long, or may never be answered.
-                Some(Purpose::Prefetch) => match TAKE_OVER.checked_sub(began.elapsed()) {
+                Some(Purpose::Prefetch) => match self.patience.of_reads.checked_sub(began.elapsed()) {
                     None => break,
                     Some(rest) => self.came.wait_timeout(kept, rest).unwrap_or_else(PoisonError::into_inner).0,
                 },

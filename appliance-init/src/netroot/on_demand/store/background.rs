@@ -1,7 +1,7 @@
 //! What nothing waits for yet: chunks that earlier starts read, then all others.
 //!
-//! Reads go first: on a link that is slow, or not known, the background asks for nothing while a read waits, and for little at
-//! once ([`Pace`]). On a fast one it goes on, so that where answers take long it gets ahead of the reads.
+//! Reads go first: on a link that is slow, or not known, the background asks for nothing while a read waits (for five seconds at
+//! most), and for little at once ([`Pace`]). On a fast one it goes on, so that it gets ahead of the reads.
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -25,9 +25,12 @@ impl<O: Observer> Store<O> {
     /// Fetches what has not been read yet, as long as all may be kept. Returns when it is done.
     pub(in crate::netroot::on_demand) fn fetch_rest(&self) {
         let (mut backoff, mut pace) = (self.ranges.backoff(), Pace::new());
-        while self.keep_all.load(Ordering::Relaxed) {
+        loop {
             if pace.is_slow() {
                 self.let_reads_pass();
+            }
+            if !self.keep_all.load(Ordering::Relaxed) {
+                return;
             }
             let ahead = self.next_ahead(pace.bytes());
             if !ahead.is_empty() {
@@ -54,13 +57,13 @@ impl<O: Observer> Store<O> {
         }
     }
 
-    /// Waits until no read waits for a chunk. A read of a chunk that never comes right holds up the background for ever on a slow
-    /// link: the machine stands still then in any case.
+    /// Waits until no read waits for a chunk, or until `Patience::of_the_background` is over: one read may wait for ever, for a
+    /// chunk that never comes right.
     fn let_reads_pass(&self) {
         let mut kept = self.kept();
-        while kept.waiting > 0 {
-            kept = self.came.wait(kept).unwrap_or_else(PoisonError::into_inner);
-        }
+        kept.lets_reads_pass = true;
+        let passed = self.came.wait_timeout_while(kept, self.patience.of_the_background, |kept| kept.waiting > 0);
+        passed.unwrap_or_else(PoisonError::into_inner).0.lets_reads_pass = false;
     }
 
     /// Fetches chunks that count as being fetched. If they do not come, whoever reads one of them asks for it alone: another

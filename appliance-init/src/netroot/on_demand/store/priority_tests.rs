@@ -11,6 +11,9 @@ use super::*;
 const CHUNK: u32 = 64 << 10;
 const CHUNKS: usize = 6;
 
+/// Longer than any test takes.
+const LONG: Duration = Duration::from_secs(3600);
+
 /// What the server has seen and done, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
@@ -65,6 +68,11 @@ impl Server {
     fn release(&self) {
         self.state.0.lock().expect("state").held = None;
         self.state.1.notify_all();
+    }
+
+    /// Whether the background has asked for something.
+    fn has_prefetched(&self) -> bool {
+        self.steps().iter().any(|step| matches!(step, Step::Asked(Purpose::Prefetch, _)))
     }
 
     fn steps(&self) -> Vec<Step> {
@@ -129,13 +137,17 @@ fn a_read_does_not_wait_for_an_answer_to_the_background() {
 fn the_background_asks_for_nothing_while_a_read_waits_on_a_link_that_may_be_slow() {
     let server = Server::holding(Purpose::Needed);
     let (_file, memory) = meminfo(4096);
-    let (store, notes) = client(&server.url, server.index.clone(), &[3, 1], memory);
+    let (mut store, notes) = client(&server.url, server.index.clone(), &[3, 1], memory);
+    store.patience.of_the_background = LONG;
     thread::scope(|scope| {
         scope.spawn(|| assert!(read(&store, 0, 1000) == part(0)));
         server.wait_for(Step::Asked(Purpose::Needed, 0));
         scope.spawn(|| store.fetch_rest());
-        // Time for the background to ask, if it did.
-        thread::sleep(Duration::from_millis(100));
+        while !store.kept().lets_reads_pass {
+            assert!(!server.has_prefetched(), "the background does not wait");
+            thread::yield_now();
+        }
+        assert!(!server.has_prefetched());
         server.release();
     });
     assert!(notes.is_complete.load(Ordering::Relaxed));
@@ -154,4 +166,42 @@ fn the_background_asks_for_nothing_while_a_read_waits_on_a_link_that_may_be_slow
             ][..]
         )
     );
+}
+
+#[test]
+fn a_chunk_that_does_not_come_holds_the_others_up_for_a_while_only() {
+    let server = Server::holding(Purpose::Needed);
+    let (_file, memory) = meminfo(4096);
+    let (mut store, notes) = client(&server.url, server.index.clone(), &[3, 1], memory);
+    store.patience.of_the_background = Duration::from_millis(1);
+    thread::scope(|scope| {
+        scope.spawn(|| assert!(read(&store, 0, 1000) == part(0)));
+        server.wait_for(Step::Asked(Purpose::Needed, 0));
+        scope.spawn(|| store.fetch_rest());
+        server.wait_for(Step::Sent(Purpose::Prefetch, 1));
+        assert!(!server.steps().contains(&Step::Sent(Purpose::Needed, 0)));
+        server.release();
+    });
+    assert!(notes.is_complete.load(Ordering::Relaxed));
+    assert!(read(&store, 0, whole().len()) == whole());
+}
+
+#[test]
+fn the_background_ends_where_memory_has_become_short_while_it_let_reads_pass() {
+    let server = Server::holding(Purpose::Needed);
+    let (_file, memory) = meminfo(4096);
+    let (mut store, notes) = client(&server.url, server.index.clone(), &[3, 1], memory);
+    store.patience.of_the_background = LONG;
+    thread::scope(|scope| {
+        scope.spawn(|| assert!(read(&store, 0, 1000) == part(0)));
+        server.wait_for(Step::Asked(Purpose::Needed, 0));
+        let background = scope.spawn(|| store.fetch_rest());
+        while !store.kept().lets_reads_pass {
+            assert!(!background.is_finished() && !server.has_prefetched(), "the background does not wait");
+            thread::yield_now();
+        }
+        store.keep_all.store(false, Ordering::Relaxed);
+        server.release();
+    });
+    assert!(!server.has_prefetched() && !notes.is_complete.load(Ordering::Relaxed));
 }

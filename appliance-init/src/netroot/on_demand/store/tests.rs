@@ -333,6 +333,7 @@ fn frames_that_were_not_used_for_longest_go_first() {
         ahead: 0,
         fetching: HashMap::new(),
         waiting: 0,
+        lets_reads_pass: false,
         decompressed: VecDeque::new(),
     };
     for number in 0..4 {
