@@ -116,14 +116,14 @@ impl Ranges {
         }
     }
 
-    /// Requests a part until it comes and `accept` takes it; if nothing waits for it, once. `failed` gets the reason of each
-    /// attempt that failed, and the pause that follows.
+    /// Requests a part until it comes and `accept` takes it. `again` gets the reason of each attempt that failed, and the pause
+    /// before the next one: it waits for that, and says whether the part is still wanted.
     pub(super) fn get(
         &self,
         (offset, length): (u64, u64),
         purpose: Purpose,
         accept: impl Fn(&[u8]) -> Result<(), String>,
-        failed: impl Fn(&str, Duration),
+        mut again: impl FnMut(&str, Duration) -> bool,
     ) -> Option<Vec<u8>> {
         let mut backoff = self.backoff.clone();
         loop {
@@ -134,12 +134,9 @@ impl Ranges {
                 },
                 Err(error) => error.to_string(),
             };
-            let pause = backoff.next_pause();
-            failed(&reason, pause);
-            if purpose == Purpose::Prefetch {
+            if !again(&reason, backoff.next_pause()) {
                 return None;
             }
-            std::thread::sleep(pause);
         }
     }
 

@@ -16,8 +16,7 @@ use super::ranges::{Purpose, Ranges};
 const DECOMPRESSED: usize = 32;
 
 /// How long reads and the background wait for each other.
-const PATIENCE: Patience =
-    Patience { of_reads: Duration::from_millis(250), of_the_background: Duration::from_secs(5) };
+const PATIENCE: Patience = Patience { of_reads: Duration::from_secs(2), of_the_background: Duration::from_secs(5) };
 
 /// Fetched chunks between two looks at the memory, besides those that time brings.
 const LOOK: u64 = 16;
@@ -25,7 +24,8 @@ const LOOK: u64 = 16;
 /// How long reads and the background wait for each other.
 #[derive(Debug, Clone, Copy)]
 struct Patience {
-    /// How long a read waits for a chunk that the background is fetching before it asks for it itself.
+    /// How long a read waits for a chunk that the background is fetching before it asks for it itself. On a slow link it must not
+    /// ask before the chunk has had time to come (64 KiB at 256 kbit/s), or it would be sent twice there.
     of_reads: Duration,
     /// How long the background waits, on a slow link, while reads wait for chunks. It is limited, as one chunk that never comes
     /// right must not keep the others from coming; and so long that the background takes little of a link that reads use up.
@@ -159,11 +159,29 @@ impl<O: Observer> Store<O> {
 
     /// The same for a read that counts as waiting.
     fn fetch_needed(&self, number: usize) -> io::Result<Arc<[u8]>> {
+        let chunk = self.index.chunks().get(number).copied();
+        let chunk = chunk.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        loop {
+            if let Some(frame) = self.wait_for_others(number) {
+                return Ok(frame);
+            }
+            let frames = self.get(&[(number, chunk)], Purpose::Needed);
+            self.kept().fetching.remove(&number);
+            if let Some(frame) = frames.and_then(|mut frames| frames.pop()) {
+                return Ok(frame);
+            }
+            // The background has brought it meanwhile.
+        }
+    }
+
+    /// Waits for a chunk that another thread is fetching. `None` if none is, or if the background takes too long: then the chunk
+    /// counts as being fetched by this read.
+    fn wait_for_others(&self, number: usize) -> Option<Arc<[u8]>> {
         let mut kept = self.kept();
         let began = Instant::now();
         loop {
             if let Some(frame) = kept.frame(number) {
-                return Ok(frame);
+                return Some(frame);
             }
             kept = match kept.fetching.get(&number) {
                 None => break,
@@ -176,16 +194,18 @@ impl<O: Observer> Store<O> {
             };
         }
         kept.fetching.insert(number, Purpose::Needed);
-        drop(kept);
-        let chunk = self.index.chunks().get(number).copied();
-        let chunk = chunk.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput));
-        let frames = chunk.map(|chunk| self.get(&[(number, chunk)], Purpose::Needed));
-        self.kept().fetching.remove(&number);
-        frames?.and_then(|mut frames| frames.pop()).ok_or_else(|| io::ErrorKind::InvalidData.into())
+        None
     }
 
-    /// Gets the frames of neighbouring chunks in one request, until the right ones have come. They are kept. `None` if they did
-    /// not come and nothing waits for them.
+    /// Waits for so long, or until a chunk has come. Returns whether it has.
+    fn pause(&self, number: usize, pause: Duration) -> bool {
+        let is_missing = |kept: &mut Kept| kept.frame(number).is_none();
+        let waited = self.came.wait_timeout_while(self.kept(), pause, is_missing);
+        !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
+    /// Gets the frames of neighbouring chunks in one request. They are kept. For a read it is repeated until the right ones have
+    /// come. `None` if they did not come to the background, or if others have brought what the read waits for.
     fn get(&self, chunks: &[(usize, Chunk)], purpose: Purpose) -> Option<Vec<Arc<[u8]>>> {
         let (first, last) = (chunks.first()?.1, chunks.last()?.1);
         let length = last.offset + u64::from(last.length) - first.offset;
@@ -203,9 +223,17 @@ impl<O: Observer> Store<O> {
                 self.index.verify(*number, frame).map_err(|error| error.to_string())
             })
         };
-        let failed = |reason: &str, pause| self.observer.waiting(reason, pause);
-        let bytes = self.ranges.get((first.offset, length), purpose, accept, failed)?;
-        self.observer.arrived();
+        let mut has_come = false;
+        let again = |reason: &str, pause| {
+            self.observer.waiting(reason, pause);
+            has_come = purpose == Purpose::Needed && chunks.iter().all(|(number, _)| self.pause(*number, pause));
+            purpose == Purpose::Needed && !has_come
+        };
+        let bytes = self.ranges.get((first.offset, length), purpose, accept, again);
+        if bytes.is_some() || has_come {
+            self.observer.arrived();
+        }
+        let bytes = bytes?;
         let frames = frames(&bytes).unwrap_or_default();
         let mut kept = self.kept();
         for ((number, _), frame) in chunks.iter().zip(&frames) {

@@ -4,15 +4,12 @@ use std::io::{BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 
-use super::tests::{chunks, client, meminfo, read, request};
+use super::tests::{LONG, chunks, client, meminfo, read, request};
 use super::*;
 
 /// The store keeps whole chunks, which these cannot be compressed to less than.
 const CHUNK: u32 = 64 << 10;
 const CHUNKS: usize = 6;
-
-/// Longer than any test takes.
-const LONG: Duration = Duration::from_secs(3600);
 
 /// What the server has seen and done, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +26,8 @@ struct State {
     steps: Vec<Step>,
     /// Requests of this purpose wait.
     held: Option<Purpose>,
+    /// Requests of this purpose are answered with an error.
+    refused: Option<Purpose>,
 }
 
 /// A server for a file of chunks.
@@ -64,6 +63,11 @@ impl Server {
         drop(changed.wait_while(state, |state| !state.steps.contains(&step)).expect("state"));
     }
 
+    /// From now on answers requests of a purpose with an error.
+    fn refuse(&self, purpose: Purpose) {
+        self.state.0.lock().expect("state").refused = Some(purpose);
+    }
+
     /// Answers what was held back.
     fn release(&self) {
         self.state.0.lock().expect("state").held = None;
@@ -90,6 +94,11 @@ fn serve(mut stream: TcpStream, file: &[u8], index: &Index, state: &(Mutex<State
         now.steps.push(Step::Asked(purpose, number));
         changed.notify_all();
         let mut now = changed.wait_while(now, |now| now.held == Some(purpose)).ok()?;
+        if now.refused == Some(purpose) {
+            drop(now);
+            write!(stream, "HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n").ok()?;
+            continue;
+        }
         now.steps.push(Step::Sent(purpose, number));
         drop(now);
         let (bytes, total) = (file.get(first..=last)?, file.len());
@@ -119,7 +128,8 @@ fn part(number: usize) -> Vec<u8> {
 fn a_read_does_not_wait_for_an_answer_to_the_background() {
     let server = Server::holding(Purpose::Prefetch);
     let (_file, memory) = meminfo(4096);
-    let (store, notes) = client(&server.url, server.index.clone(), &[3, 1], memory);
+    let (mut store, notes) = client(&server.url, server.index.clone(), &[3, 1], memory);
+    store.patience.of_reads = Duration::ZERO;
     thread::scope(|scope| {
         scope.spawn(|| store.fetch_rest());
         server.wait_for(Step::Asked(Purpose::Prefetch, 3));
@@ -131,6 +141,24 @@ fn a_read_does_not_wait_for_an_answer_to_the_background() {
     });
     assert!(notes.is_complete.load(Ordering::Relaxed));
     assert!(read(&store, 0, whole().len()) == whole());
+}
+
+#[test]
+fn a_read_takes_what_the_background_brings_while_its_own_requests_fail() {
+    let server = Server::holding(Purpose::Prefetch);
+    server.refuse(Purpose::Needed);
+    let (_file, memory) = meminfo(4096);
+    let (mut store, notes) = client(&server.url, server.index.clone(), &[3, 1], memory);
+    store.patience.of_reads = Duration::ZERO;
+    thread::scope(|scope| {
+        scope.spawn(|| store.fetch_rest());
+        server.wait_for(Step::Asked(Purpose::Prefetch, 3));
+        scope.spawn(|| assert!(read(&store, 3 * CHUNK as usize, 1000) == part(3)));
+        server.wait_for(Step::Asked(Purpose::Needed, 3));
+        server.release();
+    });
+    assert!(!server.steps().contains(&Step::Sent(Purpose::Needed, 3)));
+    assert!(notes.is_complete.load(Ordering::Relaxed));
 }
 
 #[test]
