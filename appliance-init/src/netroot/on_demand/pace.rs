@@ -1,4 +1,10 @@
 //! [`Pace`]: how much is fetched in the background at once, so that reads do not wait for it on slow links.
+//!
+//! All that is known is how long requests took: their way there and back (latency) and their bytes. A link counts as fast once
+//! [`FAST`] bytes are expected within [`TARGET`]: at 8 Mbit/s. Single chunks, which are often all that can be asked for in one
+//! request, are smaller than that; if they come in half of [`TARGET`], larger requests are allowed, up to [`FAST`] bytes. So a
+//! link with a latency of 50 ms counts as fast; one of 3 to 8 Mbit/s does too until a larger request was slow; one whose every
+//! answer takes longer than 125 ms may count as slow however many bytes it carries.
 
 use std::time::Duration;
 
@@ -41,9 +47,14 @@ impl Pace {
     /// twice as much as the last one was allowed to have.
     pub(super) fn took(&mut self, bytes: u64, time: Duration) {
         let target = u128::from(bytes) * TARGET.as_micros() / time.as_micros().max(1);
-        let target = u64::try_from(target).unwrap_or(u64::MAX);
-        // A small request says little of a link that is fast.
-        let target = if bytes < self.bytes && time < TARGET { target.max(self.bytes) } else { target };
+        let mut target = u64::try_from(target).unwrap_or(u64::MAX);
+        // A small request says little of a link that is fast: most of its time may be latency.
+        if bytes < self.bytes && time < TARGET {
+            target = target.max(self.bytes);
+            if time < TARGET / 2 {
+                target = target.max((self.bytes * 2).min(FAST));
+            }
+        }
         self.bytes = target.min(self.bytes * 2).clamp(LEAST, MOST);
     }
 
@@ -84,6 +95,18 @@ mod tests {
         // In between: what comes within a quarter of a second.
         let pace = after(&[(64, 1), (128, 1), (256, 500)]);
         assert_eq!((pace.bytes(), pace.is_slow()), (128 << 10, true));
+    }
+
+    #[test]
+    fn a_fast_link_with_latency_counts_as_fast_though_only_single_chunks_are_asked_for() {
+        assert_eq!(after(&[(45, 52)]).bytes(), 128 << 10);
+        let pace = after(&[(45, 52); 3]);
+        assert_eq!((pace.bytes(), pace.is_slow()), (FAST, false));
+        // Its larger requests show more of it.
+        assert_eq!(after(&[(45, 52), (45, 52), (256, 70), (512, 90)]).bytes(), MOST);
+        // 1 and 2 Mbit/s stay slow; 4 Mbit/s is found to be when there is more to ask for.
+        assert!(after(&[(45, 370); 9]).is_slow() && after(&[(45, 185); 9]).is_slow());
+        assert!(after(&[(45, 90), (45, 90), (45, 90), (256, 512)]).is_slow());
     }
 
     #[test]
