@@ -21,7 +21,7 @@ const FAST: u64 = 256 << 10;
 /// How long a request in the background may take.
 const TARGET: Duration = Duration::from_millis(250);
 
-/// The size of the next request in the background.
+/// The size of the next request in the background, by what the requests of reads and of the background took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Pace {
     bytes: u64,

@@ -117,19 +117,21 @@ impl Ranges {
     }
 
     /// Requests a part until it comes and `accept` takes it. `again` gets the reason of each attempt that failed, and the pause
-    /// before the next one: it waits for that, and says whether the part is still wanted.
+    /// before the next one: it waits for that, and says whether the part is still wanted. Returns the part, and how long
+    /// the attempt took that brought it.
     pub(super) fn get(
         &self,
         (offset, length): (u64, u64),
         purpose: Purpose,
         accept: impl Fn(&[u8]) -> Result<(), String>,
         mut again: impl FnMut(&str, Duration) -> bool,
-    ) -> Option<Vec<u8>> {
+    ) -> Option<(Vec<u8>, Duration)> {
         let mut backoff = self.backoff.clone();
         loop {
+            let began = Instant::now();
             let reason = match self.try_get(offset, length, purpose) {
                 Ok(bytes) => match accept(&bytes) {
-                    Ok(()) => return Some(bytes),
+                    Ok(()) => return Some((bytes, began.elapsed())),
                     Err(reason) => reason,
                 },
                 Err(error) => error.to_string(),

@@ -10,6 +10,7 @@ use chunked::{Chunk, Index};
 
 use super::fuse::Content;
 use super::memory::{Budget, Meminfo};
+use super::pace::Pace;
 use super::ranges::{Purpose, Ranges};
 
 /// Decompressed chunks that are kept: the kernel asks for a chunk in several reads.
@@ -53,6 +54,8 @@ pub(super) struct Store<O> {
     memory: Meminfo,
     observer: O,
     patience: Patience,
+    /// What all requests show of the link.
+    pace: Mutex<Pace>,
     kept: Mutex<Kept>,
     /// A chunk has come.
     came: Condvar,
@@ -108,6 +111,7 @@ impl<O: Observer> Store<O> {
             memory,
             observer,
             patience: PATIENCE,
+            pace: Mutex::new(Pace::new()),
             kept: Mutex::new(kept),
             came: Condvar::new(),
             keep_all: AtomicBool::new(keep_all),
@@ -120,6 +124,10 @@ impl<O: Observer> Store<O> {
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A decompressed chunk.
@@ -229,11 +237,12 @@ impl<O: Observer> Store<O> {
             has_come = purpose == Purpose::Needed && chunks.iter().all(|(number, _)| self.pause(*number, pause));
             purpose == Purpose::Needed && !has_come
         };
-        let bytes = self.ranges.get((first.offset, length), purpose, accept, again);
-        if bytes.is_some() || has_come {
+        let answer = self.ranges.get((first.offset, length), purpose, accept, again);
+        if answer.is_some() || has_come {
             self.observer.arrived();
         }
-        let bytes = bytes?;
+        let (bytes, time) = answer?;
+        self.pace().took(length, time);
         let frames = frames(&bytes).unwrap_or_default();
         let mut kept = self.kept();
         for ((number, _), frame) in chunks.iter().zip(&frames) {

@@ -1,17 +1,16 @@
 //! What nothing waits for yet: chunks that earlier starts read, then all others.
 //!
 //! Reads go first: on a link that is slow, or not known, the background asks for nothing while a read waits (for five seconds at
-//! most), and for little at once ([`Pace`]). On a fast one it goes on, so that it gets ahead of the reads.
+//! most), and for little at once ([`super::Pace`]). On a fast one it goes on, so that it gets ahead of the reads.
 
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chunked::Chunk;
 use transfer::Backoff;
 
-use super::super::pace::Pace;
 use super::super::ranges::Purpose;
 use super::{Observer, Store};
 
@@ -24,17 +23,18 @@ const QUIET: Duration = Duration::from_millis(500);
 impl<O: Observer> Store<O> {
     /// Fetches what has not been read yet, as long as all may be kept. Returns when it is done.
     pub(in crate::netroot::on_demand) fn fetch_rest(&self) {
-        let (mut backoff, mut pace) = (self.ranges.backoff(), Pace::new());
+        let mut backoff = self.ranges.backoff();
         loop {
-            if pace.is_slow() {
+            if self.pace().is_slow() {
                 self.let_reads_pass();
             }
             if !self.keep_all.load(Ordering::Relaxed) {
                 return;
             }
-            let ahead = self.next_ahead(pace.bytes());
+            let most = self.pace().bytes();
+            let ahead = self.next_ahead(most);
             if !ahead.is_empty() {
-                self.get_ahead(&ahead, &mut pace, &mut backoff);
+                self.get_ahead(&ahead, &mut backoff);
                 continue;
             }
             let since = self.last_read.lock().unwrap_or_else(PoisonError::into_inner).elapsed();
@@ -42,7 +42,7 @@ impl<O: Observer> Store<O> {
                 thread::sleep(wait);
                 continue;
             }
-            let missing = self.next_missing(pace.bytes());
+            let missing = self.next_missing(most);
             if missing.is_empty() {
                 let is_complete = self.kept().frames.iter().all(Option::is_some);
                 if is_complete {
@@ -53,7 +53,7 @@ impl<O: Observer> Store<O> {
                 thread::sleep(QUIET);
                 continue;
             }
-            self.get_ahead(&missing, &mut pace, &mut backoff);
+            self.get_ahead(&missing, &mut backoff);
         }
     }
 
@@ -68,13 +68,10 @@ impl<O: Observer> Store<O> {
 
     /// Fetches chunks that count as being fetched. If they do not come, whoever reads one of them asks for it alone: another
     /// one may be what the server has wrong.
-    fn get_ahead(&self, chunks: &[(usize, Chunk)], pace: &mut Pace, backoff: &mut Backoff) {
-        let began = Instant::now();
+    fn get_ahead(&self, chunks: &[(usize, Chunk)], backoff: &mut Backoff) {
         let have_come = self.get(chunks, Purpose::Prefetch).is_some();
-        if have_come {
-            pace.took(chunks.iter().map(|(_, chunk)| u64::from(chunk.length)).sum(), began.elapsed());
-        } else {
-            pace.failed();
+        if !have_come {
+            self.pace().failed();
         }
         let mut kept = self.kept();
         for (number, _) in chunks {

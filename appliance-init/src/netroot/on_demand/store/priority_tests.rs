@@ -214,6 +214,25 @@ fn a_chunk_that_does_not_come_holds_the_others_up_for_a_while_only() {
     assert!(read(&store, 0, whole().len()) == whole());
 }
 
+/// This takes as long as an answer on a slow link does.
+#[test]
+fn what_reads_wait_for_shows_how_fast_the_link_is() {
+    let server = Server::holding(Purpose::Needed);
+    let (_file, memory) = meminfo(4096);
+    let (store, _) = client(&server.url, server.index.clone(), &[], memory);
+    for _ in 0..4 {
+        store.pace().took(1 << 20, Duration::from_millis(1));
+    }
+    assert!(!store.pace().is_slow());
+    thread::scope(|scope| {
+        scope.spawn(|| assert!(read(&store, 0, 1000) == part(0)));
+        server.wait_for(Step::Asked(Purpose::Needed, 0));
+        thread::sleep(Duration::from_millis(300));
+        server.release();
+    });
+    assert!(store.pace().is_slow());
+}
+
 #[test]
 fn the_background_ends_where_memory_has_become_short_while_it_let_reads_pass() {
     let server = Server::holding(Purpose::Needed);
