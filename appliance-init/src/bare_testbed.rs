@@ -6,6 +6,7 @@
 //! is switched off.
 
 use std::convert::Infallible;
+use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -27,13 +28,19 @@ use testbed::hostname::{self, HOSTNAME};
 /// and Storage Daemons for the Root File System"), so that the host hears of it.
 const SERVICE: &str = "@rocbed-init";
 
+/// The kernel's host name.
+const KERNEL_NAME: &str = "/proc/sys/kernel/hostname";
+
+/// File on the testbed's disk, outside of the root that tests see: it has been started before.
+const STARTED: &str = "started";
+
 /// Runs the machine; returns only with an error.
 pub fn run(system: &mut dyn System, console: &mut Console, line: &CommandLine) -> Result<Infallible, Fatal> {
     for problem in second_stage::prepare(system, line, &Processors::read()) {
         console.say(&problem.in_one_line());
     }
-    if let Err(error) = set_name(system) {
-        console.say(&format!("setting the host name to {HOSTNAME}: {error}"));
+    for problem in set_name(system, Path::new("/etc"), Path::new(paths::OVERLAY)) {
+        console.say(&problem);
     }
     if Path::new(SYSTEMD).exists() {
         start_service()?;
@@ -53,11 +60,20 @@ pub fn run(system: &mut dyn System, console: &mut Console, line: &CommandLine) -
     }
 }
 
-/// Names the machine. After a restart the files are as the test has left them.
-fn set_name(system: &mut dyn System) -> io::Result<()> {
-    system.write_file(Path::new("/proc/sys/kernel/hostname"), HOSTNAME)?;
-    let etc = Path::new("/etc");
-    if hostname::add_to_hosts(etc)? { hostname::write_name(etc) } else { Ok(()) }
+/// Names the machine. The files with the name are written at the first start of the testbed's disk, which is mounted on `disk`:
+/// after a restart they are as the test has left them, and so is the name. Returns what failed.
+fn set_name(system: &mut dyn System, etc: &Path, disk: &Path) -> Vec<String> {
+    let started = disk.join(STARTED);
+    let mut tried = Vec::new();
+    if !started.exists() {
+        tried.push(("writing the host name to /etc/hostname", hostname::write_name(etc)));
+        tried.push(("adding the host name to /etc/hosts", hostname::add_to_hosts(etc).map(drop)));
+        tried.push(("noting the first start on the testbed's disk", fs::write(started, "")));
+    }
+    let name = hostname::read_name(etc);
+    let name = name.as_deref().unwrap_or(HOSTNAME);
+    tried.push(("setting the host name", system.write_file(Path::new(KERNEL_NAME), name)));
+    tried.into_iter().filter_map(|(what, result)| Some(format!("{what}: {}", result.err()?))).collect()
 }
 
 /// Starts the service; returns its process id.
@@ -100,6 +116,43 @@ mod tests {
     use super::*;
     use crate::system::Ended;
     use crate::system::recording::Recording;
+
+    #[test]
+    fn a_machine_is_named_at_its_first_start_and_keeps_what_a_test_makes_of_it() {
+        let [etc, disk] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let [name, hosts] = ["hostname", "hosts"].map(|file| etc.path().join(file));
+        let start = |etc: &Path| {
+            let mut system = Recording::default();
+            let problems = set_name(&mut system, etc, disk.path());
+            (system.calls.join("\n"), problems)
+        };
+        let named = |name: &str| (format!("write {KERNEL_NAME} {name}"), Vec::<String>::new());
+        // The hosts file of the image has the name.
+        fs::write(&hosts, "127.0.0.1 localhost testbed\n").unwrap();
+        assert_eq!(start(etc.path()), named("testbed"));
+        assert_eq!(fs::read_to_string(&name).unwrap(), "testbed\n");
+        assert_eq!(fs::read_to_string(&hosts).unwrap(), "127.0.0.1 localhost testbed\n");
+        fs::write(&name, "renamed\n").unwrap();
+        fs::write(&hosts, "127.0.0.1 localhost\n").unwrap();
+        assert_eq!(start(etc.path()), named("renamed"));
+        assert_eq!(fs::read_to_string(&name).unwrap(), "renamed\n");
+        assert_eq!(fs::read_to_string(&hosts).unwrap(), "127.0.0.1 localhost\n");
+        fs::remove_file(&name).unwrap();
+        assert_eq!(start(etc.path()), named("testbed"));
+        assert!(!name.exists());
+    }
+
+    #[test]
+    fn each_file_with_the_name_has_its_own_error() {
+        let [etc, disk] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        fs::create_dir(etc.path().join("hosts")).unwrap();
+        let problems = set_name(&mut Recording::default(), etc.path(), disk.path());
+        assert!(
+            matches!(&problems[..], [one] if one.starts_with("adding the host name to /etc/hosts: ")),
+            "{problems:?}"
+        );
+        assert_eq!(hostname::read_name(etc.path()).as_deref(), Some(HOSTNAME));
+    }
 
     #[test]
     fn ends_with_its_service_or_when_told_to() {
