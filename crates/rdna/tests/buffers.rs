@@ -60,6 +60,8 @@ struct Buffer<'a> {
     bytes: &'a [u8],
     format: Number,
     select: [u32; 4],
+    /// Further bits of the descriptor's second and fourth word.
+    more: [u32; 2],
 }
 
 /// What is in the buffer and in the work-items' four registers after an instruction.
@@ -75,7 +77,9 @@ fn run(
     let format = if architecture == Architecture::Gfx10 { buffer.format.0 } else { buffer.format.1 };
     let select = buffer.select.iter().enumerate().fold(0, |bits, (index, select)| bits | select << (3 * index));
     let records = buffer.bytes.len() as u64 / u64::from(buffer.stride);
-    let descriptor = [place | u64::from(buffer.stride) << 48, records | u64::from(select | format << 12) << 32];
+    let more = u64::from(buffer.more[0]) << 32;
+    let flags = u64::from(select | format << 12 | buffer.more[1]) << 32;
+    let descriptor = [place | u64::from(buffer.stride) << 48 | more, records | flags];
     let arguments: Vec<u8> =
         descriptor.into_iter().chain([input, output]).flat_map(u64::to_le_bytes).chain(bytes(&[])).collect();
     program.try_launch("words", [ITEMS as u32, 1, 1], [ITEMS as u32, 1, 1], &arguments)?;
@@ -123,7 +127,7 @@ fn loads_convert_items_and_are_zero_beyond_the_last_one() {
     let half = |value: f32| value.to_bits();
     each(|architecture| {
         let load = |count: u32, stride, bytes: &[u8], format, select| {
-            let buffer = Buffer { stride, bytes, format, select };
+            let buffer = Buffer { stride, bytes, format, select, more: [0; 2] };
             let (buffer, registers) = run(architecture, LOAD + count - 1, &buffer, before).expect("a launch");
             assert_eq!(buffer, bytes);
             assert_eq!(registers[2], registers[3], "beyond the last item");
@@ -156,11 +160,11 @@ fn stores_that_need_no_conversion_are_carried_out() {
     let registers = [[1, 2, 3, 4], [0xffff, 0x8000, 9, 9], [5; 4], [6; 4]];
     each(|architecture| {
         // Two items of three: the space between items stays.
-        let buffer = Buffer { stride: 6, bytes: &[9; 18], format: TWO_16_UINT, select: AS_IS };
+        let buffer = Buffer { stride: 6, bytes: &[9; 18], format: TWO_16_UINT, select: AS_IS, more: [0; 2] };
         let (after, found) = run(architecture, STORE + 1, &buffer, registers).expect("a launch");
         assert_eq!(after, [1, 0, 2, 0, 9, 9, 0xff, 0xff, 0, 0x80, 9, 9, 5, 0, 5, 0, 9, 9]);
         assert_eq!(found, registers);
-        let buffer = Buffer { stride: 16, bytes: &[0; 32], format: FOUR_32_FLOAT, select: AS_IS };
+        let buffer = Buffer { stride: 16, bytes: &[0; 32], format: FOUR_32_FLOAT, select: AS_IS, more: [0; 2] };
         let (after, _) = run(architecture, STORE + 3, &buffer, registers).expect("a launch");
         let expected: Vec<u8> = registers.as_flattened()[..8].iter().flat_map(|word| word.to_le_bytes()).collect();
         assert_eq!(after, expected);
@@ -171,9 +175,12 @@ fn stores_that_need_no_conversion_are_carried_out() {
 fn what_is_not_known_of_formats_ends_the_kernel() {
     let registers = [[0x10000, 0, 0, 0]; ITEMS];
     each(|architecture| {
+        let launch = |instruction, format, select, more| {
+            let buffer = Buffer { stride: 4, bytes: &[0; 16], format, select, more };
+            run(architecture, instruction, &buffer, registers)
+        };
         let problem = |instruction, format, select| {
-            let buffer = Buffer { stride: 4, bytes: &[0; 16], format, select };
-            run(architecture, instruction, &buffer, registers).expect_err("a problem").to_string()
+            launch(instruction, format, select, [0; 2]).expect_err("a problem").to_string()
         };
         for (instruction, format, select, says) in [
             (LOAD, PACKED, AS_IS, "a buffer of this format"),
@@ -187,6 +194,12 @@ fn what_is_not_known_of_formats_ends_the_kernel() {
             let text = problem(instruction, format, select);
             assert!(text.contains(says) && text.contains("buffer_"), "{text}");
         }
+        // Items that are interleaved; bit 30 is about caches in gfx10.
+        let interleaved = |high: u32| {
+            let launched = launch(LOAD, ONE_32_UINT, AS_IS, [high, 0]);
+            launched.is_err_and(|problem| problem.to_string().contains("an interleaved buffer"))
+        };
+        assert_eq!([1 << 30, 1 << 31].map(interleaved), [architecture == Architecture::Gfx11, true]);
     });
 }
 
@@ -196,7 +209,7 @@ fn atomic_operations_return_what_was_there() {
     each(|architecture| {
         // Three items for four work-items.
         let words: Vec<u8> = [10_u32, 20, 30].iter().flat_map(|word| word.to_le_bytes()).collect();
-        let buffer = Buffer { stride: 4, bytes: &words, format: ONE_32_UINT, select: RED };
+        let buffer = Buffer { stride: 4, bytes: &words, format: ONE_32_UINT, select: RED, more: [0; 2] };
         let number = if architecture == Architecture::Gfx10 { 50 } else { 53 };
         let (after, found) = run(architecture, number, &buffer, registers).expect("a launch");
         let after: Vec<u32> = after.as_chunks().0.iter().map(|word| u32::from_le_bytes(*word)).collect();

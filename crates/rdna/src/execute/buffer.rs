@@ -13,6 +13,12 @@ use crate::wave::Wave;
 const SWIZZLES: u32 = 1 << 31;
 const ADDS_LANE: u32 = 1 << 23;
 
+/// Whether a descriptor's second word says that the items are interleaved. In the later generation the field has two bits, the
+/// length that is interleaved; in the earlier one bit 30 is about caches only.
+fn swizzles(wave: &Wave, high: u32) -> bool {
+    if wave.is_gfx11() { high >> 30 != 0 } else { high & SWIZZLES != 0 }
+}
+
 /// The descriptor by which kernels reach their work-items' own memory: it is known again by these bits.
 pub(crate) const PRIVATE_BUFFER: [u32; 4] = [0, SWIZZLES, u32::MAX, ADDS_LANE];
 
@@ -37,13 +43,14 @@ pub(super) fn execute(
         let register = usize::from(buffer.has_index);
         if buffer.has_offset { wave.vector_at(buffer.address, register, lane) } else { 0 }
     };
-    let accesses = if high & SWIZZLES != 0 && flags & ADDS_LANE != 0 {
+    let is_swizzled = swizzles(wave, high);
+    let accesses = if is_swizzled && flags & ADDS_LANE != 0 {
         // The scalar offset counts bytes of the whole wave.
         let scalar_offset = scalar_offset / wave.size as u32;
         Accesses::new(wave, |lane| {
             Place::Private(vector_offset(lane).wrapping_add(buffer.offset).wrapping_add(scalar_offset))
         })
-    } else if high & SWIZZLES != 0 || flags & ADDS_LANE != 0 {
+    } else if is_swizzled || flags & ADDS_LANE != 0 {
         return Err(Obstacle::Unsupported("an interleaved buffer"));
     } else {
         let base = u64::from(low) | u64::from(high & 0xffff) << 32;
