@@ -200,6 +200,32 @@ fn what_is_not_known_of_formats_ends_the_kernel() {
             launched.is_err_and(|problem| problem.to_string().contains("an interleaved buffer"))
         };
         assert_eq!([1 << 30, 1 << 31].map(interleaved), [architecture == Architecture::Gfx11, true]);
+        // Bytes are checked, but items are named.
+        let text = launch(LOAD, ONE_32_UINT, AS_IS, [0, 3 << 28]).expect_err("a problem").to_string();
+        assert!(text.contains("an index of a buffer whose bytes are checked"), "{text}");
+    });
+}
+
+#[test]
+fn bounds_are_checked_as_the_descriptor_says() {
+    let words: Vec<u8> = [1_u32, 2, 3, 4].iter().flat_map(|word| word.to_le_bytes()).collect();
+    each(|architecture| {
+        let load = |bytes: &[u8], select: u32| {
+            // Items that are longer than what is between their starts.
+            let buffer = Buffer { stride: 2, bytes, format: ONE_32_UINT, select: RED, more: [0, select << 28] };
+            run(architecture, LOAD, &buffer, [[7; 4]; ITEMS])
+        };
+        let text = load(&words, 0).expect_err("a problem").to_string();
+        assert!(text.contains("an access across a bound of a buffer"), "{text}");
+        let firsts = |bytes: &[u8], select: u32| -> Vec<u32> {
+            let (_, registers) = load(bytes, select).expect("a launch");
+            registers.iter().map(|registers| registers[0]).collect()
+        };
+        assert_eq!(firsts(&words, 1), [1, 2 << 16, 2, 3 << 16]);
+        // Of two items; without a check there is memory behind them.
+        assert_eq!(firsts(&words[..4], 1), [1, 0, 0, 0]);
+        assert_eq!(firsts(&words, 2), [1, 2 << 16, 2, 3 << 16]);
+        assert_eq!(firsts(&[], 2), [0; 4]);
     });
 }
 

@@ -1,5 +1,6 @@
 //! Accesses of buffers, which four scalar registers describe ("buffer resource descriptor" in AMD's documents).
 
+use super::bounds::{Bounds, Start};
 use super::flat::{Accesses, Memories, Place, Registers, access};
 use crate::format::{COMPONENTS, Format};
 use crate::instruction::Buffer;
@@ -32,7 +33,7 @@ pub(super) fn execute(
         return Ok(());
     }
     let words = [0, 1, 2, 3].map(|index| wave.scalar(buffer.descriptor.saturating_add(index)));
-    let [low, high, records, flags] = words;
+    let [low, high, _, flags] = words;
     let operation = match buffer.operation {
         BufferOperation::Untyped(access) => access,
         BufferOperation::Load(registers) => Access::Load(Portion::Item(loaded(wave, flags, registers)?)),
@@ -54,7 +55,7 @@ pub(super) fn execute(
         return Err(Obstacle::Unsupported("an interleaved buffer"));
     } else {
         let base = u64::from(low) | u64::from(high & 0xffff) << 32;
-        let stride = u64::from(high >> 16 & 0x3fff);
+        let bounds = Bounds::of(words, buffer.has_index)?;
         let length = match operation {
             Access::Load(portion) | Access::Store(portion) => portion.bytes() as u64,
             Access::Atomic { is_wide, .. } => {
@@ -65,17 +66,18 @@ pub(super) fn execute(
                 }
             }
         };
+        let start = |lane| Start {
+            index: if buffer.has_index { wave.vector(buffer.address, lane).into() } else { 0 },
+            offset: u64::from(vector_offset(lane)) + u64::from(buffer.offset),
+            scalar_offset: scalar_offset.into(),
+        };
+        if wave.active().any(|lane| bounds.contains(start(lane), length).is_none()) {
+            return Err(Obstacle::Unsupported("an access across a bound of a buffer"));
+        }
         Accesses::new(wave, |lane| {
-            let index = if buffer.has_index { u64::from(wave.vector(buffer.address, lane)) } else { 0 };
-            let offset = u64::from(vector_offset(lane)) + u64::from(buffer.offset);
-            let records = u64::from(records);
-            let is_inside = if stride == 0 {
-                offset + u64::from(scalar_offset) + length <= records
-            } else {
-                index < records && (!buffer.has_offset || offset + length <= stride)
-            };
-            let address = base.wrapping_add(u64::from(scalar_offset)).wrapping_add(index * stride).wrapping_add(offset);
-            if is_inside { Place::Program(address) } else { Place::Nowhere }
+            let start = start(lane);
+            let is_inside = bounds.contains(start, length) == Some(true);
+            if is_inside { Place::Program(base.wrapping_add(bounds.distance(start))) } else { Place::Nowhere }
         })
     };
     let registers = Registers { data: buffer.data, destination: buffer.data, returns: buffer.returns };

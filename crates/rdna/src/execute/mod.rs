@@ -1,5 +1,6 @@
 //! Carries out instructions.
 
+mod bounds;
 mod buffer;
 mod flat;
 mod local;
