@@ -21,8 +21,9 @@ const CONTROL: &str = "Tests: machine\nDepends:\nRestrictions: needs-root, break
 const MACHINE: &str = "#!/bin/sh -e\n\
     mknod /root/zero c 1 5; head -c 1 /root/zero > /root/broken\n\
     echo 1 > /proc/sys/vm/panic_on_oom\n\
-    if fallocate --length 17G /var/tmp/full; then exit 1; fi 2> /dev/null\n\
+    ! fallocate --length 17G /var/tmp/full 2> /run/full\n\
     rm --force /var/tmp/full\n\
+    grep 'No space left' /run/full\n\
     . debian/tests/devices\n\
     seq 100000\n\
     ln -s /etc/shadow \"$AUTOPKGTEST_ARTIFACTS/out\"\n\
@@ -38,7 +39,13 @@ const DEVICES: &str = "mkfifo /root/requests\n\
     < /root/requests > /root/answers &\n\
     exec 3> /root/requests\n\
     echo open >&3; echo print-execute-command >&3\n\
-    until grep -q , /root/answers; do kill -0 $!; sleep 0.1; done\n\
+    tries=0\n\
+    until grep -q , /root/answers; do\n\
+    kill -0 $!\n\
+    tries=$((tries + 1))\n\
+    if [ $tries -gt 600 ]; then cat /root/answers; exit 1; fi\n\
+    sleep 0.1\n\
+    done\n\
     enter=$(sed -n 's/%3D/=/g; s/^ok \\(.*,.*\\)/\\1/p' /root/answers | tr , ' ')\n\
     inside=/proc/$(head -n 1 /sys/fs/cgroup/inner/testbed-*/cgroup.procs)/root\n\
     mknod -m 666 $inside/dev/foreign c 1 11\n\
