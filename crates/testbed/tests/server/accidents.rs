@@ -250,8 +250,8 @@ fn memory_that_is_used_up_is_the_testbeds_own() {
 /// outside: that of the kernel's log, which whoever can open the node may write to.
 #[test]
 #[cfg_attr(
-    not(limits),
-    ignore = "this machine's /sys/fs/cgroup is not cgroup2 with cpu, memory and pids; tests/virtual_machine.rs boots one that has them"
+    not(all(limits, device_filters)),
+    ignore = "it takes root, and /sys/fs/cgroup as cgroup2 with cpu, memory and pids; tests/virtual_machine.rs boots a machine with it"
 )]
 fn a_device_that_was_not_granted_is_not_opened_though_its_node_is_there() {
     let groups = Path::new("/sys/fs/cgroup").join(format!("rocbed-test-devices-{}", std::process::id()));
