@@ -168,8 +168,9 @@ mod tests {
                 |line: &&str| line.split(' ').nth(2) == Some("cgroup2") && line.split([' ', ',']).nth(3) == Some("rw");
             let mount = mounts.lines().find(is_writable).and_then(|line| line.split(' ').nth(1));
             let name = format!("rocbed-test-{}", std::process::id());
-            let directory = PathBuf::from(mount.expect("a cgroup2 file system")).join(name);
-            std::fs::create_dir(&directory).unwrap();
+            let built_for = "built for root with a cgroup2 file system: run it as root, or rebuild";
+            let directory = PathBuf::from(mount.expect(built_for)).join(name);
+            std::fs::create_dir(&directory).expect(built_for);
             Self(directory)
         }
     }
@@ -188,7 +189,7 @@ mod tests {
     fn a_node_of_another_device_cannot_be_opened() {
         let group = ControlGroup::make();
         let directory = File::open(&group.0).unwrap();
-        attach(&directory, [makedev(1, 11)].into_iter()).unwrap();
+        attach(&directory, [makedev(1, 11)].into_iter()).expect("built for root: run it as root, or rebuild");
         let place = tempfile::tempdir().unwrap();
         let node = |name: &str, minor: u32| {
             let path = place.path().join(name);
