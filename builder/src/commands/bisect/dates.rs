@@ -31,7 +31,7 @@ pub(super) fn between(question: &Question) -> Result<Vec<String>> {
             .find(|good| (&good.origin, &good.codename) == (&bad.origin, &bad.codename))?;
         Some((date(&good.date)?, date(&bad.date)?))
     });
-    let (first, last) = both.with_context(|| {
+    let (first, last) = both.ok_or_else(|| {
         Advice::new(
             format!("the dates of the archive are not known of both {} and {}", question.good.name, question.bad.name),
             "search by package: leave --dates out",

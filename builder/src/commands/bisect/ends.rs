@@ -62,12 +62,13 @@ impl Loaded {
     fn list(&self, test: &str, run_as: RunAs) -> Result<&PackageList> {
         let runs = || self.result.tests().filter(|(run, found)| run.run_as == run_as && found.name == test);
         let digest = runs().find_map(|(_, found)| found.installed.as_ref());
-        digest.and_then(|digest| self.lists.get(digest)).with_context(|| {
+        let list = digest.and_then(|digest| self.lists.get(digest));
+        Ok(list.ok_or_else(|| {
             Advice::new(
                 format!("it is not known which packages were installed when {test} ran in {}", self.name),
                 "take results of this version of rocbed, which records them",
             )
-        })
+        })?)
     }
 
     fn end(&self, test: &str, run_as: RunAs) -> Result<End> {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use advice::Advice;
+use advice::{Advice, WithHelp as _};
 use anyhow::{Context as _, Result, bail, ensure};
 use history::Environment;
 use jiff::Timestamp;
@@ -79,13 +79,10 @@ fn digest(image: &Path) -> Result<Digest> {
 pub(super) fn check_unchanged(machines: &Machines, image: &Path) -> Result<()> {
     let mut pinned = machines.images.iter().zip(&machines.digests);
     let Some((_, pinned)) = pinned.find(|(path, _)| *path == image) else { return Ok(()) };
-    let changed = || {
-        Advice::new(
-            format!("{} is not what it was when the search began", image.display()),
-            "put back what was there, or begin a new search with another file as --state",
-        )
-    };
-    ensure!(digest(image).with_context(changed)? == *pinned, changed());
+    let changed = || format!("{} is not what it was when the search began", image.display());
+    let help = "put back what was there, or begin a new search with another file as --state";
+    let is_same = digest(image).with_context(changed).help(help)? == *pinned;
+    ensure!(is_same, Advice::new(changed(), help));
     Ok(())
 }
 

@@ -280,7 +280,7 @@ fn repeat(options: &Bisect, question: &Question) -> Result<u32> {
     if let Some(repeat) = options.repeat {
         return Ok(repeat);
     }
-    plan::repeat(question.observed).with_context(|| {
+    let repeat = plan::repeat(question.observed).ok_or_else(|| {
         let seen = question.observed;
         Advice::new(
             format!(
@@ -291,7 +291,8 @@ fn repeat(options: &Bisect, question: &Question) -> Result<u32> {
             ),
             "--repeat COUNT says how often it has to pass before that counts",
         )
-    })
+    })?;
+    Ok(repeat)
 }
 
 /// A new search over images.

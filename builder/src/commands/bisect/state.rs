@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use advice::Advice;
+use advice::{Advice, WithHelp as _};
 use anyhow::{Context as _, Result, bail};
 use history::Environment;
 use history::bisect::{Answer, Bisect, Step, Upgraded};
@@ -269,10 +269,9 @@ impl State {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).with_context(|| format!("reading the search in {}", path.display())),
         };
-        let state: Self = serde_json::from_slice(&bytes).with_context(|| {
-            let help = "is it of another version of rocbed? --state names another file";
-            Advice::new(format!("reading the search in {}", path.display()), help)
-        })?;
+        let state: Self = serde_json::from_slice(&bytes)
+            .with_context(|| format!("reading the search in {}", path.display()))
+            .help("is it of another version of rocbed? --state names another file")?;
         let in_range = |set: &Upgraded| set.iter().all(|group| *group < state.steps());
         let is_sound = state.version == VERSION
             && state.search.groups == state.steps()
