@@ -5,23 +5,23 @@ use super::program::{Kind, Program};
 /// End-to-end programs that take more than half a minute, longest first.
 const END_TO_END: [&str; 18] = [
     "appliance",
-    "worker",
     "debci",
+    "worker",
     "packages",
     "netboot",
-    "interrupted",
     "docs",
     "stick",
-    "flash",
     "local",
+    "flash",
     "boot",
-    "virtual_machine",
     "same_as_dpkg",
-    "same_twice",
+    "virtual_machine",
     "elsewhere",
+    "same_twice",
     "bisect",
-    "simulate",
+    "interrupted",
     "container",
+    "simulate",
 ];
 
 /// Programs with unit tests that take more than ten seconds, longest first.
