@@ -32,7 +32,7 @@ const MACHINE: &str = "#!/bin/sh -e\n\
     sleep 10000 &\n";
 
 /// Opens a testbed on the machine, as a worker does, and puts the node of a device into it that was not granted: that of the
-/// kernel's log, to which whoever can open the node may write. Root inside must not get at it. This needs control groups,
+/// kernel's log, to which every process that can open the node may write. Root inside must not be able to. This needs control groups,
 /// which the machine that runs the tests may not have.
 const DEVICES: &str = "mkfifo /root/requests\n\
     /run/rocbed/rocbed-init virt --root /run/rocbed/root --cgroup /sys/fs/cgroup/inner --network none \\\n\

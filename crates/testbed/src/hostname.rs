@@ -12,7 +12,7 @@ pub const HOSTNAME: &str = "testbed";
 /// Bytes that a host name may have (`HOST_NAME_MAX` of limits.h).
 const LONGEST: usize = 64;
 
-/// What `hosts(5)` has where there is no such file.
+/// Content of `/etc/hosts` (`hosts(5)`) for a testbed that has no such file.
 const LOCALHOST: &[u8] = b"127.0.0.1\tlocalhost\n";
 
 /// Writes the name to `hostname(5)` in a directory that stands for `/etc`.

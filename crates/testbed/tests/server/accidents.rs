@@ -247,7 +247,7 @@ fn memory_that_is_used_up_is_the_testbeds_own() {
 }
 
 /// Inside, no node can be made, and no mount but that of `/dev` would let it be used. So the machine's root makes it, from
-/// outside: that of the kernel's log, which whoever can open the node may write to.
+/// outside: that of the kernel's log, to which every process that can open the node may write.
 #[test]
 #[cfg_attr(
     not(all(limits, device_filters)),

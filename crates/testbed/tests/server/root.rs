@@ -23,7 +23,7 @@ pub fn make(root: &Path) {
     fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\ntester:x:1000:1000::/home:/bin/sh\n").unwrap();
     fs::write(root.join("etc/group"), "root:x:0:\nrender:x:992:tester\n").unwrap();
     fs::write(root.join("etc/rocbed/rocbed.toml"), "token = \"secret\"\n").unwrap();
-    // The kernel's log, to which whoever can open the node may write.
+    // The kernel's log: every process that can open the node may write to it.
     let (mode, log) = (Mode::from_raw_mode(0o666), makedev(1, 11));
     mknodat(CWD, root.join("srv/kmsg"), FileType::CharacterDevice, mode, log).expect("making a node (CAP_MKNOD)");
     chmod(root.join("srv/kmsg"), mode).unwrap();

@@ -66,8 +66,8 @@ impl<O: Observer> Store<O> {
         passed.unwrap_or_else(PoisonError::into_inner).0.lets_reads_pass = false;
     }
 
-    /// Fetches chunks that count as being fetched. If they do not come, whoever reads one of them asks for it alone: another
-    /// one may be what the server has wrong.
+    /// Fetches chunks that are marked as being fetched. If that fails, a read of one of them asks for that chunk alone: only
+    /// another one of the group may be wrong on the server.
     fn get_ahead(&self, chunks: &[(usize, Chunk)], backoff: &mut Backoff) {
         let have_come = self.get(chunks, Purpose::Prefetch).is_some();
         if !have_come {
@@ -93,8 +93,8 @@ impl<O: Observer> Store<O> {
         }
     }
 
-    /// The next chunk that earlier starts read and that nobody has or fetches, with neighbours that they read soon after, so
-    /// many bytes at most; they count as being fetched.
+    /// The next chunk of the order of earlier starts that is missing and not being fetched, with its neighbours that come
+    /// soon after it in the order: `most` bytes, or one chunk. Marks them as being fetched.
     fn next_ahead(&self, most: u64) -> Vec<(usize, Chunk)> {
         let mut kept = self.kept();
         let rest = self.order.get(kept.ahead..).unwrap_or_default();
@@ -121,7 +121,8 @@ impl<O: Observer> Store<O> {
         found
     }
 
-    /// The next neighbouring chunks that nobody has or fetches, so many bytes at most; they count as being fetched.
+    /// The next neighbouring chunks that are missing and not being fetched: `most` bytes, or one chunk. Marks them as being
+    /// fetched.
     fn next_missing(&self, most: u64) -> Vec<(usize, Chunk)> {
         let mut kept = self.kept();
         let numbered = self.index.chunks().iter().copied().enumerate();

@@ -133,7 +133,7 @@ fn a_read_does_not_wait_for_an_answer_to_the_background() {
     thread::scope(|scope| {
         scope.spawn(|| store.fetch_rest());
         server.wait_for(Step::Asked(Purpose::Prefetch, 3));
-        // The chunk that the background has asked for, and one that nobody has.
+        // The chunk that the background has asked for, and one that was not asked for.
         assert!(read(&store, 3 * CHUNK as usize, 1000) == part(3));
         assert!(read(&store, 0, 1000) == part(0));
         assert!(!server.steps().contains(&Step::Sent(Purpose::Prefetch, 3)));
