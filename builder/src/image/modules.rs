@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, bail};
-use kmod::{Closure, ClosureError, DEFAULT_INITRAMFS, Group, ModuleIndex, NETWORK_INITRAMFS};
+use kmod::{Closure, ClosureError, DEFAULT_INITRAMFS, Group, KernelFiles, Module, ModuleIndex, NETWORK_INITRAMFS};
 use progress::Progress;
 use serde::{Deserialize, Serialize};
 use sha256::Digest;
@@ -20,6 +20,9 @@ const HOME: &str = "usr/lib/modules";
 
 /// Prefix of the names of the kernel's packages.
 pub(super) const KERNEL_PACKAGES: &str = "linux-";
+
+/// Name under which the store keeps what was read from the modules of the last kernel.
+const KNOWN: &str = "kernel-modules";
 
 /// Request that keeps every module.
 const ALL: &str = "*";
@@ -88,8 +91,8 @@ impl Selection {
     }
 }
 
-/// Chooses modules of a kernel. Indexing all of them takes seconds, so choices are cached in the store, and the index
-/// is made only for a new request.
+/// Chooses modules of a kernel. Reading all of them takes seconds, so the store keeps what was read of them, for other
+/// requests, and the choices, so that the same request needs no index.
 pub struct Chooser<'a> {
     kernel: &'a Kernel,
     store: &'a Store,
@@ -168,9 +171,23 @@ impl<'a> Chooser<'a> {
         if let Some(index) = self.index.get() {
             return Ok(index);
         }
-        let index = ModuleIndex::from_directory(&self.kernel.directory, self.progress);
-        let index = index.context("indexing kernel modules")?;
+        let index = self.known_or_read().context("indexing kernel modules")?;
         Ok(self.index.get_or_init(|| index))
+    }
+
+    /// The index from what the store knows of this kernel's modules, or from their files.
+    fn known_or_read(&self) -> Result<ModuleIndex> {
+        let question = format!("{}\n{}", programs::stamp()?, self.kernel.identity);
+        if !self.fresh
+            && let Some(bytes) = memo::recall(self.store, KNOWN, &question)?
+            && let Ok(modules) = serde_json::from_slice(&bytes)
+        {
+            return Ok(ModuleIndex::from_known(modules, &KernelFiles::in_directory(&self.kernel.directory)?)?);
+        }
+        let index = ModuleIndex::from_directory(&self.kernel.directory, self.progress)?;
+        let modules: Vec<&Module> = index.modules().collect();
+        memo::remember(self.store, KNOWN, &question, &serde_json::to_vec(&modules)?)?;
+        Ok(index)
     }
 }
 
@@ -196,4 +213,33 @@ pub fn network_requests(recipe: &[String]) -> Vec<String> {
 
 fn names(groups: &[Group]) -> impl Iterator<Item = String> {
     groups.iter().flat_map(|group| group.requests).map(|name| (*name).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_modules_are_not_read_again_except_for_a_fresh_build() -> Result<()> {
+        let (root, place) = (tempfile::tempdir()?, tempfile::tempdir()?);
+        let store = Store::open(place.path())?;
+        // A file whose reading fails shows whether it was read.
+        fs::write(root.path().join("fuse.ko"), "not ELF")?;
+        let kernel = Kernel {
+            version: "7.2".to_owned(),
+            image: PathBuf::new(),
+            directory: root.path().to_owned(),
+            identity: Digest::of(b"packages"),
+        };
+        let choose = |fresh| {
+            let chooser = Chooser::new(&kernel, &store, fresh, &progress::Silent);
+            chooser.choose(&["fuse".to_owned()], "modules").map(|selection| selection.paths)
+        };
+        assert!(choose(false).is_err());
+        let fuse = r#"[{"path": "fuse.ko", "name": "fuse", "depends": [], "softdeps": [], "aliases": [], "firmware": [], "exports": []}]"#;
+        memo::remember(&store, KNOWN, &format!("{}\n{}", programs::stamp()?, kernel.identity), fuse.as_bytes())?;
+        assert_eq!(choose(false)?, BTreeSet::from(["fuse.ko".to_owned()]));
+        assert!(choose(true).is_err());
+        Ok(())
+    }
 }

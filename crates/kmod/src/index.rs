@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use progress::{Progress, Unit};
+use serde::{Deserialize, Serialize};
 
 use crate::builtin::Builtin;
 use crate::{Modinfo, ModinfoError, Softdep, module_name, normalize_name};
@@ -39,8 +40,27 @@ pub struct KernelFiles {
     pub builtin_modinfo: Vec<u8>,
 }
 
-/// One module of an index.
-#[derive(Debug, Clone, PartialEq, Eq)]
+impl KernelFiles {
+    /// Reads them from a `/usr/lib/modules/<version>` directory of this machine; one that is not there is empty.
+    ///
+    /// # Errors
+    /// [`IndexError::Read`].
+    pub fn in_directory(directory: &Path) -> Result<Self, IndexError> {
+        let optional = |name: &str| match std::fs::read(directory.join(name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            other => other.map_err(|source| IndexError::Read { path: name.to_owned(), source }),
+        };
+        let text = |name| optional(name).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        Ok(Self {
+            order: text("modules.order")?,
+            builtin: text("modules.builtin")?,
+            builtin_modinfo: optional("modules.builtin.modinfo")?,
+        })
+    }
+}
+
+/// One module of an index. It can be kept: reading it from its file needs all of the file decompressed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Module {
     /// Path relative to the kernel version's directory: `kernel/fs/ext4/ext4.ko.xz`.
     pub path: String,
@@ -120,16 +140,7 @@ impl ModuleIndex {
 
     /// Reads a `/usr/lib/modules/<version>` directory of this machine, including the kernel's files in it.
     pub fn from_directory(directory: &Path, progress: &dyn Progress) -> Result<Self, IndexError> {
-        let optional = |name: &str| match std::fs::read(directory.join(name)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            other => other.map_err(|source| IndexError::Read { path: name.to_owned(), source }),
-        };
-        let text = |name| optional(name).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        let kernel = KernelFiles {
-            order: text("modules.order")?,
-            builtin: text("modules.builtin")?,
-            builtin_modinfo: optional("modules.builtin.modinfo")?,
-        };
+        let kernel = KernelFiles::in_directory(directory)?;
         let mut sources = Vec::new();
         let mut directories = vec![String::new()];
         while let Some(below) = directories.pop() {
@@ -147,6 +158,14 @@ impl ModuleIndex {
             }
         }
         Self::build(sources, &kernel, progress)
+    }
+
+    /// Puts together modules that an earlier index of the same kernel had ([`Self::modules`]).
+    ///
+    /// # Errors
+    /// [`IndexError::MissingDependency`] and [`IndexError::Cycle`].
+    pub fn from_known(modules: Vec<Module>, kernel: &KernelFiles) -> Result<Self, IndexError> {
+        Self::assemble(modules, kernel)
     }
 
     fn assemble(mut modules: Vec<Module>, kernel: &KernelFiles) -> Result<Self, IndexError> {
@@ -333,6 +352,16 @@ pub(crate) mod tests {
         let index = ModuleIndex::assemble(modules, &kernel).unwrap();
         let paths: Vec<_> = index.modules().map(|module| &*module.path).collect();
         assert_eq!(paths, ["updates/x.ko.xz", "kernel/z.ko", "kernel/a.ko"]);
+    }
+
+    #[test]
+    fn known_modules_give_the_same_index() {
+        let modules = vec![module("a", &["b", "inside"]), module("b", &[]), module("c", &["a"])];
+        let kernel = KernelFiles { builtin: "kernel/inside.ko".to_owned(), ..KernelFiles::default() };
+        let first = ModuleIndex::assemble(modules, &kernel).unwrap();
+        let known = serde_json::to_vec(&first.modules().collect::<Vec<_>>()).unwrap();
+        let again = ModuleIndex::from_known(serde_json::from_slice(&known).unwrap(), &kernel).unwrap();
+        assert!(again.modules().eq(first.modules()) && again.files() == first.files());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 /// One `softdep` entry (modprobe.d(5), "softdep"). Names may be aliases and may be spelled with `-`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "index", derive(serde::Serialize, serde::Deserialize))]
 pub struct Softdep {
     /// Modules to load before.
     pub pre: Vec<String>,
