@@ -6,6 +6,7 @@
 mod browser;
 mod hub;
 mod machine;
+mod year;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -49,12 +50,19 @@ const fn desktop(height: u32) -> Size {
     Size { width: 1080, height }
 }
 
+/// A telephone's window.
+const PHONE: Size = Size { width: 412, height: 760 };
+
 /// `cargo xtask screenshots`
 #[derive(Debug, Args)]
 pub(crate) struct Options {
     /// Use the rocbed and the static rocbed-init in this directory instead of compiling them
     #[arg(long, value_name = "DIR")]
     programs: Option<PathBuf>,
+    /// Only the pages of histories, of the hub with a year of results that the example `year` of the hub has made in this
+    /// directory
+    #[arg(long, value_name = "DIR")]
+    year: Option<PathBuf>,
 }
 
 /// Takes all pictures.
@@ -67,6 +75,9 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let directory = target_directory().join("screenshots");
     let pictures = workspace().join("docs/images");
     fs::create_dir_all(&pictures).with_context(|| format!("making {}", pictures.display()))?;
+    if let Some(year) = &options.year {
+        return year::take(&rocbed, year, &fresh(&directory.join("browser"))?, &pictures);
+    }
     let hub = Hub::start(&rocbed, &fresh(&directory.join("hub"))?)?;
     let image = directory.join("image");
     execute(hub.rocbed().args(["--quiet", "build", "smoke", "--locked", "--output"]).arg(&image))?;
