@@ -12,12 +12,12 @@ use super::{PHONE, desktop};
 /// hub's example `year`.
 const PICTURES: [(&str, Size, Colours, &str); 7] = [
     ("/", desktop(620), Colours::Light, "year-matrix.png"),
-    ("/?target=gfx1*", PHONE, Colours::Dark, "year-matrix-phone.png"),
+    ("/", PHONE, Colours::Dark, "year-matrix-phone.png"),
     ("/regressions", desktop(640), Colours::Light, "year-regressions.png"),
     ("/regressions", PHONE, Colours::Light, "year-regressions-phone.png"),
     ("/flaky", desktop(480), Colours::Dark, "year-flaky.png"),
-    ("/packages/package-07/gfx1030", desktop(640), Colours::Light, "year-history.png"),
-    ("/packages/package-07", PHONE, Colours::Light, "year-package-phone.png"),
+    ("/packages/package-07/gfx1101", desktop(640), Colours::Light, "year-history.png"),
+    ("/packages/package-03", PHONE, Colours::Light, "year-package-phone.png"),
 ];
 
 /// Takes them of the hub in `data`, which the example `year` has filled.
