@@ -204,8 +204,8 @@ pub(crate) async fn page(State(shared): State<Shared>, _: Reader, Query(asked): 
     let states: States = states.into_iter().map(|run| (key(&run), run)).collect();
     let mut table = Table::new(cells);
     table.filter(target.as_deref(), chosen, &states);
-    let mut all_targets: Vec<Key> = known_targets.iter().map(|known| Key::new(known)).collect();
-    all_targets.sort();
+    // The form shows what was asked for, also if no result has it.
+    let all_targets: BTreeSet<Key> = known_targets.iter().chain(&target).map(|known| Key::new(known)).collect();
     let now = now(&shared);
     let count = |verdict| (verdict, table.cells().filter(|cell| verdict_of(cell) == Some(verdict)).count());
     let counts: Vec<_> = Verdict::ALL.into_iter().map(count).filter(|(_, count)| *count > 0).collect();

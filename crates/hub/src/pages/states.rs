@@ -166,7 +166,11 @@ async fn read(
     let as_user = Some(&run_as).filter(|text| !text.is_empty());
     let as_user = as_user.map(|text| user(text).ok_or_else(|| invalid(not_a_user(text)))).transpose()?;
     let states = wanted.map_or_else(|| all.to_vec(), |state| vec![state]);
-    let targets = shared.readers.run(history::known_targets).await?;
+    let mut targets = shared.readers.run(history::known_targets).await?;
+    // The form shows what was asked for, also if no result has it.
+    if !target.is_empty() && !targets.contains(&target) {
+        targets.push(target.clone());
+    }
     let listed = if all.len() > 1 { all } else { &[] };
     let filter = Filter {
         targets: targets.into_iter().map(|known| (known.clone(), known == target)).collect(),

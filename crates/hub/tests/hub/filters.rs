@@ -163,6 +163,11 @@ fn the_matrix_is_filtered_by_package_target_and_state() {
     }
     assert!(hub.get("/?package=nothing").1.contains("No package has such a result."));
     assert_eq!(hub.get("/?state=nothing").0, 422);
+    // What was asked for stays in the form.
+    for page in ["/", "/regressions", "/flaky"] {
+        let html = hub.get(&format!("{page}?target=gfx1*")).1;
+        assert!(html.contains("<option value=\"gfx1*\" selected>"), "{page}: {html}");
+    }
     let html = hub.get("/?package=%22%3E%3Cscript%3E&target=%3Cb%3E").1;
     assert!(html.contains("value=\"&#34;&#62;&#60;script&#62;\"") && !html.contains("<b>&"), "{html}");
 }
