@@ -18,7 +18,7 @@ use crate::events::Event;
 use crate::fatal::Fatal;
 use crate::system::{Ending, System};
 use crate::testbed_service::SYSTEMD;
-use crate::{second_stage, shutdown, signals};
+use crate::{setup, shutdown, signals};
 use appliance::cmdline::CommandLine;
 use appliance::paths;
 use machineinfo::Processors;
@@ -36,7 +36,7 @@ const STARTED: &str = "started";
 
 /// Runs the machine; returns only with an error.
 pub fn run(system: &mut dyn System, console: &mut Console, line: &CommandLine) -> Result<Infallible, Fatal> {
-    for problem in second_stage::prepare(system, line, &Processors::read()) {
+    for problem in setup::prepare(system, line, &Processors::read()) {
         console.say(&problem.in_one_line());
     }
     for problem in set_name(system, Path::new("/etc"), Path::new(paths::OVERLAY)) {

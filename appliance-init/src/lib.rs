@@ -31,6 +31,7 @@ pub mod protect;
 pub mod screen;
 mod search;
 pub mod second_stage;
+pub mod setup;
 pub mod shell;
 pub mod shutdown;
 pub mod signals;
