@@ -4,14 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use toml::Spanned;
 
-use super::layer::{Layer, RecipeError};
-use super::merge::{last, last_in};
-use super::model::AptSourceEntry;
-use super::value::{ArchiveName, PackageSelector, Suite, Word};
+use super::layer::{Layer, RecipeError, last, last_in};
+use super::model::{AptSourceEntry, ExtraArchiveEntry};
+use super::value::Word;
 use super::{ExtraFile, ExtraKind, Selector};
 use crate::mirror::PUBLIC_MIRROR;
 
@@ -50,37 +48,6 @@ pub struct ExtraArchive {
     pub has_own_mirror: bool,
     /// Whether apt in the image knows it.
     pub in_apt: bool,
-}
-
-/// An archive beside the main one. Keys that it does not have are as in `[archive]`.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct ExtraArchiveEntry {
-    /// Its name in the lock, in messages and in the image: `experimental`, `mine`. One of the same name replaces an inherited one.
-    #[schemars(with = "ArchiveName")]
-    pub name: Spanned<ArchiveName>,
-    /// The suite, or the directory of a flat archive, as in `[archive]`. Unset: its name.
-    pub suite: Option<Suite>,
-    /// The components to take packages from.
-    #[schemars(with = "Option<Vec<Word>>")]
-    pub components: Option<Spanned<Vec<Word>>>,
-    /// Base address of its mirror (`http`, `https` or `file`). Unset: the same as that of `[archive]`, wherever that comes from.
-    pub mirror: Option<String>,
-    /// Base address of its snapshot service; `""` for none, which is the default where it has a mirror of its own.
-    pub snapshot: Option<String>,
-    /// Whether a Release file whose `Valid-Until` has passed is refused.
-    pub check_valid_until: Option<bool>,
-    /// OpenPGP keyrings, armored or not, relative to the recipe, that may sign it.
-    pub keyrings: Option<Vec<String>>,
-    /// The packages that come from it, whatever version `[archive]` has: names, `src:NAME` for all packages of a source package, patterns
-    /// (`librocm*`), `*` for all. Of its other packages only what these need comes along, where no other archive can give it.
-    /// Unset: all of it counts as `[archive]` does, and the highest version is taken; an archive that says `NotAutomatic` (experimental,
-    /// backports) has to have them.
-    #[schemars(with = "Option<Vec<PackageSelector>>")]
-    pub packages: Option<Spanned<Vec<PackageSelector>>>,
-    /// Whether apt in the image has it too, with its keyrings and with priorities that agree with `packages` (`true` unless said
-    /// otherwise; never for a mirror of `file`).
-    pub apt: Option<bool>,
 }
 
 /// The main archive.

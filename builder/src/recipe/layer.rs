@@ -97,6 +97,19 @@ impl Layer {
     }
 }
 
+/// The value of the last layer that sets it.
+pub(super) fn last<T>(layers: &[Layer], get: impl Fn(&Layer) -> Option<T>) -> Option<T> {
+    layers.iter().rev().find_map(get)
+}
+
+/// The last layer that sets a value, with that value.
+pub(super) fn last_in<'a, T>(
+    layers: &'a [Layer],
+    get: impl Fn(&'a Layer) -> Option<&'a T>,
+) -> Option<(&'a Layer, &'a T)> {
+    layers.iter().rev().find_map(|layer| get(layer).map(|value| (layer, value)))
+}
+
 pub(super) fn invalid(text: &str, origin: &str, at: usize, message: String) -> RecipeError {
     // If the span ends inside a character it is not from this file; then the start is the best guess.
     let before = text.get(..at).unwrap_or_default();

@@ -11,7 +11,7 @@ use fsimage::{Content, NodeKind};
 use rootfs::finish::{self, Fate};
 
 use super::archives::{archive, extra_archives};
-use super::layer::{Layer, RecipeError};
+use super::layer::{Layer, RecipeError, last, last_in};
 use super::model::{FileEntry, UserEntry};
 use super::{ExtraFile, ExtraKind, Group, Image, Kernel, KernelChoice, Packages, Recipe, SettingsTable, User};
 
@@ -19,11 +19,6 @@ const DEFAULT_DATA_SIZE: u64 = 64 << 20;
 
 /// The flavour of a recipe whose root has no kernel.
 const NO_KERNEL: &str = "none";
-
-/// The value of the last layer that sets it.
-pub(super) fn last<T>(layers: &[Layer], get: impl Fn(&Layer) -> Option<T>) -> Option<T> {
-    layers.iter().rev().find_map(get)
-}
 
 /// The lists of all layers, concatenated, each value once.
 fn joined(layers: &[Layer], get: impl Fn(&Layer) -> Vec<String>) -> Vec<String> {
@@ -152,14 +147,6 @@ pub(crate) struct EspTooSmall {
 /// Checks the size of an EFI system partition, in bytes, against the minimum of FAT32.
 pub(crate) fn check_esp_size(size: u64, sector_size: SectorSize) -> Result<(), EspTooSmall> {
     if size < fat::minimum_size(sector_size) { Err(EspTooSmall { sector_size }) } else { Ok(()) }
-}
-
-/// The last layer that sets a value, with that value.
-pub(super) fn last_in<'a, T>(
-    layers: &'a [Layer],
-    get: impl Fn(&'a Layer) -> Option<&'a T>,
-) -> Option<(&'a Layer, &'a T)> {
-    layers.iter().rev().find_map(|layer| get(layer).map(|value| (layer, value)))
 }
 
 pub(super) fn resolve(name: String, path: Option<PathBuf>, layers: &[Layer]) -> Result<Recipe, RecipeError> {

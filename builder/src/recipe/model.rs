@@ -9,11 +9,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use super::archives::ExtraArchiveEntry;
 use super::settings::SettingsTable;
 use super::value::{
-    AbsolutePath, AccountName, AccountPath, ByteSize, CmdlineRemoval, CmdlineWord, LocalPackages, Mode, ModuleRequest,
-    Owner, PackageName, PackageRelation, PackageVersion, Preseed, SectorSize, Suite, UserId, Word,
+    AbsolutePath, AccountName, AccountPath, ArchiveName, ByteSize, CmdlineRemoval, CmdlineWord, LocalPackages, Mode,
+    ModuleRequest, Owner, PackageName, PackageRelation, PackageSelector, PackageVersion, Preseed, SectorSize, Suite,
+    UserId, Word,
 };
 
 /// A rocbed recipe: what goes into an appliance image.
@@ -78,6 +78,37 @@ pub struct ArchiveTable {
     /// OpenPGP keyrings, armored or not, relative to the recipe, that may sign the archive. Unset: the Debian archive
     /// keyring that rocbed carries.
     pub keyrings: Option<Vec<String>>,
+}
+
+/// An archive beside the main one. Keys that it does not have are as in `[archive]`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ExtraArchiveEntry {
+    /// Its name in the lock, in messages and in the image: `experimental`, `mine`. One of the same name replaces an inherited one.
+    #[schemars(with = "ArchiveName")]
+    pub name: Spanned<ArchiveName>,
+    /// The suite, or the directory of a flat archive, as in `[archive]`. Unset: its name.
+    pub suite: Option<Suite>,
+    /// The components to take packages from.
+    #[schemars(with = "Option<Vec<Word>>")]
+    pub components: Option<Spanned<Vec<Word>>>,
+    /// Base address of its mirror (`http`, `https` or `file`). Unset: the same as that of `[archive]`, wherever that comes from.
+    pub mirror: Option<String>,
+    /// Base address of its snapshot service; `""` for none, which is the default where it has a mirror of its own.
+    pub snapshot: Option<String>,
+    /// Whether a Release file whose `Valid-Until` has passed is refused.
+    pub check_valid_until: Option<bool>,
+    /// OpenPGP keyrings, armored or not, relative to the recipe, that may sign it.
+    pub keyrings: Option<Vec<String>>,
+    /// The packages that come from it, whatever version `[archive]` has: names, `src:NAME` for all packages of a source package, patterns
+    /// (`librocm*`), `*` for all. Of its other packages only what these need comes along, where no other archive can give it.
+    /// Unset: all of it counts as `[archive]` does, and the highest version is taken; an archive that says `NotAutomatic` (experimental,
+    /// backports) has to have them.
+    #[schemars(with = "Option<Vec<PackageSelector>>")]
+    pub packages: Option<Spanned<Vec<PackageSelector>>>,
+    /// Whether apt in the image has it too, with its keyrings and with priorities that agree with `packages` (`true` unless said
+    /// otherwise; never for a mirror of `file`).
+    pub apt: Option<bool>,
 }
 
 /// Which packages are installed, and how.
