@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::address::PciAddress;
-use crate::fault::FaultKind;
+use crate::fault_kind::FaultKind;
 use crate::messages::{By, CatalogueEntry, Meaning, Record, Speaker, Spoken, Start, find, printable, records};
 
 /// The most lines that are read; of longer logs the last ones.

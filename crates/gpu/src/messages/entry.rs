@@ -1,6 +1,6 @@
 //! [`CatalogueEntry`]: a kernel message in the catalogue.
 
-use crate::fault::FaultKind;
+use crate::fault_kind::FaultKind;
 
 /// A kernel message and its meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,11 +6,11 @@ use std::path::Path;
 
 use serde::Serialize;
 
+use super::fault::Fault;
 use super::line::records;
 use super::places::Places;
 use super::reader::{Reader, Trust};
 use crate::address::PciAddress;
-use crate::fault::Fault;
 use crate::kernel_log::{KernelEvent, KernelLog, LogEntry};
 use crate::kmsg::{read_kernel_log, read_log_file};
 use crate::sysfs::Sysfs;

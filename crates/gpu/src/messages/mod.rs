@@ -7,6 +7,7 @@
 
 mod catalogue;
 mod entry;
+mod fault;
 mod findings;
 mod index;
 mod line;
@@ -16,9 +17,10 @@ mod reader;
 mod speaker;
 
 pub use entry::{CatalogueEntry, Meaning, Scope, Speaker, Start};
+pub use fault::Fault;
 pub use findings::{Finding, Findings};
 pub use places::Places;
-pub use reader::{Reader, SIMULATED, Trust};
+pub use reader::{Reader, SIMULATED, Trust, fault};
 
 pub(crate) use index::find;
 pub(crate) use line::{Record, records};

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::entry::{CatalogueEntry, Meaning, Scope, Speaker};
+use super::fault::Fault;
 use super::index::find;
 use super::line::Record;
 use super::places::Places;
 use super::speaker::{By, Spoken};
 use crate::address::PciAddress;
-use crate::fault::{Fault, FaultKind};
+use crate::fault_kind::FaultKind;
 
 /// After this many lines the stack trace of a `blocked for more than` has ended.
 const TRACE: u32 = 80;
@@ -31,6 +32,13 @@ pub enum Trust {
 
 /// The prefix of a simulated fault.
 pub const SIMULATED: &str = "rocbed-simulated-fault: ";
+
+/// The fault in a single log line of any form; `None` for ordinary lines. A [`Reader`] finds more, because the device
+/// may be named in earlier lines.
+pub fn fault(line: &str) -> Option<Fault> {
+    let mut reader = Reader::new(Trust::Text, Places::of_log(line));
+    reader.take(line).into_iter().next()
+}
 
 /// Finds faults in a log.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::pattern::Pattern;
 use super::*;
-use crate::fault::FaultKind::{self, DmaRefused, Hang, Hardware, Kernel, Lost, OutOfMemory, PageFault, Reset};
+use crate::fault_kind::FaultKind::{self, DmaRefused, Hang, Hardware, Kernel, Lost, OutOfMemory, PageFault, Reset};
 
 /// The kinds of faults in a log, and whether each is contained.
 fn told(log: &str) -> Vec<(&'static str, bool)> {

@@ -28,7 +28,7 @@ mod start;
 mod template;
 
 use super::entry::{CatalogueEntry, Meaning, Scope, Speaker, Start};
-use crate::fault::FaultKind;
+use crate::fault_kind::FaultKind;
 
 /// All entries, in the order in which they are compared: of two matching entries the first counts.
 pub(crate) fn all() -> impl Iterator<Item = &'static CatalogueEntry> {

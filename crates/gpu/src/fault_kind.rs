@@ -1,9 +1,6 @@
-//! [`Fault`]: a fault that the kernel's log reports while GPUs work.
+//! [`FaultKind`]: the kinds of faults that the kernel's log reports while GPUs work.
 
 use serde::{Deserialize, Serialize};
-
-use crate::address::PciAddress;
-use crate::messages::{CatalogueEntry, Places, Reader, Trust};
 
 /// The kind of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -115,30 +112,4 @@ impl FaultKind {
             (Self::OutOfMemory, _) => "give the machine more memory, or the test less work",
         }
     }
-}
-
-/// A log line that reports a fault.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    /// The kind of fault.
-    pub kind: FaultKind,
-    /// Whether it ended only the process that caused it: the test's own doing.
-    pub contained: bool,
-    /// The GPU; `None` if neither the line nor an earlier one of the driver names it.
-    pub address: Option<PciAddress>,
-    /// The port above the GPU that reported the fault.
-    pub port: Option<PciAddress>,
-    /// Whether it only adds details to an earlier fault of the same kind.
-    pub detail: bool,
-    /// The message, without time, priority and control characters for a terminal.
-    pub line: String,
-    /// The catalogue entry that matched.
-    pub entry: &'static CatalogueEntry,
-}
-
-/// The fault in a single log line of any form; `None` for ordinary lines. A [`Reader`] finds more, because the device
-/// may be named in earlier lines.
-pub fn fault(line: &str) -> Option<Fault> {
-    let mut reader = Reader::new(Trust::Text, Places::of_log(line));
-    reader.take(line).into_iter().next()
 }
