@@ -9,6 +9,7 @@ use progress::{Progress, Unit};
 use sha256::Digest;
 
 use crate::configure::{self, ConfigurePlan};
+use crate::error::whole_or_damaged;
 use crate::hashed::Expected;
 use crate::unpack::{self, Device, Extent};
 use crate::{Error, database, space};
@@ -152,23 +153,6 @@ fn read_all(packages: &[Package], threads: usize, progress: &dyn Progress) -> Re
         result
     });
     whole_or_damaged(results.into_iter())
-}
-
-/// All results, or the errors: all damaged files together, so that they can be fetched together.
-pub(crate) fn whole_or_damaged<T>(results: impl Iterator<Item = Result<T, Error>>) -> Result<Vec<T>, Error> {
-    let (mut whole, mut damaged, mut failed) = (Vec::new(), Vec::new(), None);
-    for result in results {
-        match result {
-            Ok(result) => whole.push(result),
-            Err(Error::Damaged(files)) => damaged.extend(files),
-            Err(error) => failed = failed.or(Some(error)),
-        }
-    }
-    match failed {
-        _ if !damaged.is_empty() => Err(Error::Damaged(damaged)),
-        Some(error) => Err(error),
-        None => Ok(whole),
-    }
 }
 
 impl Package {

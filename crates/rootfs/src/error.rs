@@ -140,6 +140,23 @@ fn damage(files: &[Damaged]) -> String {
     files.iter().map(describe).collect::<Vec<_>>().join("\n")
 }
 
+/// All results, or the errors: all damaged files together, so that they can be fetched together.
+pub(crate) fn whole_or_damaged<T>(results: impl Iterator<Item = Result<T, Error>>) -> Result<Vec<T>, Error> {
+    let (mut whole, mut damaged, mut failed) = (Vec::new(), Vec::new(), None);
+    for result in results {
+        match result {
+            Ok(result) => whole.push(result),
+            Err(Error::Damaged(files)) => damaged.extend(files),
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    match failed {
+        _ if !damaged.is_empty() => Err(Error::Damaged(damaged)),
+        Some(error) => Err(error),
+        None => Ok(whole),
+    }
+}
+
 impl Advise for Error {
     fn help(&self) -> Help {
         match self {

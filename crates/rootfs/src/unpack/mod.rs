@@ -21,7 +21,7 @@ use target::UnpackTarget;
 pub use target::{Device, add_devices};
 
 use crate::Error;
-use crate::build::whole_or_damaged;
+use crate::error::whole_or_damaged;
 use crate::hashed::Expected;
 use debian::deb::Deb;
 
