@@ -19,6 +19,14 @@ pub struct JoinedBundle {
 }
 
 impl Joined {
+    /// Writes the `junit.xml` of the joined result.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn write_junit(&self, to: File) -> io::Result<()> {
+        crate::junit::write_joined(to, &self.result, &self.reports)
+    }
+
     /// Writes the bundle with this name into a directory, where the files are made too. The same parts give the same bytes.
     ///
     /// # Errors

@@ -16,18 +16,5 @@ pub use cases::JoinedReport;
 pub use reports::{PartReports, ROOM};
 pub use results::{Joined, Part, join};
 
-use std::fs::File;
-use std::io;
-
-impl Joined {
-    /// Writes the `junit.xml` of the joined result.
-    ///
-    /// # Errors
-    /// If the file cannot be written.
-    pub fn write_junit(&self, to: File) -> io::Result<()> {
-        crate::junit::write_joined(to, &self.result, &self.reports)
-    }
-}
-
 #[cfg(test)]
 mod tests;
