@@ -11,7 +11,7 @@ use ureq::Agent;
 use crate::address::Location;
 use crate::credentials::Credentials;
 use crate::error::S3Error;
-use crate::send::Request;
+use crate::request::Request;
 
 /// Tells the time; requests are signed with it.
 pub type Clock = fn() -> Timestamp;

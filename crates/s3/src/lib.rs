@@ -33,6 +33,7 @@ mod object;
 mod presigned;
 mod reader;
 mod refusal;
+mod request;
 mod send;
 mod sign;
 mod xml;

@@ -14,7 +14,7 @@ use crate::bucket::Bucket;
 use crate::content::{Content, base64};
 use crate::error::S3Error;
 use crate::object::{CHECKSUM_HEADER, CONTENT_TYPE, DIGEST_HEADER};
-use crate::send::{Payload, Request};
+use crate::request::{Payload, Request};
 use crate::xml::{self, Page, Part, Upload};
 
 /// Most parts of an upload.

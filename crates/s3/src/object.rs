@@ -8,7 +8,7 @@ use ureq::http::HeaderMap;
 use crate::bucket::Bucket;
 use crate::content::{Content, base64, from_base64};
 use crate::error::S3Error;
-use crate::send::{Payload, Request};
+use crate::request::{Payload, Request};
 
 /// Header with the SHA-256 of the whole content as hexadecimal digits. Servers keep it as they get it. It is there for
 /// objects that were uploaded in parts, for which servers know the digests of the parts only.

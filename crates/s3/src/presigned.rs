@@ -13,7 +13,8 @@ use crate::error::S3Error;
 use crate::multipart::Piece;
 use crate::object::{CHECKSUM_HEADER, Put, headers_for};
 use crate::refusal;
-use crate::send::{Payload, exchange, repeat, text};
+use crate::request::Payload;
+use crate::send::{exchange, repeat, text};
 use crate::sign::{Signer, UNSIGNED, Unsigned};
 
 /// Permission to put one object of one content, for a limited time.

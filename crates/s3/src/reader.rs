@@ -9,7 +9,7 @@ use sha256::Hasher;
 use crate::bucket::Bucket;
 use crate::content::Content;
 use crate::error::S3Error;
-use crate::send::Request;
+use crate::request::Request;
 use transfer::Backoff;
 
 /// An object that is read. It ends with an error, and not with an end, if its content was not the expected one; what was

@@ -8,11 +8,18 @@ use safetext::printable;
 use ureq::http::HeaderMap;
 
 use crate::error::S3Error;
-use crate::send::Miss;
 use crate::xml::ErrorBody;
 
 /// Longest message of a server that is shown, in characters.
 const MESSAGE: usize = 200;
+
+/// Reason why one attempt failed.
+pub(crate) enum Miss {
+    /// Another attempt may succeed. The error is for the case that there is none.
+    Again { reason: String, wished: Option<Duration>, error: Option<Box<S3Error>> },
+    /// Another attempt is pointless.
+    Final(Box<S3Error>),
+}
 
 /// What was tried, and with what.
 #[derive(Debug)]

@@ -2,18 +2,16 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::Path;
 use std::thread::sleep;
-use std::time::Duration;
 
-use sha256::Digest;
 use transfer::Backoff;
 use ureq::http::{HeaderMap, Request as HttpRequest, Response, Uri};
 use ureq::{Agent, Body, SendBody};
 
 use crate::bucket::{Bucket, Options};
 use crate::error::S3Error;
-use crate::refusal;
+use crate::refusal::{self, Miss};
+use crate::request::{Payload, Request};
 use crate::sign::{Signer, Unsigned, canonical_query, encode_path};
 
 /// Longest document that is read from an answer, in bytes. A list of 1,000 parts has less than half of it.
@@ -22,66 +20,6 @@ const MAX_DOCUMENT: u64 = 1 << 20;
 /// Payloads of this length and more are sent only after the server agreed to it (RFC 9110, section 10.1.1): a refusal
 /// then costs nothing, and is heard.
 const ASK_FIRST: u64 = 256 << 10;
-
-/// The payload of a request.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) enum Payload<'a> {
-    #[default]
-    Nothing,
-    Bytes(&'a [u8]),
-    /// A piece of a file, with its digest.
-    Piece {
-        path: &'a Path,
-        offset: u64,
-        length: u64,
-        sha256: Digest,
-    },
-}
-
-impl Payload<'_> {
-    pub(crate) fn length(&self) -> u64 {
-        match self {
-            Self::Nothing => 0,
-            Self::Bytes(bytes) => bytes.len() as u64,
-            Self::Piece { length, .. } => *length,
-        }
-    }
-
-    fn digest(&self) -> Digest {
-        match self {
-            Self::Nothing => Digest::of(b""),
-            Self::Bytes(bytes) => Digest::of(bytes),
-            Self::Piece { sha256, .. } => *sha256,
-        }
-    }
-}
-
-/// A request about an object or, without a key, about the bucket.
-#[derive(Debug, Clone)]
-pub(crate) struct Request<'a> {
-    pub(crate) method: &'static str,
-    /// The action in words, for errors.
-    pub(crate) action: &'static str,
-    pub(crate) key: Option<&'a str>,
-    pub(crate) query: Vec<(&'static str, String)>,
-    /// Names in lower case.
-    pub(crate) headers: Vec<(&'static str, String)>,
-    pub(crate) payload: Payload<'a>,
-}
-
-impl<'a> Request<'a> {
-    pub(crate) fn new(method: &'static str, action: &'static str, key: Option<&'a str>) -> Self {
-        Self { method, action, key, query: Vec::new(), headers: Vec::new(), payload: Payload::Nothing }
-    }
-}
-
-/// Reason why one attempt failed.
-pub(crate) enum Miss {
-    /// Another attempt may succeed. The error is for the case that there is none.
-    Again { reason: String, wished: Option<Duration>, error: Option<Box<S3Error>> },
-    /// Another attempt is pointless.
-    Final(Box<S3Error>),
-}
 
 /// Makes attempts until one succeeds or another one is pointless.
 pub(crate) fn repeat<T>(
@@ -282,6 +220,7 @@ mod tests {
     use std::io::Write;
     use std::net::TcpListener;
     use std::thread::{JoinHandle, spawn};
+    use std::time::Duration;
 
     /// Answers one request after the other with these; returns what was asked.
     fn server(answers: &'static [&'static str]) -> io::Result<(Bucket, JoinHandle<Vec<String>>)> {
