@@ -14,9 +14,9 @@ use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, DefaultConnector, NextTimeout, Transport};
 
-use crate::fetch::client::FetchSettings;
 use crate::fetch::proxy::{BadProxy, Chosen, Proxies, Proxy, Scheme};
 use crate::fetch::resolver::RememberingResolver;
+use crate::fetch::settings::FetchSettings;
 
 /// State shared by the connector and the resolver of an agent.
 #[derive(Clone)]

@@ -11,6 +11,7 @@ use crate::fetch::attempt::{Sink, Stopped};
 use crate::fetch::client::Client;
 use crate::fetch::error::{Cause, Failure, Problem};
 use crate::fetch::partial::Partial;
+use crate::fetch::url::authority;
 use crate::fetch::{Download, FetchOptions};
 use crate::{Store, StoreError};
 
@@ -164,11 +165,4 @@ pub(crate) fn pause(backoff: &mut Backoff, asked: Option<Duration>, cancelled: &
         }
         std::thread::sleep(left.min(Duration::from_millis(100)));
     }
-}
-
-/// The `host:port` of a URL.
-pub(crate) fn authority(url: &str) -> &str {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let host = rest.split(['/', '?', '#']).next().unwrap_or(rest);
-    host.rsplit_once('@').map_or(host, |(_, host)| host)
 }

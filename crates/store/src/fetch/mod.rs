@@ -9,6 +9,8 @@ mod partial;
 pub mod proxy;
 mod resolver;
 mod retry;
+mod settings;
+mod url;
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -212,7 +214,7 @@ impl Fetcher {
             };
             failures += 1;
             if !problem.is_transient() || failures >= self.options.attempts {
-                let host = job::authority(url).to_owned();
+                let host = url::authority(url).to_owned();
                 let unreachable = if matches!(problem, Problem::Unreachable(_)) { vec![host] } else { Vec::new() };
                 let cause = Cause { url: url.to_owned(), attempts: failures, problem };
                 let failure = Failure { label: without_password(url), causes: vec![cause] };
