@@ -15,12 +15,12 @@ use std::time::{Duration, Instant};
 
 use vm::{Accelerator, Boot, Bus, Disk, Machine, Running, VmError};
 
+use super::helper::program;
 use super::image::Image;
 use super::limits;
 use super::options::VmOptions;
 use super::scratch::ScratchDisk;
 use super::switch::Switch;
-use super::testbed::program;
 use super::wire::{Frame, Message, PORT_NAME, VERSION};
 use crate::Error;
 use crate::process::{Event, Signals};

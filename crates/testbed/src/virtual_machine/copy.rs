@@ -21,7 +21,7 @@ use rustix::thread::UnshareFlags;
 
 use super::command::{self, Streams};
 use super::filter;
-use super::testbed::{memory_file, wait};
+use super::helper::{memory_file, wait};
 use crate::Error;
 use crate::copy::limits::{CopyBudget, CopyReport, Room};
 use crate::copy::links::Withheld;

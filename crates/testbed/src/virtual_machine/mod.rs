@@ -16,6 +16,7 @@ mod command;
 pub(crate) mod copy;
 mod filter;
 pub mod guest;
+mod helper;
 mod image;
 pub mod limits;
 pub(crate) mod options;

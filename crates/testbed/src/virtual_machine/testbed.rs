@@ -2,8 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read as _};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::Read as _;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -15,6 +14,7 @@ use vm::Accelerator;
 
 use super::boot::{Booted, Hardware};
 use super::copy::{Copier, CopyPlan};
+use super::helper::{program, wait};
 use super::image::Image;
 use super::limits;
 use super::options::VmOptions;
@@ -22,7 +22,7 @@ use super::scratch::ScratchDisk;
 use super::switch::Switch;
 use super::wire::Message;
 use crate::enter::option;
-use crate::process::{Child, Event, Signals};
+use crate::process::Signals;
 use crate::protocol::Copy;
 use crate::server::{NAME, Testbed};
 use crate::{Error, memory};
@@ -282,45 +282,9 @@ fn accept(listener: &UnixListener, switch: Switch) -> Result<(), Error> {
     started.map(drop).map_err(Error::step("starting a thread for commands"))
 }
 
-/// This program, and the first argument of its parts.
-pub(crate) fn program() -> (OsString, Vec<OsString>) {
-    let program = std::env::current_exe().ok().filter(|path| path.is_file());
-    // If the program's file was replaced, this name still works.
-    let program = program.unwrap_or_else(|| format!("/proc/{}/exe", std::process::id()).into());
-    (program.into(), vec!["virt".into()])
-}
-
-/// Waits for a process of this server's, and ends it if it takes too long or a signal comes. Returns its exit status,
-/// `None` if a signal has ended it.
-pub(crate) fn wait(
-    child: &std::process::Child,
-    signals: &Signals,
-    patience: Duration,
-    what: &str,
-) -> Result<Option<i32>, Error> {
-    let child = Child::spawned(child).map_err(Error::step("waiting for a process"))?;
-    let result = match signals.wait(child.as_fd(), Some(patience)) {
-        Ok(Event::Ready) => Ok(()),
-        Ok(Event::Signal(number)) => Err(Error::Signal(number)),
-        Ok(Event::TimedOut) => Err(Error::TimedOut { what: what.into(), seconds: patience.as_secs() }),
-        Err(error) => Err(Error::step("waiting for a process")(error)),
-    };
-    if result.is_err() {
-        child.kill();
-    }
-    let status = child.wait().map_err(Error::step("waiting for a process"))?;
-    result.map(|()| status.and_then(|status| status.exit_status()))
-}
-
 /// The directory for large temporary files.
 fn large_files() -> PathBuf {
     std::env::var_os("TMPDIR").map_or_else(|| "/var/tmp".into(), PathBuf::from)
-}
-
-/// A file in memory that a process gets as its standard input and leaves its report in.
-pub(crate) fn memory_file() -> io::Result<File> {
-    let file: OwnedFd = rustix::fs::memfd_create(c"report", rustix::fs::MemfdFlags::CLOEXEC)?;
-    Ok(file.into())
 }
 
 #[cfg(test)]
