@@ -11,9 +11,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use crate::enter::processes_of_commands;
 use crate::processors::ProcessorList;
-use crate::reached::{Counts, Limits};
+use crate::reached::{Counts, Limits, processes_of_commands};
 use crate::{Error, device_filter};
 
 /// Controllers that limit a testbed.

@@ -24,6 +24,7 @@ use crate::namespaces::RunningTestbed;
 use crate::process::{Child, Event, Signals, fork};
 use crate::processors::ProcessorList;
 use crate::protocol::{quote, unquote};
+use crate::reached::processes_of_commands;
 use crate::relay::{Relay, Running};
 use crate::simulate::{SimulateOptions, Simulation, kernels_option, option_kernels};
 use crate::terminal::Terminal;
@@ -43,14 +44,6 @@ pub(crate) const NOT_EXECUTABLE: u8 = 126;
 /// `oom_score_adj` of commands (`proc_pid_oom_score_adj(5)`): when memory runs out, a test is killed before autopkgtest
 /// and the machine's services.
 const FIRST_TO_GO: &str = "500";
-
-/// One process in this many is reserved, so that autopkgtest can still run commands when tests have reached the limit.
-const RESERVE: u64 = 16;
-
-/// How many processes commands may have of those that the testbed may have.
-pub(crate) fn processes_of_commands(processes: u64) -> u64 {
-    processes - processes / RESERVE
-}
 
 /// Signals that are passed on to a command.
 pub(crate) const PASSED_ON: [(i32, Signal); 6] = [

@@ -14,6 +14,9 @@ const NOTES: &str = "ROCBED_LIMIT_NOTES";
 /// Free bytes below which a writable layer counts as full.
 const FULL: u64 = 1 << 20;
 
+/// One process in this many is reserved, so that autopkgtest can still run commands when tests have reached the limit.
+const RESERVE: u64 = 16;
+
 /// The limits that a testbed has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
@@ -23,6 +26,11 @@ pub(crate) struct Limits {
     pub(crate) processes: u64,
     /// Share of the processors, when others want them too.
     pub(crate) cpu_weight: Option<u32>,
+}
+
+/// How many processes commands may have of those that the testbed may have.
+pub(crate) fn processes_of_commands(processes: u64) -> u64 {
+    processes - processes / RESERVE
 }
 
 /// What the kernel counts in a control group.
