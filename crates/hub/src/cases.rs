@@ -50,7 +50,7 @@ pub(crate) struct Case {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CasesError {
     /// The file has this many bytes.
-    #[error("There are too many cases to show ({}): see junit.xml in the bundle.", crate::pages::size(*.0))]
+    #[error("There are too many cases to show ({}): see junit.xml in the bundle.", crate::format::size(*.0))]
     TooMany(u64),
     #[error("The cases cannot be shown: junit.xml is not UTF-8.")]
     NotUtf8(#[from] std::str::Utf8Error),

@@ -33,6 +33,7 @@ mod connections;
 mod core;
 mod debci;
 mod error;
+mod format;
 mod gc;
 mod history;
 mod http;

@@ -15,10 +15,10 @@ use serde::Deserialize;
 use crate::clock::millis;
 use crate::completion;
 use crate::core::{ClaimAnswer, HubEvent, WorkerClock};
+use crate::format::shorten;
 use crate::http::answer::{Answer, Refused, io_problem};
 use crate::http::auth::WorkerId;
 use crate::http::body::{Document, whole};
-use crate::http::workers::shorten;
 use crate::hub::Shared;
 use crate::store::LogError;
 

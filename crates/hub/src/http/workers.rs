@@ -10,6 +10,7 @@ use protocol::api::{
 use serde::Deserialize;
 
 use crate::core::state::Worker;
+use crate::format::shorten;
 use crate::http::answer::{Answer, refuse};
 use crate::http::auth::{Admin, Joining, Reader, WorkerId, note_clock};
 use crate::http::body::Document;
@@ -71,10 +72,6 @@ pub(crate) async fn report(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// The first `most` characters of a text from a request.
-pub(crate) fn shorten(text: &str, most: usize) -> String {
-    if text.chars().count() <= most { text.to_owned() } else { text.chars().take(most).chain(['…']).collect() }
-}
 
 /// Query for the list of workers.
 #[derive(Debug, Default, Deserialize)]

@@ -6,12 +6,12 @@ use protocol::Verdict;
 use protocol::api::{Compared, ComparedTest, Comparison, Problem, ProblemCode, ResultInfo};
 use serde::Deserialize;
 
+use crate::format::Time;
 use crate::http::Reader;
 use crate::http::history::compare_results;
 use crate::http::jobs::find;
 use crate::hub::Shared;
 use crate::pages::change::Change;
-use crate::pages::format::Time;
 use crate::pages::{Page, PageError, now, render};
 use crate::party::Party;
 

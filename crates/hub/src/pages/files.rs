@@ -6,10 +6,10 @@ use axum::http::{HeaderMap, Method};
 use axum::response::Response;
 use protocol::api::BundleFile;
 
+use crate::format::size;
 use crate::http::Reader;
 use crate::http::bundle_files::{self, Filter, How};
 use crate::hub::Shared;
-use crate::pages::format::size;
 use crate::pages::{Page, PageError, render};
 use crate::party::Party;
 

@@ -7,11 +7,11 @@ use axum::extract::{Path, State};
 use jiff::Timestamp;
 use protocol::api::{Difference, Explanation, Problem, ProblemCode, TestHistory, TestRun, TestState};
 
+use crate::format::Time;
 use crate::history::{self, HistoryFilter};
 use crate::http::Reader;
 use crate::hub::Shared;
 use crate::pages::change::Change;
-use crate::pages::format::Time;
 use crate::pages::{Page, now, render};
 use crate::store::NameFilter;
 

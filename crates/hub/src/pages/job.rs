@@ -6,6 +6,7 @@ use protocol::api::{Attempt, DebciOrigin, JobState, ResultInfo};
 use protocol::{Cases, JobResult, RunAs, TestOutcome, Verdict, part_name};
 
 use crate::cases::{Suite, left_out, suites};
+use crate::format::{Time, size, took};
 use crate::history;
 use crate::http::Reader;
 use crate::http::answer::io_problem;
@@ -13,7 +14,6 @@ use crate::http::jobs::find;
 use crate::http::login::LoggedIn;
 use crate::http::results::detail;
 use crate::hub::Shared;
-use crate::pages::format::{Time, size, took};
 use crate::pages::log::{Part, beginning_of, part};
 use crate::pages::requirements::{fields, needs, not_counted};
 use crate::pages::{Page, PageError, now, render};

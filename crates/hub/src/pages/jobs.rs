@@ -5,10 +5,10 @@ use axum::extract::{Query, State};
 use protocol::Verdict;
 use protocol::api::{JobInfo, JobState};
 
+use crate::format::Time;
 use crate::http::jobs::{Filter, page as load};
 use crate::http::{Reader, debci_workers};
 use crate::hub::Shared;
-use crate::pages::format::Time;
 use crate::pages::requirements::{needs, not_counted};
 use crate::pages::{Page, PageError, now, render};
 use crate::store::{self, NameFilter};

@@ -5,12 +5,12 @@ use axum::extract::{Path, Query, State};
 use protocol::TestOutcome;
 use serde::Deserialize;
 
+use crate::format::size;
 use crate::http::Reader;
 use crate::http::answer::io_problem;
 use crate::http::jobs::find;
 use crate::http::results::detail;
 use crate::hub::Shared;
-use crate::pages::format::size;
 use crate::pages::{Converter, Page, PageError, render};
 use crate::party::Party;
 use crate::store::Logs;

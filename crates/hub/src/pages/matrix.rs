@@ -11,10 +11,10 @@ use protocol::api::{Problem, ProblemCode, TestState};
 use serde::Deserialize;
 
 use crate::clock::timestamp;
+use crate::format::Time;
 use crate::history::{self, WholeRun};
 use crate::http::Reader;
 use crate::hub::Shared;
-use crate::pages::format::Time;
 use crate::pages::{Page, now, render};
 use crate::store::coverage::NO_GPU;
 use crate::store::{self, CellResult, MatrixCell, NameFilter};

@@ -5,7 +5,6 @@ mod change;
 mod compare;
 mod feed;
 mod files;
-mod format;
 mod history;
 mod job;
 mod jobs;
@@ -35,7 +34,6 @@ use crate::problem::internal;
 use crate::store::ReadError;
 
 pub(crate) use ansi::Converter;
-pub(crate) use format::size;
 
 /// Result type of page handlers.
 type Page = Result<Html<String>, PageError>;

@@ -7,12 +7,12 @@ use protocol::api::{Problem, ProblemCode, TestState};
 use serde::Deserialize;
 
 use crate::clock::timestamp;
+use crate::format::Time;
 use crate::history::{self, StateLine, StateQuery};
 use crate::http::Reader;
 use crate::http::history::{not_a_user, user};
 use crate::hub::Shared;
 use crate::pages::change::Change;
-use crate::pages::format::Time;
 use crate::pages::history::Line;
 use crate::pages::{Page, now, render};
 use crate::store::{NameFilter, for_program};

@@ -3,9 +3,9 @@
 use askama::Template;
 use axum::extract::State;
 
+use crate::format::{Time, size};
 use crate::http::Reader;
 use crate::hub::Shared;
-use crate::pages::format::{Time, size};
 use crate::pages::{Page, now, render};
 use crate::storage::status;
 

@@ -3,9 +3,9 @@
 use askama::Template;
 use axum::extract::State;
 
+use crate::format::Time;
 use crate::http::Reader;
 use crate::hub::Shared;
-use crate::pages::format::Time;
 use crate::pages::{Page, now, render};
 use crate::watch::{self, Overview};
 

@@ -12,7 +12,7 @@ use crate::core::state::Worker;
 use crate::http::Reader;
 use crate::http::workers::{info, infos, meant};
 use crate::hub::Shared;
-use crate::pages::format::{Time, size};
+use crate::format::{Time, size};
 use crate::pages::{Page, now, render};
 use crate::store::names::Among;
 

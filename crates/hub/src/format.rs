@@ -1,4 +1,4 @@
-//! Times, durations and sizes, formatted for users.
+//! Times, durations, sizes and texts, formatted for users.
 
 use jiff::Timestamp;
 
@@ -65,6 +65,11 @@ pub(crate) fn size(bytes: u64) -> String {
         (value, unit) = (value / 1024.0, larger);
     }
     if unit == "B" || value >= 100.0 { format!("{value:.0} {unit}") } else { format!("{value:.1} {unit}") }
+}
+
+/// The first `most` characters of a text from a request.
+pub(crate) fn shorten(text: &str, most: usize) -> String {
+    if text.chars().count() <= most { text.to_owned() } else { text.chars().take(most).chain(['…']).collect() }
 }
 
 #[cfg(test)]
