@@ -3,15 +3,12 @@
 use std::fs::File;
 use std::time::Duration;
 
-use axum::Json;
-use axum::extract::State;
 use protocol::api::{BundleStorage, Problem, ProblemCode};
 use rusqlite::OptionalExtension;
 use sha256::Digest;
 use transfer::Backoff;
 
 use crate::background::run_in_background;
-use crate::http::Reader;
 use crate::hub::{Hub, Shared};
 use crate::problem::io_problem;
 use crate::store::OpenError;
@@ -70,10 +67,6 @@ pub(crate) fn open_problem(error: OpenError) -> Problem {
 /// Where bundles are kept.
 pub(crate) fn status(shared: &Shared) -> BundleStorage {
     shared.bundles.bucket().map(Bucket::status).unwrap_or_default()
-}
-
-pub(crate) async fn show(State(shared): State<Shared>, _: Reader) -> Json<BundleStorage> {
-    Json(status(&shared))
 }
 
 impl Shared {

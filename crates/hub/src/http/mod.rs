@@ -16,6 +16,7 @@ mod openapi;
 mod packages;
 pub(crate) mod results;
 pub(crate) mod routes;
+mod storage;
 mod uploads;
 pub(crate) mod workers;
 

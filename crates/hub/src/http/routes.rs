@@ -16,9 +16,8 @@ use serde_json::Value;
 use crate::http::auth::Reader;
 use crate::http::endpoint::{Content, Endpoint, For, json};
 use crate::http::openapi::document;
-use crate::http::{bundle_files, debci, history, jobs, kept, leases, packages, results, uploads, workers};
+use crate::http::{bundle_files, debci, history, jobs, kept, leases, packages, results, storage, uploads, workers};
 use crate::hub::Shared;
-use crate::storage;
 
 const WORKER: (&str, &str) = ("worker", "Which worker had it last: its id, its name, or the beginning of either");
 
