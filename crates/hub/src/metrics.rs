@@ -11,10 +11,6 @@ use protocol::api::{Health, JobState};
 use crate::http::{Answer, Reader};
 use crate::hub::Shared;
 
-/// Lets results be counted without reading their rows, which take hundreds of MB after a year. It is made where it is missing,
-/// and is not part of the numbered layout.
-pub(crate) const INDEX: &str = "CREATE INDEX IF NOT EXISTS results_verdict ON results (verdict, simulated);";
-
 /// Writes one metric with its help text.
 fn one(out: &mut String, kind: &str, name: &str, help: &str, value: u64) {
     // Writing to a string cannot fail.
