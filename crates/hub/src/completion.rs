@@ -3,91 +3,33 @@
 //! A check continues even if the worker's request has ended or was told to ask again; the same request finds it again.
 //! Each worker has one bundle checked at a time, and the checks of all workers take turns.
 
-use std::collections::HashMap;
+pub(crate) mod in_progress;
+
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use protocol::Verdict;
-use protocol::api::{Complete, Completed, Problem, ProblemCode};
+use protocol::api::{Complete, Problem, ProblemCode};
 use sha256::Digest;
 use tokio::sync::{Semaphore, watch};
 
 use crate::background::run_in_background;
 use crate::bundle;
-use crate::checks::{InTurns, Turns};
+use crate::checks::InTurns;
 use crate::core::{Completion, Delivered, WorkerClock};
 use crate::format::shorten;
 use crate::hub::Shared;
 use crate::problem::{internal, io_problem};
-use crate::quota::Debt;
 use crate::storage::open_problem;
 use crate::store::OpenError;
 
-/// Bundles open at once: each holds a zstd window and its result in memory.
-const OPEN: usize = 16;
+use in_progress::{Key, Outcome};
 
 /// Most completions in progress for one worker.
 const WAITING: usize = 8;
 
 /// Refusals remembered per worker, so that a repeated request gets the same answer without a new check.
 const REFUSALS: usize = 32;
-
-/// Completions in progress, and what is remembered of each worker's earlier ones.
-#[derive(Debug)]
-pub(crate) struct Completions {
-    workers: Mutex<HashMap<String, OfWorker>>,
-    open: Semaphore,
-    turns: Arc<Turns>,
-}
-
-/// The answer to a completion.
-type Outcome = Result<Completed, Problem>;
-
-#[derive(Debug)]
-struct OfWorker {
-    /// Permit for the one check of this worker that may run.
-    turn: Arc<Semaphore>,
-    under_way: HashMap<Key, watch::Receiver<Option<Outcome>>>,
-    refused: Vec<(Key, Problem)>,
-    debt: Debt,
-}
-
-/// Requests with the same key are the same request.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Key {
-    lease: String,
-    bundle: Digest,
-    verdict: Verdict,
-}
-
-impl Default for OfWorker {
-    fn default() -> Self {
-        Self {
-            turn: Arc::new(Semaphore::new(1)),
-            under_way: HashMap::new(),
-            refused: Vec::new(),
-            debt: Debt::default(),
-        }
-    }
-}
-
-impl Completions {
-    pub(crate) fn new() -> Self {
-        // One processor is left for everything else, if there are two or more.
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Self {
-            workers: Mutex::default(),
-            open: Semaphore::new(OPEN),
-            turns: Arc::new(Turns::new(processors.saturating_sub(1))),
-        }
-    }
-
-    fn with<T>(&self, worker: &str, with: impl FnOnce(&mut OfWorker) -> T) -> T {
-        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
-        with(workers.entry(worker.to_owned()).or_default())
-    }
-}
 
 /// Completes a lease. Answers within [`Config::check_wait`](crate::Config::check_wait) plus the time for the database.
 pub(crate) async fn complete(

@@ -10,7 +10,7 @@ use protocol::api::{Problem, ProblemCode};
 use tokio::sync::watch;
 
 use crate::clock::millis;
-use crate::completion::Completions;
+use crate::completion::in_progress::Completions;
 use crate::config::Config;
 use crate::core::{Core, State};
 use crate::debci::{Link, OffersLink};
