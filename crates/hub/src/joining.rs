@@ -16,15 +16,11 @@ use runner::shards::{JoinedBundle, Part, PartReports, ROOM, join};
 use crate::background::run_in_background;
 use crate::bundle::MAX_CASES;
 use crate::core::{Delivered, JoinedResult, WorkerClock};
-use crate::http::answer::io_problem;
 use crate::hub::{Hub, Shared};
-use crate::problem::internal;
+use crate::problem::{internal, io_problem};
 use crate::storage::open_problem;
 use crate::store::shards::{self, EndedPart};
 use crate::store::{Bundles, CaseFiles};
-
-/// The owner of joined bundles in the table of uploads: no worker, whose ids have no spaces.
-pub(crate) const JOINED: &str = "joined parts";
 
 /// What directories begin with in which bundles are made.
 const WORK: &str = "joined-parts-";

@@ -6,9 +6,11 @@ use sha256::Digest;
 
 use crate::core::package_files::PEOPLE;
 use crate::core::{Failure, Tx};
-use crate::joining::JOINED;
 use crate::store::columns::Hex;
 use crate::token::random_hex;
+
+/// The owner of joined bundles in the table of uploads: no worker, whose ids have no spaces.
+const JOINED: &str = "joined parts";
 
 /// Most uploads of one worker without a result.
 const MOST_PENDING: i64 = 1000;
