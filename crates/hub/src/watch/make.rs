@@ -11,7 +11,7 @@ use crate::clock::millis;
 use crate::core::{Failure, Tx};
 use crate::store::coverage::NO_GPU;
 use crate::watch::plan::{Capacity, Waiting, assign, choose};
-use crate::watch::reconcile::waiting;
+use crate::watch::tables::waiting;
 
 /// The time in which a worker has its budget, in milliseconds.
 const DAY: i64 = 24 * 3_600_000;

@@ -22,8 +22,6 @@ use jiff::Timestamp;
 use protocol::GpuNeed;
 use sha256::Digest;
 
-use crate::hub::Hub;
-
 pub(crate) use tables::{Overview, TABLE, is_watched, overview};
 
 /// An archive whose signature was checked, as far as it matters for jobs.
@@ -130,15 +128,5 @@ impl Watch {
         };
         tracing::warn!("the archive that is watched: {what}");
         status.problem = Some(WatchProblem { since, what });
-    }
-}
-
-impl Hub {
-    /// Names the archive to watch, for whose changes jobs are made: every so often if called before [`Hub::serve`],
-    /// otherwise when [`Hub::read_archive`] and [`Hub::make_watch_jobs`] are called. A second call changes nothing.
-    pub fn watch_archive(&self, options: WatchOptions) {
-        let watch = Watch { options, status: Mutex::default() };
-        // A hub watches one archive; the first one stays.
-        let _ = self.shared.watch.set(Arc::new(watch));
     }
 }

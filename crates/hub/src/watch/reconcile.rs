@@ -11,7 +11,7 @@ use sha256::Digest;
 use crate::core::{Failure, Tx};
 use crate::store::columns::{Hex, Json, Named};
 use crate::store::coverage::NO_GPU;
-use crate::watch::plan::{Reason, Waiting};
+use crate::watch::plan::Reason;
 use crate::watch::{ArchiveState, WatchedPackage, tables};
 
 /// A package of the archive, without the versions of what it is tested with.
@@ -257,15 +257,6 @@ fn tested(db: &Connection) -> rusqlite::Result<HashMap<Key, Tested>> {
 fn waiting_states(db: &Connection) -> rusqlite::Result<HashMap<Key, String>> {
     let mut statement = db.prepare_cached("SELECT package, target, state FROM watch_waiting")?;
     let rows = statement.query_map([], |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?)))?;
-    rows.collect()
-}
-
-/// Everything that waits.
-pub(super) fn waiting(db: &Connection) -> rusqlite::Result<Vec<Waiting>> {
-    let mut statement = db.prepare_cached("SELECT package, target, reason, since FROM watch_waiting")?;
-    let rows = statement.query_map([], |row| {
-        Ok(Waiting { package: row.get(0)?, target: row.get(1)?, reason: tables::reason(row, 2)?, since: row.get(3)? })
-    })?;
     rows.collect()
 }
 

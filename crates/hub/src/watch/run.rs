@@ -1,6 +1,6 @@
 //! Reads the archive every so often, and makes jobs when there is something to do.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -13,7 +13,7 @@ use crate::background::run_in_background;
 use crate::clock::timestamp;
 use crate::hub::Hub;
 use crate::store::columns::Hex;
-use crate::watch::Watch;
+use crate::watch::{Watch, WatchOptions};
 
 /// The pause after the archive could not be read for the first time.
 const FIRST_PAUSE: Duration = Duration::from_secs(30);
@@ -23,6 +23,14 @@ const OFTEN: Duration = Duration::from_secs(60);
 const SELDOM: Duration = Duration::from_secs(1);
 
 impl Hub {
+    /// Names the archive to watch, for whose changes jobs are made: every so often if called before [`Hub::serve`],
+    /// otherwise when [`Hub::read_archive`] and [`Hub::make_watch_jobs`] are called. A second call changes nothing.
+    pub fn watch_archive(&self, options: WatchOptions) {
+        let watch = Watch { options, status: Mutex::default() };
+        // A hub watches one archive; the first one stays.
+        let _ = self.shared.watch.set(Arc::new(watch));
+    }
+
     /// Watches the archive until the hub ends.
     pub(crate) async fn run_watch(&self, watch: Arc<Watch>) {
         let mut events = self.shared.core.watch();

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use crate::clock::timestamp;
 use crate::store::columns::Named;
-use crate::watch::plan::Reason;
+use crate::watch::plan::{Reason, Waiting};
 
 /// Waiting packages, and jobs, that a page shows.
 const SHOWN: i64 = 100;
@@ -124,8 +124,8 @@ pub(crate) fn overview(db: &Connection) -> rusqlite::Result<Overview> {
         let sql = format!("SELECT count(*) FROM {table}");
         db.prepare_cached(&sql)?.query_row([], |row| row.get::<_, u32>(0)).map(u64::from)
     };
-    let mut waiting = super::reconcile::waiting(db)?;
-    waiting.sort_by_key(super::plan::Waiting::turn);
+    let mut waiting = waiting(db)?;
+    waiting.sort_by_key(Waiting::turn);
     waiting.truncate(usize::try_from(SHOWN).unwrap_or(usize::MAX));
     let mut statement = db.prepare_cached(
         "SELECT j.id, j.state, w.why, w.made FROM watch_jobs w JOIN jobs j ON j.number = w.job
@@ -150,8 +150,12 @@ pub(crate) fn overview(db: &Connection) -> rusqlite::Result<Overview> {
     })
 }
 
-/// Reads the reason of a row.
-pub(super) fn reason(row: &rusqlite::Row, column: usize) -> rusqlite::Result<Reason> {
-    let Named(reason) = row.get(column)?;
-    Ok(reason)
+/// Everything that waits.
+pub(super) fn waiting(db: &Connection) -> rusqlite::Result<Vec<Waiting>> {
+    let mut statement = db.prepare_cached("SELECT package, target, reason, since FROM watch_waiting")?;
+    let rows = statement.query_map([], |row| {
+        let Named(reason): Named<Reason> = row.get(2)?;
+        Ok(Waiting { package: row.get(0)?, target: row.get(1)?, reason, since: row.get(3)? })
+    })?;
+    rows.collect()
 }
