@@ -7,6 +7,7 @@
 mod deliver;
 mod queue;
 mod run;
+mod status;
 
 use std::fmt;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use ureq::Agent;
 use ureq::http::Uri;
 
 pub(crate) use queue::{Counts, TABLE, counts};
-pub(crate) use run::WebhookStatus;
+pub(crate) use status::WebhookStatus;
 
 /// Fewest characters of a secret: fewer could be guessed.
 const SHORTEST_SECRET: usize = 16;

@@ -1,18 +1,16 @@
 //! Delivers events to their receivers while the hub runs.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::time::sleep;
 use transfer::Backoff;
 
 use crate::background::run_in_background;
 use crate::clock::timestamp;
 use crate::hub::Hub;
-use crate::webhooks::Webhook;
 use crate::webhooks::deliver::{Delivery, Trouble};
 use crate::webhooks::queue::{Outcome, next};
+use crate::webhooks::{Webhook, WebhookStatus};
 
 /// Pauses after a delivery that failed.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -22,35 +20,6 @@ const OFTEN: Duration = Duration::from_secs(60);
 const SELDOM: Duration = Duration::from_millis(200);
 /// After so many refusals an event is dropped: with these pauses after some hours.
 const MOST_REFUSALS: u32 = 20;
-
-/// How it goes with a receiver.
-#[derive(Debug, Default)]
-pub(crate) struct WebhookStatus(Mutex<Option<(Timestamp, String)>>);
-
-impl WebhookStatus {
-    /// What went wrong the last time, and since when something does.
-    pub(crate) fn problem(&self) -> Option<(Timestamp, String)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn worked(&self, name: &str) {
-        if self.0.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() {
-            tracing::warn!(receiver = name, "the webhook takes events again");
-        }
-    }
-
-    /// Notes what went wrong. The log has it once, however often it happens in a row.
-    fn failed(&self, name: &str, now: Timestamp, what: &str) {
-        let mut problem = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = match &*problem {
-            Some((_, known)) if known == what => return,
-            Some((since, _)) => *since,
-            None => now,
-        };
-        tracing::warn!(receiver = name, "the webhook takes no event: {what}");
-        *problem = Some((since, what.to_owned()));
-    }
-}
 
 /// What the task of a receiver does next.
 enum Next {
