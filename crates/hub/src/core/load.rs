@@ -13,7 +13,8 @@ use crate::core::leases::excluded;
 use crate::core::need::Need;
 use crate::core::offers::offered_in;
 use crate::core::queue::Queued;
-use crate::core::state::{ClockOffset, Live, State, Worker};
+use crate::core::state::{Live, State};
+use crate::core::worker::{ClockOffset, Worker};
 use crate::store::columns::{Json, Named};
 use crate::token::Who;
 

@@ -25,6 +25,7 @@ pub(crate) mod state;
 mod uploads;
 pub(crate) mod waiters;
 mod why;
+pub(crate) mod worker;
 mod workers;
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use crate::core::need::Offer;
 use crate::core::queue::{Queue, Queued};
-use crate::core::state::Worker;
+use crate::core::worker::Worker;
 
 /// Which worker's machine is kept for which job. A job has one machine at most, and a machine one job.
 #[derive(Debug, Default)]
@@ -88,7 +88,7 @@ mod tests {
 
     use super::*;
     use crate::core::need::Need;
-    use crate::core::state::ClockOffset;
+    use crate::core::worker::ClockOffset;
 
     fn worker(seen: i64) -> Worker {
         let gpus = gpu::simulate("gfx90a,gfx90a,gfx90a,gfx90a").expect("targets");

@@ -64,7 +64,7 @@ impl<'a> Reasons<'a> {
                  have to join"
             );
         }
-        let ready = |worker: &&super::state::Worker| {
+        let ready = |worker: &&super::worker::Worker| {
             worker.paused.is_none() && worker.seen_since(self.online_since) && worker.health == Health::Ready
         };
         if let Some(worker) = self.state.reservations.worker_of(job.number) {
@@ -72,7 +72,7 @@ impl<'a> Reasons<'a> {
         }
         let count = able.iter().filter(|(_, worker)| ready(worker)).count();
         if count == 0 {
-            let state = |worker: &super::state::Worker| {
+            let state = |worker: &super::worker::Worker| {
                 let how = match worker.paused {
                     Some(_) => "paused",
                     None if worker.seen_since(self.online_since) => worker.health.name(),

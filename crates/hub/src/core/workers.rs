@@ -8,7 +8,7 @@ use protocol::api::{Health, Problem, ProblemCode, Register, Registered, WorkerRe
 use rusqlite::params;
 
 use crate::core::offers::OFFERED;
-use crate::core::state::{ClockOffset, Worker};
+use crate::core::worker::{ClockOffset, Worker};
 use crate::core::{Failure, HubEvent, Tx};
 use crate::store::names;
 use crate::token::{Who, hash, new_token};

@@ -9,7 +9,7 @@ use protocol::api::{
 };
 use serde::Deserialize;
 
-use crate::core::state::Worker;
+use crate::core::worker::Worker;
 use crate::format::shorten;
 use crate::http::answer::{Answer, refuse};
 use crate::http::auth::{Admin, Joining, Reader, WorkerId, note_clock};
@@ -71,7 +71,6 @@ pub(crate) async fn report(
     shared.core.write(move |tx| tx.report(&worker, &report)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
-
 
 /// Query for the list of workers.
 #[derive(Debug, Default, Deserialize)]

@@ -8,11 +8,11 @@ use protocol::Machine;
 use protocol::api::WorkerInfo;
 use serde::Deserialize;
 
-use crate::core::state::Worker;
+use crate::core::worker::Worker;
+use crate::format::{Time, size};
 use crate::http::Reader;
 use crate::http::workers::{info, infos, meant};
 use crate::hub::Shared;
-use crate::format::{Time, size};
 use crate::pages::{Page, now, render};
 use crate::store::names::Among;
 

@@ -60,7 +60,7 @@ impl Tx<'_> {
     fn capacities(&self) -> Result<Vec<Capacity>, Failure> {
         let had = self.had_in_a_day()?;
         let online = self.now.saturating_sub(millis(self.config.offline_after));
-        let takes_jobs = |worker: &crate::core::state::Worker| {
+        let takes_jobs = |worker: &crate::core::worker::Worker| {
             worker.paused.is_none() && worker.health == Health::Ready && worker.seen_since(online)
         };
         let mut workers: Vec<(&String, Capacity)> = self
