@@ -4,6 +4,7 @@
 //! Everything but known failures and confirmations is derived from results. It is made when a result is accepted, and
 //! made from all results when the version of these tables changes.
 
+mod change_known;
 mod compare;
 mod confirm;
 mod environments;
