@@ -1,6 +1,42 @@
 //! [`Broker`]: what the bridge wants of a message broker, so that tests can have one of their own.
 
-use amqp::{Delivery, Error, Message, Queue, QueueState, Receipt};
+use std::time::Duration;
+
+use advice::{Advice, Advise as _};
+use amqp::{Delivery, Error, Message, Queue, QueueState, Receipt, TlsOptions};
+use debci::RESULTS_QUEUE;
+use protocol::BrokerAddress;
+use transfer::Backoff;
+
+/// How long connecting and logging in may take.
+const CONNECT: Duration = Duration::from_secs(30);
+/// Pauses after errors.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// The queue of results.
+pub(super) fn results() -> Queue {
+    Queue { name: RESULTS_QUEUE.to_owned(), max_priority: None }
+}
+
+/// Prepares the connection to a broker. Messages that are taken from it have at most `largest` bytes.
+pub(super) fn prepare(address: &BrokerAddress, tls: &TlsOptions, largest: usize) -> Result<amqp::Broker, Advice> {
+    let broker = amqp::Broker::new(amqp::Options {
+        address: address.clone(),
+        tls: tls.clone(),
+        name: format!("rocbed hub on {}", rustix::system::uname().nodename().to_string_lossy()),
+        queues: Vec::new(),
+        others: vec![results()],
+        largest,
+        timeout: CONNECT,
+    });
+    broker.map_err(|error| Advice::new(format!("preparing the connection to {address}: {error}"), error.help()))
+}
+
+/// Pauses after errors of a broker.
+pub(super) fn pauses() -> Backoff {
+    Backoff::new(FIRST_PAUSE, LONGEST_PAUSE)
+}
 
 /// A message broker. Methods connect where that is necessary.
 ///

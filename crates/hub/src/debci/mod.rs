@@ -15,19 +15,15 @@ mod take;
 mod tests;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use advice::Advice;
-use debci::{JobStates, PRIORITIES, RESULTS_QUEUE};
+use debci::JobStates;
 
 use crate::hub::{Hub, Shared};
 use broker::Broker;
 pub(crate) use link::Link;
 pub use offers::DebciWorkersOptions;
 pub(crate) use offers::OffersLink;
-
-/// How long connecting and logging in may take.
-const CONNECT: Duration = Duration::from_secs(30);
 
 /// Which debci server, and which of its jobs.
 #[derive(Debug, Clone)]
@@ -68,21 +64,7 @@ impl Hub {
     /// # Errors
     /// If certificates cannot be used, or there are no threads.
     pub fn serve_debci(&self, options: DebciOptions) -> Result<(), Advice> {
-        let broker = amqp::Broker::new(amqp::Options {
-            address: options.address.clone(),
-            tls: options.tls.clone(),
-            name: format!("rocbed hub on {}", rustix::system::uname().nodename().to_string_lossy()),
-            queues: Vec::new(),
-            others: vec![amqp::Queue { name: debci::RESULTS_QUEUE.to_owned(), max_priority: None }],
-            largest: debci::LONGEST_LINE,
-            timeout: CONNECT,
-        });
-        let broker = broker.map_err(|error| {
-            Advice::new(
-                format!("preparing the connection to {}: {error}", options.address),
-                advice::Advise::help(&error),
-            )
-        })?;
+        let broker = broker::prepare(&options.address, &options.tls, debci::LONGEST_LINE)?;
         self.bridge(Arc::new(broker), options)
     }
 

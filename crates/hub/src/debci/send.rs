@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use crate::core::debci::{Due, Reply};
 use crate::debci::Bridge;
-use crate::debci::take::pauses;
+use crate::debci::broker::pauses;
 use crate::store::debci::Answer;
 
 /// How often the database is asked for results if nobody says that there is one.

@@ -9,11 +9,11 @@ use debci::{ArchitectureQueue, JobLine, JobState, LineError, PRIORITIES, RunId};
 use jiff::Timestamp;
 use protocol::Job;
 use protocol::api::Problem;
-use transfer::Backoff;
 
 use crate::core::debci::{Arrived, Known, Work};
 use crate::core::need::Need;
 use crate::debci::Bridge;
+use crate::debci::broker::pauses;
 use crate::store::debci::Answer;
 
 /// How often an empty queue is looked at.
@@ -30,10 +30,6 @@ const REUNION: Duration = Duration::from_secs(300);
 /// How often open jobs that did not come back are looked at, and after how long they are given up.
 const TIDY: Duration = Duration::from_secs(600);
 const KEPT: Duration = Duration::from_secs(7 * 86_400);
-/// Pauses after errors.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-
 /// Reason why a round has ended early.
 enum Trouble {
     Broker(Error),
@@ -50,10 +46,6 @@ impl From<Problem> for Trouble {
     fn from(problem: Problem) -> Self {
         Self::Hub(problem)
     }
-}
-
-pub(super) fn pauses() -> Backoff {
-    Backoff::new(FIRST_PAUSE, LONGEST_PAUSE)
 }
 
 /// Takes jobs until the hub ends.

@@ -3,14 +3,13 @@
 use std::fs;
 
 use amqp::Message;
-use debci::Received;
+use debci::{RESULTS_QUEUE, Received};
 use protocol::api::{CreateUpload, Problem, ProblemCode};
 
 use super::give::of_hub;
 use super::{LARGEST, Offers, bundle};
 use crate::core::offers::{OFFERED, OfferedJob};
 use crate::core::{Delivered, WorkerClock};
-use crate::debci::RESULTS_QUEUE;
 
 /// Most bytes that a result may unpack to. debci's own workers leave out artifacts above 100 MiB.
 const UNPACKED: u64 = 2 << 30;

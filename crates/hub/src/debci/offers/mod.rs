@@ -17,11 +17,10 @@ use std::time::{Duration, Instant};
 
 use advice::Advice;
 use amqp::Queue;
+use debci::{PRIORITIES, RESULTS_QUEUE};
 
 use crate::core::offers::OfferRules;
-use crate::debci::broker::Broker;
-use crate::debci::take::pauses;
-use crate::debci::{CONNECT, PRIORITIES, RESULTS_QUEUE};
+use crate::debci::broker::{self, Broker, pauses, results};
 use crate::hub::{Hub, Shared};
 pub(crate) use link::OffersLink;
 
@@ -72,21 +71,7 @@ impl Hub {
     /// # Errors
     /// If certificates cannot be used, or there are no threads.
     pub fn offer_to_debci_workers(&self, options: DebciWorkersOptions) -> Result<(), Advice> {
-        let broker = amqp::Broker::new(amqp::Options {
-            address: options.address.clone(),
-            tls: options.tls.clone(),
-            name: format!("rocbed hub on {}", rustix::system::uname().nodename().to_string_lossy()),
-            queues: Vec::new(),
-            others: vec![results()],
-            largest: LARGEST,
-            timeout: CONNECT,
-        });
-        let broker = broker.map_err(|error| {
-            Advice::new(
-                format!("preparing the connection to {}: {error}", options.address),
-                advice::Advise::help(&error),
-            )
-        })?;
+        let broker = broker::prepare(&options.address, &options.tls, LARGEST)?;
         self.offer(Arc::new(broker), options)
     }
 
@@ -126,11 +111,6 @@ impl Hub {
         drop(self.shared.offers.set(link));
         Ok(())
     }
-}
-
-/// The queue of results.
-fn results() -> Queue {
-    Queue { name: RESULTS_QUEUE.to_owned(), max_priority: None }
 }
 
 impl Offers {

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use amqp::{Delivery, Error, Message, Queue, QueueState, Receipt};
+use debci::RESULTS_QUEUE;
 
-use crate::debci::RESULTS_QUEUE;
 use crate::debci::broker::Broker;
 
 /// When a connection is lost.
