@@ -9,12 +9,10 @@ use progress::{Progress, Unit};
 
 use super::error::WriteError;
 use super::format::{BLOCK, BLOCK_SIZE};
-use super::inventory;
-use super::layout::{Draft, Layout};
 use super::options::{Ext4Options, Ext4Report, Size};
-use super::pieces::{self, Image};
+use super::plan::{Plan, lost_found};
 use super::stream;
-use crate::tree::{FileTree, Metadata, Node, NodeKind, Timestamp};
+use crate::tree::{FileTree, Metadata, Timestamp};
 
 /// Bytes that are written at once.
 const CHUNK: u64 = 1024 * 1024;
@@ -61,18 +59,11 @@ fn make(
     options: &Ext4Options,
     progress: &dyn Progress,
 ) -> Result<Ext4Report, WriteError> {
-    if options.label.len() > 16 {
-        return Err(WriteError::LabelTooLong(options.label.clone()));
-    }
     let options = Ext4Options { size: Size::Given(size), digest: false, ..options.clone() };
     let time = Timestamp::from_seconds(options.timestamp.cast_signed());
-    let lost_found = Node { kind: NodeKind::Directory, metadata: Metadata::root(0o700, time) };
-    let tree = FileTree::new(Metadata::root(0o755, time));
-    let items = inventory::take(&tree, &lost_found)?;
-    let drafts = items.into_iter().map(|item| Draft::new(item, &options)).collect::<Result<Vec<_>, _>>()?;
-    let layout = Layout::new(&drafts, &options)?;
-    let made = pieces::make(drafts, &layout, &options)?;
-    let ranges = needed(&layout, &made);
+    let (tree, lost_found) = (FileTree::new(Metadata::root(0o755, time)), lost_found(&options));
+    let plan = Plan::new(&tree, &lost_found, &options)?;
+    let ranges = needed(&plan);
     let total: u64 = ranges.iter().map(|range| range.end - range.start).sum();
     let task = progress.task("making the ext4 file system", Some(total), Unit::Bytes);
     let mut buffer = vec![0; CHUNK as usize];
@@ -80,7 +71,7 @@ fn make(
         for start in (range.start..range.end).step_by(CHUNK as usize) {
             // The first block, with the superblock, is written last; until then it is empty.
             let part = &mut buffer[..(range.end - start).min(CHUNK) as usize];
-            stream::fill(&made.pieces, start, part)?;
+            stream::fill(&plan.image.pieces, start, part)?;
             if start == 0 {
                 part[..BLOCK].fill(0);
             }
@@ -93,7 +84,7 @@ fn make(
         }
     }
     let first = &mut buffer[..BLOCK];
-    stream::fill(&made.pieces, 0, first)?;
+    stream::fill(&plan.image.pieces, 0, first)?;
     let magic = first[MAGIC].to_vec();
     first[MAGIC].fill(0);
     let written = sink.sync().and_then(|()| sink.write(first, 0)).and_then(|()| sink.sync());
@@ -103,19 +94,13 @@ fn make(
         sink.write(first, 0).and_then(|()| sink.sync())
     });
     written.map_err(|source| WriteError::Write { offset: 0, source })?;
-    Ok(Ext4Report {
-        size: layout.size,
-        used_blocks: layout.geometry.blocks - made.free_blocks,
-        blocks: layout.geometry.blocks,
-        used_inodes: made.used_inodes,
-        inodes: layout.geometry.inodes() as u32,
-        sha256: None,
-    })
+    Ok(plan.report(None))
 }
 
 /// Ranges that have to be written: all fixed parts, the journal, the directories.
-fn needed(layout: &Layout, made: &Image<'_>) -> Vec<Range<u64>> {
-    let pieces = made.pieces.iter().map(|piece| piece.block..piece.block + piece.length.div_ceil(BLOCK_SIZE));
+fn needed(plan: &Plan<'_>) -> Vec<Range<u64>> {
+    let Plan { layout, image } = plan;
+    let pieces = image.pieces.iter().map(|piece| piece.block..piece.block + piece.length.div_ceil(BLOCK_SIZE));
     let mut ranges: Vec<_> = layout.geometry.fixed.iter().chain(&layout.taken).cloned().chain(pieces).collect();
     ranges.sort_unstable_by_key(|range| range.start);
     let mut joined: Vec<Range<u64>> = Vec::new();

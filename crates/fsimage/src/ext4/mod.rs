@@ -22,6 +22,7 @@ mod journal;
 mod layout;
 mod options;
 mod pieces;
+mod plan;
 mod read;
 mod stream;
 mod superblock;

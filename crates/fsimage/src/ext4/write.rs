@@ -5,12 +5,10 @@ use std::fs::File;
 use progress::{Progress, Unit};
 
 use super::error::WriteError;
-use super::inventory;
-use super::layout::{Draft, Layout};
 use super::options::{Ext4Options, Ext4Report};
-use super::pieces;
+use super::plan::{Plan, lost_found};
 use super::stream::Target;
-use crate::tree::{FileTree, Metadata, Node, NodeKind, Timestamp};
+use crate::tree::FileTree;
 
 /// Writes a tree as an ext4 file system into `image` at byte `offset`.
 ///
@@ -27,28 +25,14 @@ pub fn write(
     options: &Ext4Options,
     progress: &dyn Progress,
 ) -> Result<Ext4Report, WriteError> {
-    if options.label.len() > 16 {
-        return Err(WriteError::LabelTooLong(options.label.clone()));
-    }
-    let time = Timestamp::from_seconds(options.timestamp.cast_signed());
-    let lost_found = Node { kind: NodeKind::Directory, metadata: Metadata::root(0o700, time) };
-    let items = inventory::take(tree, &lost_found)?;
-    let drafts = items.into_iter().map(|item| Draft::new(item, options)).collect::<Result<Vec<_>, _>>()?;
-    let layout = Layout::new(&drafts, options)?;
-    let made = pieces::make(drafts, &layout, options)?;
-
-    lengthen(image, offset + layout.size).map_err(|source| WriteError::Write { offset, source })?;
-    let task = progress.task("writing the ext4 file system", Some(layout.size), Unit::Bytes);
-    let target = Target { image, offset, size: layout.size, task: task.as_ref() };
-    let sha256 = target.write(&made.pieces, options.digest)?;
-    Ok(Ext4Report {
-        size: layout.size,
-        used_blocks: layout.geometry.blocks - made.free_blocks,
-        blocks: layout.geometry.blocks,
-        used_inodes: made.used_inodes,
-        inodes: layout.geometry.inodes() as u32,
-        sha256,
-    })
+    let lost_found = lost_found(options);
+    let plan = Plan::new(tree, &lost_found, options)?;
+    let size = plan.layout.size;
+    lengthen(image, offset + size).map_err(|source| WriteError::Write { offset, source })?;
+    let task = progress.task("writing the ext4 file system", Some(size), Unit::Bytes);
+    let target = Target { image, offset, size, task: task.as_ref() };
+    let sha256 = target.write(&plan.image.pieces, options.digest)?;
+    Ok(plan.report(sha256))
 }
 
 /// Extends a regular file to at least that length; a device is left as it is.
