@@ -41,10 +41,7 @@ pub(crate) struct Options {
 /// `cargo xtask deb`: builds the packages, and prints their paths.
 pub(crate) fn deb(options: &Options) -> Result<()> {
     host::install(&[host::TO_PACKAGE])?;
-    let programs = match &options.programs {
-        Some(directory) => directory.clone(),
-        None => compiled()?,
-    };
+    let programs = programs(options.programs.as_deref())?;
     let version = version::Version::of_checkout()?;
     let own = target_directory().join("deb");
     let output = options.output.as_ref().unwrap_or(&own);
@@ -113,8 +110,11 @@ fn is_a_word(path: &Path) -> bool {
     path.to_str().is_some_and(|path| path.chars().all(|char| char.is_alphanumeric() || "/._-+~@%:,=".contains(char)))
 }
 
-/// Compiles the programs as they are released; returns their directory.
-fn compiled() -> Result<PathBuf> {
+/// The directory with the programs: the given one, or that of the programs as they are released, which are compiled.
+fn programs(given: Option<&Path>) -> Result<PathBuf> {
+    if let Some(directory) = given {
+        return Ok(directory.to_owned());
+    }
     let rocbed = build::programs(Profile::Release)?.rocbed;
     Ok(rocbed.parent().unwrap_or(Path::new("/")).to_owned())
 }

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 
 use super::version::Version;
-use super::{compiled, scratch};
+use super::{programs, scratch};
 use crate::host;
 use crate::run::{output, target_directory, workspace};
 
@@ -68,10 +68,7 @@ pub(crate) struct Options {
 /// `cargo xtask oci`: makes the images, and prints their paths.
 pub(crate) fn run_oci(options: &Options) -> Result<()> {
     host::install(&[host::to_build()])?;
-    let programs = match &options.programs {
-        Some(directory) => directory.clone(),
-        None => compiled()?,
-    };
+    let programs = programs(options.programs.as_deref())?;
     let scratch = scratch()?;
     let images = Images {
         rocbed: &programs.join("rocbed"),

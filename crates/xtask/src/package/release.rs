@@ -11,7 +11,7 @@ use super::files::{Files, ensure_committed};
 use super::oci::Images;
 use super::release_directory::{ReleaseDirectory, SUMS};
 use super::version::Version;
-use super::{compiled, copy_into, deb, tarball};
+use super::{copy_into, deb, programs, tarball};
 use crate::host;
 use crate::run::{output, run, target_directory, workspace};
 
@@ -32,10 +32,7 @@ pub(crate) fn run_release(options: &Options) -> Result<()> {
     ensure_committed(&workspace())?;
     let directory = options.output.clone().unwrap_or_else(|| target_directory().join("release-files"));
     let directory = ReleaseDirectory::open(directory)?;
-    let programs = match &options.programs {
-        Some(directory) => directory.clone(),
-        None => compiled()?,
-    };
+    let programs = programs(options.programs.as_deref())?;
     let version = Version::of_checkout()?;
     let built = deb::build(&programs, &version, Files::Commit, false)?;
     let staged = built.scratch.path().join("release");
