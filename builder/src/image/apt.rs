@@ -81,9 +81,7 @@ fn pin(extra: &ExtraArchive, state: &LockedExtraArchive) -> Option<String> {
     if !words.is_empty() {
         return Some(format!("release {}", words.join(",")));
     }
-    let (_, rest) = extra.archive.mirror.as_deref()?.split_once("://")?;
-    let server = rest.split('/').next()?;
-    let server = server.rsplit_once('@').map_or(server, |(_, server)| server);
+    let server = transfer::server_of(extra.archive.mirror.as_deref().filter(|mirror| mirror.contains("://"))?);
     let host = server.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
     Some(format!("origin \"{}\"", host.map_or(server, |(host, _)| host)))
 }

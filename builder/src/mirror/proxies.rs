@@ -31,13 +31,10 @@ pub fn proxies() -> Found {
 pub fn configuration_for<'a>(proxies: &Proxies, uris: impl Iterator<Item = &'a str>) -> Result<String, BadProxy> {
     let mut lines = std::collections::BTreeSet::new();
     for uri in uris {
-        let Some((scheme, rest)) = uri.split_once("://").filter(|(scheme, _)| ["http", "https"].contains(scheme))
-        else {
+        let Some((scheme, _)) = uri.split_once("://").filter(|(scheme, _)| ["http", "https"].contains(scheme)) else {
             continue;
         };
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        let server = authority.rsplit_once('@').map_or(authority, |(_, server)| server);
-        let host = server.split(':').next().unwrap_or_default();
+        let host = transfer::server_of(uri).split(':').next().unwrap_or_default();
         // For each host separately: apt's exceptions do not support networks and ports.
         if let Some(chosen) = proxies.for_url(uri)? {
             let address = chosen.proxy.url_with_password();

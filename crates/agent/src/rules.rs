@@ -50,10 +50,9 @@ impl<'a> OwnerRules<'a> {
 
 /// Host and port of an address by HTTP.
 fn host(address: &str) -> Option<String> {
-    let rest = address.strip_prefix("http://").or_else(|| address.strip_prefix("https://"))?;
-    let authority = rest.split(['/', '?', '#']).next()?;
-    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-    (!host.is_empty()).then(|| host.to_owned())
+    let is_http = address.starts_with("http://") || address.starts_with("https://");
+    let server = transfer::server_of(address);
+    (is_http && !server.is_empty()).then(|| server.to_owned())
 }
 
 #[cfg(test)]

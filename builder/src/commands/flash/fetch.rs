@@ -62,12 +62,11 @@ fn from_sums(fetcher: &Fetcher, directory: &str, name: &str) -> Result<(String, 
 
 /// Whether what is fetched could be replaced in transit: by plain HTTP, except from this machine itself.
 pub(super) fn is_by_plain_http(image: &str) -> bool {
-    let Some(rest) = image.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("http://")).and(image.get(7..)) else {
+    if !image.get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case("http://")) {
         return false;
-    };
-    let host = rest.split(['/', '?']).next().unwrap_or_default();
-    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
-    let is_here = |name: &str| host.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'));
+    }
+    let server = transfer::server_of(image);
+    let is_here = |name: &str| server.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with(':'));
     !["localhost", "127.0.0.1", "[::1]"].into_iter().any(is_here)
 }
 

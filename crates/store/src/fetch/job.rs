@@ -5,13 +5,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use progress::Task;
-use transfer::Backoff;
+use transfer::{Backoff, server_of};
 
 use crate::fetch::attempt::{Sink, Stopped};
 use crate::fetch::client::Client;
 use crate::fetch::error::{Cause, Failure, Problem};
 use crate::fetch::partial::Partial;
-use crate::fetch::url::authority;
 use crate::fetch::{Download, FetchOptions};
 use crate::{Store, StoreError};
 
@@ -87,7 +86,7 @@ impl Job<'_> {
         partial: &mut Partial,
         furthest: &mut u64,
     ) -> Result<Tried, Stopped> {
-        let host = authority(url);
+        let host = server_of(url);
         let (mut attempts, mut failures, mut wrong) = (0, 0, 0);
         let mut backoff = self.options.backoff();
         loop {

@@ -10,7 +10,6 @@ pub mod proxy;
 mod resolver;
 mod retry;
 mod settings;
-mod url;
 
 use std::io::Read;
 use std::path::PathBuf;
@@ -20,7 +19,7 @@ use std::time::Duration;
 
 use progress::{Progress, Unit};
 use sha256::Digest;
-use transfer::Backoff;
+use transfer::{Backoff, server_of};
 
 pub use error::{Cause, Failure, FetchError, LocalFile, Missing, Problem};
 
@@ -214,7 +213,7 @@ impl Fetcher {
             };
             failures += 1;
             if !problem.is_transient() || failures >= self.options.attempts {
-                let host = url::authority(url).to_owned();
+                let host = server_of(url).to_owned();
                 let unreachable = if matches!(problem, Problem::Unreachable(_)) { vec![host] } else { Vec::new() };
                 let cause = Cause { url: url.to_owned(), attempts: failures, problem };
                 let failure = Failure { label: without_password(url), causes: vec![cause] };

@@ -119,8 +119,7 @@ impl Proxies {
             other if other.starts_with("http://") => Scheme::Http,
             _ => return Ok(None),
         };
-        let authority = crate::fetch::url::authority(url);
-        let (host, port) = address::split_port(authority);
+        let (host, port) = address::split_port(transfer::server_of(url));
         let default = match scheme {
             Scheme::Http => 80,
             Scheme::Https => 443,
