@@ -87,7 +87,7 @@ pub fn receive(message: &[u8], most: u64, into: &Path) -> Result<Received, Recei
     let parts: Vec<&str> = directory.iter().filter_map(|part| part.to_str()).collect();
     let wrong = |what: String| ReceiveError::Wrong(what);
     let name = parts.last().copied().unwrap_or_default();
-    let run = name.parse().map_err(|_| wrong(format!("its directory {} is no run id", quoted(name))))?;
+    let run = name.parse().map_err(|_| wrong(format!("its directory {} is not a run id", quoted(name))))?;
     let place = match parts.as_slice() {
         [.., suite, architecture, _, package, _] => {
             Some(((*suite).to_owned(), (*architecture).to_owned(), (*package).to_owned()))
@@ -243,8 +243,8 @@ mod tests {
             (b"not gzip".to_vec(), "not a .tar.gz"),
             (packed(&[("17/log.gz", "")])?, "no file exitcode"),
             (packed(&[("17/exitcode", "0"), ("18/exitcode", "0")])?, "several jobs"),
-            (packed(&[("17x/exitcode", "0")])?, "`17x` is no run id"),
-            (packed(&[("exitcode", "0")])?, "no run id"),
+            (packed(&[("17x/exitcode", "0")])?, "`17x` is not a run id"),
+            (packed(&[("exitcode", "0")])?, "not a run id"),
             (packed(&[("17/exitcode", "passed")])?, "`passed` is not a number"),
             (packed(&[("17/exitcode", "-1")])?, "not a number"),
             (packed(&[("17/exitcode", &"1".repeat(10_000))])?, "longer than"),
