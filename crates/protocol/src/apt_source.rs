@@ -122,10 +122,10 @@ impl AptSource {
 
 /// As `signed-by` is written: the key itself or the path of its file.
 impl FromStr for SignedBy {
-    type Err = String;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = |what: &str| Err(format!("signed-by: {what}"));
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let wrong = |what: &str| Err(Invalid { field: "signed-by", message: what.to_owned() });
         let text = text.trim().to_owned();
         if !text.starts_with(KEY_BEGIN) {
             return match text.as_str() {
@@ -214,7 +214,7 @@ impl TryFrom<AptSourceRepr> for AptSource {
             );
         }
         let signed_by = match (repr.signed_by, repr.trusted) {
-            (Some(text), false) => text.parse()?,
+            (Some(text), false) => text.parse().map_err(|error: Invalid| error.to_string())?,
             (None, true) => SignedBy::Nobody,
             (Some(_), true) => return Err("signed-by and trusted exclude each other: leave one of them out".into()),
             (None, false) => {

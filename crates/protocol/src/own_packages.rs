@@ -154,14 +154,15 @@ impl JobArchive {
 }
 
 impl FromStr for JobArchive {
-    type Err = String;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = |what: &str| Err(format!("archive: `{}` {what}", safetext::printable(text)));
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let wrong =
+            |what: &str| Err(Invalid { field: "archive", message: format!("`{}` {what}", safetext::printable(text)) });
         if Self::has_form_of_date(text) {
             return match jiff::civil::DateTime::strptime("%Y%m%dT%H%M%SZ", text) {
                 Ok(_) => Ok(Self::Snapshot(text.to_owned())),
-                Err(_) => wrong("is no date"),
+                Err(_) => wrong("is not a date"),
             };
         }
         if text.starts_with(|char: char| char.is_ascii_digit()) {
@@ -183,9 +184,9 @@ impl fmt::Display for JobArchive {
 }
 
 impl TryFrom<String> for JobArchive {
-    type Error = String;
+    type Error = Invalid;
 
-    fn try_from(text: String) -> Result<Self, String> {
+    fn try_from(text: String) -> Result<Self, Invalid> {
         text.parse()
     }
 }
