@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use advice::Advice;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
@@ -117,7 +118,8 @@ impl Images<'_> {
         let files = scratch.join("container-files").join(name);
         for (program, to) in container.programs {
             let from = if *program == "rocbed" { self.rocbed } else { self.init };
-            ensure!(from.is_file(), "{} is not there\n  help: `cargo xtask build` compiles it", from.display());
+            let missing = || Advice::new(format!("{} is not there", from.display()), "`cargo xtask build` compiles it");
+            ensure!(from.is_file(), missing());
             copy(from, &files.join(to), 0o755)?;
         }
         copy(&workspace().join("debian/copyright"), &files.join("usr/share/doc/rocbed/copyright"), 0o644)?;
