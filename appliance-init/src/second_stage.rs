@@ -21,9 +21,7 @@ use crate::online::Online;
 use crate::screen::Screen;
 use crate::supervisor::Supervisor;
 use crate::system::{Ending, System};
-use crate::{
-    about, bare_testbed, clock, data, hardware, load, setup, shell, shutdown, signals, start_disk, stick, watchdog,
-};
+use crate::{about, bare_testbed, clock, data, hardware, load, setup, shell, shutdown, signals, stick, watchdog};
 use appliance::block;
 use appliance::cmdline::CommandLine;
 use appliance::paths;
@@ -106,7 +104,7 @@ fn prepare_data(disk: Option<&str>, system: &mut dyn System, console: &mut Conso
     let problem = match disk {
         Some(disk) => {
             // Written by the first stage, if the firmware told it.
-            let started = std::fs::read_to_string(start_disk::FILE).ok();
+            let started = std::fs::read_to_string(paths::START_PARTITION).ok();
             let started = started.as_deref().map(str::trim_end);
             data::prepare(disk, started, &devices(), Path::new("/dev"), system, &mut |text| console.say(text)).err()?
         }

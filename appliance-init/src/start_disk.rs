@@ -9,18 +9,13 @@ use std::time::Duration;
 use crate::drivers::Drivers;
 use crate::system::{MountMode, System};
 use appliance::block::BlockDevice;
-
-/// Mount point of the firmware's variables, which are mounted read-only while this one is read.
-const VARIABLES: &str = "/run/rocbed/efivars";
+use appliance::paths::{EFI_VARIABLES, START_PARTITION};
 
 /// The variable, with its vendor's GUID, as efivarfs names it.
 const VARIABLE: &str = "LoaderDevicePartUUID-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 
 /// This directory exists under UEFI.
 const FIRMWARE: &str = "/sys/firmware/efi";
-
-/// The file with the GUID for the second stage.
-pub const FILE: &str = "/run/rocbed/start-partition";
 
 /// How long to wait for the disk that was started, when its image is already found on another one. It was there when
 /// the firmware read it; some sticks take seconds to come back.
@@ -42,7 +37,7 @@ pub enum StartDiskError {
     #[error("the firmware's variable LoaderDevicePartUUID does not hold a GUID")]
     NotAGuid,
     /// The second stage will not learn it.
-    #[error("writing {FILE}: {0}")]
+    #[error("writing {START_PARTITION}: {0}")]
     Keep(#[source] io::Error),
 }
 
@@ -56,7 +51,7 @@ pub fn ask(drivers: &mut Drivers, system: &mut dyn System) -> Result<Option<Stri
     }
     // It may be built in; if it is missing, mounting fails.
     let _ = drivers.load("efivarfs", system);
-    let target = Path::new(VARIABLES);
+    let target = Path::new(EFI_VARIABLES);
     system
         .create_directory(target)
         .and_then(|()| system.mount("efivarfs", target, "efivarfs", MountMode::ReadOnly, ""))
@@ -67,7 +62,7 @@ pub fn ask(drivers: &mut Drivers, system: &mut dyn System) -> Result<Option<Stri
         Ok(bytes) => {
             unmounted.map_err(StartDiskError::Unmount)?;
             let id = parse(&bytes).ok_or(StartDiskError::NotAGuid)?;
-            let kept = system.write_file(Path::new(FILE), &id);
+            let kept = system.write_file(Path::new(START_PARTITION), &id);
             kept.map_err(StartDiskError::Keep).map(|()| Some(id))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -1,4 +1,4 @@
-//! Paths in a running appliance: everything below /run/rocbed and /var/lib/rocbed that more than one part of it uses.
+//! Paths in a running appliance: everything below /run/rocbed and /var/lib/rocbed.
 
 /// The root image, mounted read-only by the first stage; testbeds are made over it.
 pub const IMAGE: &str = "/run/rocbed/root";
@@ -45,6 +45,15 @@ pub const ROOT_SERVER: &str = "/run/rocbed/root-server";
 
 /// The root as a file, as that process serves it.
 pub const ROOT_FILE: &str = "/run/rocbed/root.img";
+
+/// Mount point of the firmware's variables, read-only; mounted while one is read.
+pub const EFI_VARIABLES: &str = "/run/rocbed/efivars";
+
+/// A file with the GUID of the partition that the firmware started, for the second stage.
+pub const START_PARTITION: &str = "/run/rocbed/start-partition";
+
+/// Directory for the program that runs a kernel on a GPU, to see whether the GPU works.
+pub const GPU_CHECK: &str = "/run/rocbed/gpu-check";
 
 /// The certificate authority of the hub, if the settings name one.
 pub const HUB_CA: &str = "/run/rocbed/hub-ca.pem";

@@ -13,13 +13,11 @@ use super::command::{Answer, Limited};
 use super::compute::Compute;
 use crate::outbox::{self, Load};
 use appliance::disk_space::DiskSpace;
+use appliance::paths;
 use machineinfo::Memory;
 
 /// Time limit for rocminfo(1); with working GPUs it answers within a second or two.
 const ROCMINFO: Duration = Duration::from_secs(60);
-
-/// Directory for the program that runs a kernel on a GPU.
-const COMPUTE: &str = "/run/rocbed/gpu-check";
 
 /// A file that is written and removed again; one left by a power cut is overwritten.
 const FILE: &str = "fitness-test";
@@ -95,7 +93,7 @@ impl ThisMachine {
     /// Uses this data directory and the mount point of the image. Programs are ended once `stop` is set.
     pub fn new(data: &Path, image: &Path, stop: Arc<AtomicBool>) -> Self {
         let rocminfo = Limited::new("rocminfo", ROCMINFO, Arc::clone(&stop));
-        let compute = Compute::new(Path::new(COMPUTE), "hipcc", stop);
+        let compute = Compute::new(Path::new(paths::GPU_CHECK), "hipcc", stop);
         Self { data: data.to_owned(), image: image.to_owned(), rocminfo, compute }
     }
 }
