@@ -25,13 +25,20 @@ const OFTEN: Duration = Duration::from_secs(60);
 const FETCH_WAIT: Duration = Duration::from_secs(20);
 
 /// Opens a bundle. One that has to come from the bucket first may take longer than a request can wait: then the request is
-/// refused with the time after which to ask again, and the download goes on.
-pub(crate) async fn open_bundle(shared: &Shared, sha256: Digest) -> Result<Result<File, OpenError>, Problem> {
+/// refused with the time after which to ask again, and the download goes on. `gone` is what a request is told of one that
+/// is not there: users may delete bundles to free disk space, and the result stays.
+pub(crate) async fn open_bundle(shared: &Shared, sha256: Digest, gone: String) -> Result<File, Problem> {
+    let explained = |opened: Result<File, OpenError>| {
+        opened.map_err(|error| match error {
+            OpenError::Missing => Problem::new(ProblemCode::Gone, gone),
+            other => open_problem(other),
+        })
+    };
     let bundles = shared.bundles.clone();
     let is_far = shared.bundles.bucket().is_some() && shared.bundles.size(&sha256).is_ok_and(|size| size.is_none());
     if !is_far {
         let task = tokio::task::spawn_blocking(move || bundles.open(&sha256));
-        return task.await.map_err(|error| crate::problem::internal(&error));
+        return explained(task.await.map_err(|error| crate::problem::internal(&error))?);
     }
     let permits = shared.bundles.bucket().map(Bucket::permits);
     let fetch = tokio::spawn(async move {
@@ -42,7 +49,7 @@ pub(crate) async fn open_bundle(shared: &Shared, sha256: Digest) -> Result<Resul
         run_in_background("fetch", move || bundles.open(&sha256)).await
     });
     match tokio::time::timeout(FETCH_WAIT, fetch).await {
-        Ok(Ok(opened)) => opened,
+        Ok(Ok(opened)) => explained(opened?),
         Ok(Err(error)) => Err(crate::problem::internal(&error)),
         Err(_) => {
             let detail = "the bundle is still on its way from the hub's storage";

@@ -25,9 +25,9 @@ use crate::hub::Shared;
 use crate::limits::Stream;
 use crate::party::Party;
 use crate::problem::internal;
-use crate::storage::{open_bundle, open_problem};
+use crate::storage::open_bundle;
+use crate::store::Listing;
 use crate::store::file_lists::REACH;
-use crate::store::{Listing, OpenError};
 
 /// Content-Security-Policy of a file of a bundle: it loads, runs and sends nothing, and has no origin.
 const POLICY: &str = "sandbox; default-src 'none'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
@@ -106,12 +106,7 @@ async fn listed(shared: &Shared, party: &Party, job: &str) -> Answer<(i64, Diges
 }
 
 async fn open(shared: &Shared, job: &str, sha256: Digest) -> Answer<File> {
-    match open_bundle(shared, sha256).await? {
-        Ok(file) => Ok(file),
-        // Users may delete bundles to free disk space; the result stays.
-        Err(OpenError::Missing) => refuse(ProblemCode::Gone, format!("the bundle of job `{job}` is no longer kept")),
-        Err(error) => Err(open_problem(error).into()),
-    }
+    Ok(open_bundle(shared, sha256, format!("the bundle of job `{job}` is no longer kept")).await?)
 }
 
 /// The problem of a bundle that was accepted and cannot be read now.

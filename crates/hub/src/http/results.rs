@@ -16,9 +16,9 @@ use crate::http::workers::meant;
 use crate::hub::Shared;
 use crate::limits::Stream;
 use crate::party::Party;
-use crate::storage::{open_bundle, open_problem};
+use crate::storage::open_bundle;
 use crate::store::names::Among;
-use crate::store::{self, OpenError, ResultFilter};
+use crate::store::{self, ResultFilter};
 
 /// Query for the list of results.
 #[derive(Debug, Default, Deserialize)]
@@ -96,15 +96,7 @@ pub(crate) async fn bundle(
     let permit = shared.limits.stream(Stream::Download, &party)?;
     let info = info(&shared, &job).await?;
     let name = format!("{job}.tar.zst");
-    let opened = match open_bundle(&shared, info.bundle).await? {
-        Ok(file) => file,
-        // Users may delete bundles to free disk space; the result stays.
-        Err(OpenError::Missing) => {
-            let text = format!("the bundle of job `{job}` is no longer kept; its result is at /api/v1/results/{job}");
-            return refuse(ProblemCode::Gone, text);
-        }
-        Err(error) => return Err(open_problem(error).into()),
-    };
-    let file = tokio::fs::File::from_std(opened);
+    let gone = format!("the bundle of job `{job}` is no longer kept; its result is at /api/v1/results/{job}");
+    let file = tokio::fs::File::from_std(open_bundle(&shared, info.bundle, gone).await?);
     file::send(file, "application/zstd", Disposition::Save(&name), file::range(&method, &headers), permit).await
 }

@@ -84,19 +84,22 @@ fn see(path: String) -> Response {
     (StatusCode::SEE_OTHER, [(header::LOCATION, path)]).into_response()
 }
 
-/// Reads a form that changes something about a job. Who is not logged in is sent to the page for it.
-async fn button(
-    shared: &Shared,
-    job: &str,
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<Result<Button, Response>, PageError> {
+/// Who has sent a form.
+enum Sender {
+    /// A user who is logged in, with what the form says.
+    LoggedIn(Button),
+    /// Somebody who has to log in first: the page for it.
+    Unknown(Response),
+}
+
+/// Reads a form that changes something about a job.
+async fn button(shared: &Shared, job: &str, headers: &HeaderMap, body: Body) -> Result<Sender, PageError> {
     let Some(session) = session(headers, shared) else {
-        return Ok(Err(see(format!("/login?next={}", address(job).replace('+', "%2B")))));
+        return Ok(Sender::Unknown(see(format!("/login?next={}", address(job).replace('+', "%2B")))));
     };
     let button: Button = fields(body, shared).await?;
     check_form(&session, &button.form_key, headers)?;
-    Ok(Ok(button))
+    Ok(Sender::LoggedIn(button))
 }
 
 /// Path of the page of a job. An id from an address may be any text.
@@ -111,8 +114,8 @@ pub(crate) async fn retry(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, PageError> {
-    if let Err(elsewhere) = button(&shared, &job, &headers, body).await? {
-        return Ok(elsewhere);
+    if let Sender::Unknown(login) = button(&shared, &job, &headers, body).await? {
+        return Ok(login);
     }
     let new = shared.core.write(move |tx| tx.retry(&job)).await?;
     Ok(see(address(&new)))
@@ -125,8 +128,8 @@ pub(crate) async fn confirm(
     body: Body,
 ) -> Result<Response, PageError> {
     let button = match button(&shared, &job, &headers, body).await? {
-        Ok(button) => button,
-        Err(elsewhere) => return Ok(elsewhere),
+        Sender::LoggedIn(button) => button,
+        Sender::Unknown(login) => return Ok(login),
     };
     let elsewhere = if button.elsewhere { Elsewhere::IfPossible } else { Elsewhere::Anywhere };
     let confirmed = shared.core.write(move |tx| tx.confirm(&job, elsewhere)).await?;

@@ -34,14 +34,23 @@ type Versions = BTreeMap<String, String>;
 /// What differs between the archive and what was tested: the reason, and words for people.
 type Difference = (Reason, String);
 
+/// What comes of an archive that was read.
+#[derive(Debug)]
+pub(super) enum Observed {
+    /// It is the one that jobs are made for now.
+    Taken,
+    /// Nothing changes; the text says why.
+    NotBelieved(String),
+}
+
 impl Tx<'_> {
-    /// Takes the archive as it was read now. The error says why it is not believed: then nothing changes.
-    pub(super) fn observe_archive(&mut self, archive: &ArchiveState) -> Result<Result<(), String>, Failure> {
+    /// Takes the archive as it was read now, if it is believed.
+    pub(super) fn observe_archive(&mut self, archive: &ArchiveState) -> Result<Observed, Failure> {
         if let Some(known) = tables::known(self.db)?
             && known.suite == archive.suite
             && archive.date < known.date
         {
-            return Ok(Err(format!(
+            return Ok(Observed::NotBelieved(format!(
                 "the Release file of {} is of {}, older than the one of {} that was read before; nothing is taken from it \
                  until the mirror has a newer one",
                 archive.suite, archive.date, known.date
@@ -49,7 +58,7 @@ impl Tx<'_> {
         }
         let had: i64 = self.db.query_row("SELECT count(*) FROM watch_packages", [], |row| row.get(0))?;
         if archive.packages.is_empty() && had > 0 {
-            return Ok(Err(format!(
+            return Ok(Observed::NotBelieved(format!(
                 "{} has no package any more that is to be tested, and had {had}; nothing is taken from it",
                 archive.suite
             )));
@@ -73,7 +82,7 @@ impl Tx<'_> {
                 "INSERT OR REPLACE INTO watch_archive (id, suite, date, release, read) VALUES (1, ?1, ?2, ?3, ?4)",
             )?
             .execute(params![archive.suite, archive.date.as_millisecond(), Hex(archive.release), self.now])?;
-        Ok(Ok(()))
+        Ok(Observed::Taken)
     }
 
     /// Has everything wait that was tested otherwise than the archive is now, and nothing else.

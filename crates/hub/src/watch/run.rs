@@ -13,6 +13,7 @@ use crate::background::run_in_background;
 use crate::clock::timestamp;
 use crate::hub::Hub;
 use crate::store::columns::Hex;
+use crate::watch::reconcile::Observed;
 use crate::watch::{Watch, WatchOptions};
 
 /// The pause after the archive could not be read for the first time.
@@ -83,7 +84,10 @@ impl Hub {
         let read = read.map_err(|problem| problem.to_string())?.map_err(|error| error.in_one_line())?;
         let Some(state) = read else { return Ok(()) };
         let observed = self.shared.core.write(move |tx| tx.observe_archive(&state)).await;
-        observed.map_err(|problem| format!("it could not be written down: {problem}"))?
+        match observed.map_err(|problem| format!("it could not be written down: {problem}"))? {
+            Observed::Taken => Ok(()),
+            Observed::NotBelieved(why) => Err(why),
+        }
     }
 
     async fn known_release(&self) -> Result<Option<Digest>, String> {
