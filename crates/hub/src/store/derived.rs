@@ -2,10 +2,10 @@
 //! They can be made again, so they do not need to survive a power cut.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
+use durable::Readers;
 
 fn path(root: &Path, job: i64, suffix: &str) -> PathBuf {
     root.join(format!("{:02x}", job & 0xff)).join(format!("{job}.{suffix}.zst"))
@@ -16,11 +16,7 @@ pub(super) fn keep(root: &Path, job: i64, suffix: &str, content: &[u8]) -> io::R
     let path = path(root, job, suffix);
     let directory = path.parent().ok_or(io::ErrorKind::InvalidFilename)?;
     fs::create_dir_all(directory)?;
-    // Two may make the same file at the same time.
-    let mut draft = NamedTempFile::new_in(directory)?;
-    draft.write_all(&zstd::encode_all(content, 3)?)?;
-    draft.persist(path)?;
-    Ok(())
+    durable::replace_unsynced(&path, &zstd::encode_all(content, 3)?, Readers::Owner)
 }
 
 /// Opens the file of a job, as it is compressed.

@@ -13,10 +13,10 @@
 //! ```
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use durable::Readers;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::error::HubError;
@@ -123,14 +123,8 @@ impl DataDir {
             Err(error) => return Err(HubError::io("read", &path)(error)),
         }
         let token = new_token("join")?;
-        let draft = self.root.join("join-token.new");
-        let write = || {
-            let mut file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&draft)?;
-            writeln!(file, "{token}")?;
-            file.sync_all()?;
-            fs::rename(&draft, &path)
-        };
-        write().map_err(HubError::io("write", &path))?;
+        let written = durable::replace(&path, format!("{token}\n").as_bytes(), Readers::Owner);
+        written.map_err(HubError::io("write", &path))?;
         Ok(token)
     }
 }
@@ -162,11 +156,6 @@ fn restrict(path: &Path, most: u32) {
             tracing::warn!(%error, "others on this machine may read {path_shown}: it cannot be closed to them");
         }
     }
-}
-
-/// Makes the names in a directory durable (fsync).
-pub(crate) fn sync_directory(directory: &Path) -> std::io::Result<()> {
-    File::open(directory)?.sync_all()
 }
 
 #[cfg(test)]

@@ -5,10 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use durable::sync_directory;
 use sha256::Digest;
 
 use crate::store::bundles::{BundleStore, OpenError};
-use crate::store::directory::sync_directory;
 
 /// A directory of bundles. A file has its final name only after its digest was checked and it is durable on disk.
 #[derive(Debug, Clone)]
