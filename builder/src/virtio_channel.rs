@@ -191,7 +191,11 @@ impl Session<'_> {
         }
         ensure!(digest.finish() == sha256, "the results of {job} were changed on their way");
         file.as_file().sync_all().with_context(|| format!("syncing {}", path.display()))?;
-        file.persist(&path).with_context(|| format!("putting {} in place", path.display()))?;
+        // The machine forgets the bundle once it hears that it is kept, so its name has to be durable too.
+        file.persist(&path)
+            .map_err(|error| error.error)
+            .and_then(|_| durable::sync_directory(self.results))
+            .with_context(|| format!("putting {} in place", path.display()))?;
         let kept = Frame::of(&ToAppliance::Kept { sha256 }).context("answering")?;
         match self.stream.write_all(&kept.encode()) {
             Err(error) if !is_gone(error.kind()) => Err(error).context("answering on the port"),
