@@ -17,10 +17,11 @@ use futures_util::stream;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
+use crate::error::NetbootError;
 use crate::event::{NetbootEvent, Step};
-use crate::image::{INDEX, ROOT};
+use crate::image::{INDEX, Image, ROOT};
 use crate::order::{ORDER, ReadOrder};
-use crate::script::{INITRAMFS, KERNEL, REPORT, SCRIPT};
+use crate::script::{self, INITRAMFS, KERNEL, REPORT, RootTransfer, SCRIPT};
 use transfer::range::{ContentRange, RequestedRange};
 
 /// Bytes that are read from a file at once.
@@ -40,6 +41,25 @@ pub struct Content {
     /// Path of the compressed root. It is opened once: machines that read it when needed go on with it if another one takes
     /// its place.
     pub root: PathBuf,
+}
+
+impl Content {
+    /// The content for machines that start from an image and report how they do, with an iPXE script for the address under
+    /// which they reach the server.
+    ///
+    /// # Errors
+    /// If the image cannot be read, or the kernel command line cannot hold one of the `words`.
+    pub fn of_image(image: &Image, base: &str, transfer: RootTransfer, words: &[String]) -> Result<Self, NetbootError> {
+        let line = script::command_line(image, base, transfer, true, words)?;
+        let kernel = image.directory.join("vmlinuz");
+        let files = BTreeMap::from([
+            (SCRIPT.to_owned(), script::ipxe(base, &line).into_bytes()),
+            (KERNEL.to_owned(), std::fs::read(&kernel).map_err(NetbootError::io("reading", &kernel))?),
+            (INITRAMFS.to_owned(), image.initramfs()?),
+            (INDEX.to_owned(), image.index.clone()),
+        ]);
+        Ok(Self { files, root: image.root.clone() })
+    }
 }
 
 struct Shared {

@@ -12,13 +12,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use advice::Advice;
 use anyhow::{Context, Result, bail, ensure};
 use netboot::script::RootTransfer;
-use netboot::server::Server;
+use netboot::server::{Content, Server};
 use netboot::{Image, script};
 use tempfile::TempDir;
 use vm::{Boot as Start, Bus, Disk, Machine};
 
 use crate::cmdline::{Boot, DiskKind, Firmware, Network};
-use crate::commands::netboot::start_server;
 use crate::commands::print;
 use crate::inspect::starts_with_secure_boot;
 
@@ -100,7 +99,8 @@ pub fn attach_network(machine: Machine, options: &Boot, words: &[String]) -> Res
     let words: Vec<_> = words.iter().cloned().chain(append).collect();
     // The events are not needed: the console shows what the machine does.
     let (events, _) = channel();
-    let server = start_server(&image, socket, &base, RootTransfer::OnDemand, &words, None, events)?;
+    let content = Content::of_image(&image, &base, RootTransfer::OnDemand, &words)?;
+    let server = Server::start(socket, content, events).context("starting the HTTP server")?;
     let machine = machine.boot(Start::Network { file: format!("{base}/{}", script::SCRIPT) });
     Ok((machine, Served { _server: server, _spare: spare }))
 }

@@ -27,6 +27,11 @@ pub struct Loaders {
 }
 
 impl Loaders {
+    /// Both, by the names under which they are served.
+    pub fn files(self) -> [(String, Vec<u8>); 2] {
+        [(UEFI_LOADER.to_owned(), self.uefi), (BIOS_LOADER.to_owned(), self.bios)]
+    }
+
     /// Writes both into a directory.
     pub fn write(&self, directory: &Path) -> Result<()> {
         fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;

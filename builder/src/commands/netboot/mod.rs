@@ -4,21 +4,20 @@ mod files;
 mod listen_address;
 mod loaders;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
 use advice::{Advice, WithHelp as _};
 use anyhow::{Context as _, Result, ensure};
-use netboot::dnsmasq::{BIOS_LOADER, Dnsmasq, Mode, UEFI_LOADER};
+use netboot::dnsmasq::{Dnsmasq, Mode};
 use netboot::script::RootTransfer;
 use netboot::server::{Content, Server};
-use netboot::{INDEX, Image, NetbootEvent, script};
+use netboot::{Image, NetbootEvent, script};
 use progress::{Progress as _, Unit};
 
 use super::print;
@@ -67,31 +66,6 @@ fn words(options: &Netboot) -> Vec<String> {
     hub.chain(token).chain(settings).chain(append).collect()
 }
 
-/// Serves an image over HTTP, with an iPXE script for the address under which machines reach the server.
-pub fn start_server(
-    image: &Image,
-    socket: TcpListener,
-    base: &str,
-    transfer: RootTransfer,
-    words: &[String],
-    loaders: Option<Loaders>,
-    events: Sender<NetbootEvent>,
-) -> Result<Server> {
-    let line = script::command_line(image, base, transfer, true, words)?;
-    let kernel = image.directory.join("vmlinuz");
-    let mut files = BTreeMap::from([
-        (script::SCRIPT.to_owned(), script::ipxe(base, &line).into_bytes()),
-        (script::KERNEL.to_owned(), fs::read(&kernel).with_context(|| format!("reading {}", kernel.display()))?),
-        (script::INITRAMFS.to_owned(), image.initramfs()?),
-        (INDEX.to_owned(), image.index.clone()),
-    ]);
-    if let Some(loaders) = loaders {
-        files.insert(UEFI_LOADER.to_owned(), loaders.uefi);
-        files.insert(BIOS_LOADER.to_owned(), loaders.bios);
-    }
-    Server::start(socket, Content { files, root: image.root.clone() }, events).context("starting the HTTP server")
-}
-
 fn serve(context: &Context, options: &Netboot, image: &Image, scratch: &Path) -> Result<()> {
     let listen = listen_address::find(options)?;
     let mode = listen.mode(options)?;
@@ -113,7 +87,9 @@ fn serve(context: &Context, options: &Netboot, image: &Image, scratch: &Path) ->
     if let Some(loaders) = &loaders {
         loaders.write(&directory)?;
     }
-    let _server = start_server(image, socket, &base, transfer(options), &words(options), loaders, sender.clone())?;
+    let mut content = Content::of_image(image, &base, transfer(options), &words(options))?;
+    content.files.extend(loaders.map(Loaders::files).into_iter().flatten());
+    let _server = Server::start(socket, content, sender.clone()).context("starting the HTTP server")?;
     let dnsmasq = match mode {
         Some(mode) => {
             let text = netboot::dnsmasq::configuration(
