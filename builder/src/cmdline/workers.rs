@@ -61,7 +61,7 @@ pub struct WorkersPause {
     /// Why, for those who look at the hub and for the machine's screen
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub reason: String,
-    /// Which.
+    /// Which worker, and of which hub.
     #[command(flatten)]
     pub named: WorkersNamed,
 }

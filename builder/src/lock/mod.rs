@@ -30,7 +30,7 @@ pub enum LockError {
     Read {
         /// Path of the lock file.
         path: PathBuf,
-        /// Cause.
+        /// The cause.
         error: io::Error,
     },
     /// Writing failed.
@@ -38,7 +38,7 @@ pub enum LockError {
     Write {
         /// Path of the lock file.
         path: PathBuf,
-        /// Cause.
+        /// The cause.
         error: io::Error,
     },
     /// The content is not a valid lock.

@@ -25,7 +25,7 @@ pub enum RecipeError {
     Read {
         /// Path of the recipe file.
         path: PathBuf,
-        /// Cause.
+        /// The cause.
         error: std::io::Error,
     },
     /// The file is not TOML, or has an unknown key or a value of the wrong type.

@@ -132,11 +132,11 @@ struct Look {
 
 /// What to do after a look at the machine.
 enum Qualified {
-    /// Claim.
+    /// The machine can take jobs: claim one.
     Fit,
-    /// Nothing for so long.
+    /// Look at it again after this time.
     Wait(Duration),
-    /// End.
+    /// End the loop, and what happens then.
     End(End),
 }
 

@@ -115,7 +115,7 @@ struct Held {
 #[derive(Debug, Clone)]
 pub struct Allocation {
     inventory: Inventory,
-    /// MiB.
+    /// Memory for jobs, in MiB.
     memory: u64,
     parts: u32,
     /// How many jobs without GPUs may run at once.

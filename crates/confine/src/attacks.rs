@@ -9,7 +9,7 @@
 pub struct Attack {
     /// What is attacked.
     pub name: &'static str,
-    /// How.
+    /// How it is attacked.
     pub way: Way,
 }
 

@@ -21,7 +21,7 @@ pub enum ScanError {
         action: &'static str,
         /// Path it was done to.
         path: PathBuf,
-        /// Cause.
+        /// The cause.
         source: io::Error,
     },
     /// The path to scan is not a directory.

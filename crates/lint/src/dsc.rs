@@ -27,7 +27,7 @@ pub enum Error {
     Read {
         /// Path of the file.
         path: PathBuf,
-        /// Cause.
+        /// The cause.
         #[source]
         source: io::Error,
     },

@@ -11,7 +11,7 @@ pub(crate) const MOST_NAMES: usize = 2_000;
 /// What is at a path of a source tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
-    /// Nothing.
+    /// There is no file.
     Missing,
     /// A text file.
     Text {

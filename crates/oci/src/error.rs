@@ -21,7 +21,7 @@ pub enum Error {
     Read {
         /// Path in the tree.
         path: String,
-        /// Cause.
+        /// The cause.
         source: io::Error,
     },
     /// A time is not one of the years 1970 to 9999.
@@ -32,7 +32,7 @@ pub enum Error {
     Write {
         /// What was written.
         what: &'static str,
-        /// Cause.
+        /// The cause.
         source: io::Error,
     },
 }

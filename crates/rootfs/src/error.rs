@@ -20,7 +20,7 @@ pub enum Error {
         package: String,
         /// Path of the file.
         path: PathBuf,
-        /// Cause.
+        /// The cause.
         source: DebError,
     },
     /// A package file holds another package than expected.
@@ -43,7 +43,7 @@ pub enum Error {
         action: &'static str,
         /// Path of the file; relative ones are inside the root.
         path: String,
-        /// Cause.
+        /// The cause.
         source: io::Error,
     },
     /// The file system is full.
@@ -60,7 +60,7 @@ pub enum Error {
         needed: u64,
         /// Size of the file system, in MiB.
         size: u64,
-        /// Cause.
+        /// The cause.
         source: io::Error,
     },
     /// Two packages ship the same file, and neither declares to replace the other.

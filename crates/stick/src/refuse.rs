@@ -13,7 +13,7 @@ use crate::devices::{Device, Listing, Transport, Use};
 /// The kind of file at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Node {
-    /// Nothing.
+    /// There is no file.
     Missing,
     /// A directory.
     Directory,

@@ -17,7 +17,7 @@ pub enum StoreError {
         action: &'static str,
         /// Path it was done to.
         path: PathBuf,
-        /// Cause.
+        /// The cause.
         source: io::Error,
     },
 
@@ -71,7 +71,7 @@ pub enum StoreError {
     BadDescription {
         /// Path of the description.
         path: PathBuf,
-        /// Cause.
+        /// The cause.
         source: serde_json::Error,
     },
 

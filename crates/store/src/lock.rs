@@ -61,7 +61,7 @@ pub enum LockError {
     Io {
         /// Path of the lock file.
         path: PathBuf,
-        /// Cause.
+        /// The cause.
         source: io::Error,
     },
 }

@@ -12,7 +12,7 @@ pub enum Error {
     Read {
         /// Part that was being read.
         what: &'static str,
-        /// Cause.
+        /// The cause.
         source: io::Error,
     },
     /// It has more bytes than [`Rules::bytes`](crate::Rules::bytes).

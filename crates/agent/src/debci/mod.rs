@@ -51,7 +51,7 @@ const CONNECT: Duration = Duration::from_secs(30);
 pub struct Settings {
     /// The broker.
     pub address: protocol::BrokerAddress,
-    /// Certificates.
+    /// Certificates for the broker.
     pub tls: amqp::TlsOptions,
     /// Suites whose jobs are run.
     pub suites: Vec<String>,

@@ -43,7 +43,7 @@ pub enum FieldError {
         package: String,
         /// Field name.
         field: &'static str,
-        /// Cause.
+        /// The cause.
         #[source]
         error: RelationError,
     },

@@ -95,7 +95,7 @@ pub enum ReleaseError {
         field: &'static str,
         /// Value of the field.
         value: String,
-        /// Cause.
+        /// The cause.
         reason: String,
     },
     /// A line of `SHA256` is not digest, size and path, or the path leads out of the archive.

@@ -45,7 +45,7 @@ pub struct Signer {
 pub struct Rejected {
     /// Fingerprint or key id that the signature names; user id if the certificate is known.
     pub key: String,
-    /// Reason.
+    /// Why it was not accepted.
     pub problem: Problem,
     /// Error of the OpenPGP library.
     pub detail: String,

@@ -12,7 +12,7 @@ pub enum DebError {
     Read {
         /// Part that was being read.
         what: String,
-        /// Cause.
+        /// The cause.
         source: io::Error,
     },
     /// The file is not an ar(5) archive, or it is damaged.

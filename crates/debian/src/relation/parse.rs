@@ -45,7 +45,7 @@ pub enum RelationError {
     Version {
         /// Text of the relation.
         text: String,
-        /// Cause.
+        /// The cause.
         #[source]
         error: VersionError,
     },

@@ -128,7 +128,7 @@ pub enum FatError {
     Content {
         /// Path in the tree.
         path: String,
-        /// Cause.
+        /// The cause.
         source: io::Error,
     },
     /// Writing the image failed.

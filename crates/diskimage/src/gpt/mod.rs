@@ -170,7 +170,7 @@ pub enum GptError {
     Grow {
         /// Description of the step.
         what: &'static str,
-        /// Cause.
+        /// The cause.
         source: io::Error,
     },
     /// There is no table, for any sector size, at the start or at the end.

@@ -124,7 +124,7 @@ pub enum UkiError {
     Content {
         /// Section name.
         name: String,
-        /// Cause.
+        /// The cause.
         source: io::Error,
     },
     /// Writing the image failed.

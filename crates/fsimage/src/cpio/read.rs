@@ -27,7 +27,7 @@ pub enum ReadError {
     BadPath {
         /// Offset of the entry.
         at: usize,
-        /// Cause.
+        /// The cause.
         source: TreeError,
     },
     /// The archive exceeds the limits.

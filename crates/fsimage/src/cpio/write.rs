@@ -32,7 +32,7 @@ pub enum WriteError {
     Read {
         /// Path in the tree.
         path: String,
-        /// Cause.
+        /// The cause.
         source: io::Error,
     },
     /// Writing the archive failed.

@@ -131,7 +131,7 @@ pub enum WriteError {
         path: String,
         /// Path on the host.
         host: String,
-        /// Cause.
+        /// The cause.
         source: io::Error,
     },
     /// Writing the image failed.
@@ -139,7 +139,7 @@ pub enum WriteError {
     Write {
         /// Offset in the image file in bytes.
         offset: u64,
-        /// Cause.
+        /// The cause.
         source: io::Error,
     },
 }

@@ -43,7 +43,7 @@ pub(crate) struct Counts {
 pub(super) struct Queued {
     pub(super) number: i64,
     pub(super) id: String,
-    /// JSON.
+    /// The event as JSON.
     pub(super) event: String,
     /// How often the receiver has refused it.
     pub(super) refused: u32,

@@ -93,9 +93,9 @@ pub struct DebciWorkers {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub struct DebciProblem {
-    /// When.
+    /// When it went wrong.
     #[schemars(with = "String", extend("format" = "date-time"))]
     pub when: Timestamp,
-    /// What, and what to do about it; for people.
+    /// What went wrong, and what to do about it; for people.
     pub what: String,
 }

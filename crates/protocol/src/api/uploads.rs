@@ -75,7 +75,7 @@ pub struct Parts {
 pub struct DirectPart {
     /// Its number, from 1.
     pub number: u32,
-    /// Where.
+    /// Where to put it.
     #[serde(flatten)]
     pub to: DirectUpload,
 }

@@ -68,7 +68,7 @@ pub enum SandboxError {
     Step {
         /// What was being done, as a gerund.
         step: &'static str,
-        /// Cause.
+        /// The cause.
         source: io::Error,
     },
     /// The command could not be started in the sandbox.
@@ -76,7 +76,7 @@ pub enum SandboxError {
     Start {
         /// Path of the program in the sandbox.
         program: String,
-        /// Cause.
+        /// The cause.
         source: io::Error,
     },
 }

@@ -42,7 +42,7 @@ pub enum FetchError {
     Certificates {
         /// Path of the bundle.
         path: PathBuf,
-        /// Cause.
+        /// The cause.
         reason: String,
     },
 }

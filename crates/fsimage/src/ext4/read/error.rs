@@ -12,7 +12,7 @@ pub enum ReadError {
         offset: u64,
         /// Number of bytes.
         length: u64,
-        /// Cause.
+        /// The cause.
         source: io::Error,
     },
     /// There is no ext4 superblock.

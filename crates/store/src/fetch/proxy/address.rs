@@ -32,7 +32,7 @@ pub struct BadProxy {
     pub origin: String,
     /// Value, without a password.
     pub value: String,
-    /// Cause.
+    /// The cause.
     pub reason: Reason,
 }
 
