@@ -7,8 +7,8 @@
 //! job gets two.
 
 mod broker;
-mod link;
-mod offers;
+pub(crate) mod link;
+pub(crate) mod offers;
 mod send;
 mod take;
 #[cfg(test)]
@@ -21,9 +21,8 @@ use debci::JobStates;
 
 use crate::hub::{Hub, Shared};
 use broker::Broker;
-pub(crate) use link::Link;
+use link::Link;
 pub use offers::DebciWorkersOptions;
-pub(crate) use offers::OffersLink;
 
 /// Which debci server, and which of its jobs.
 #[derive(Debug, Clone)]

@@ -10,7 +10,7 @@
 mod bundle;
 mod collect;
 mod give;
-mod link;
+pub(crate) mod link;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ use debci::{PRIORITIES, RESULTS_QUEUE};
 use crate::core::offers::OfferRules;
 use crate::debci::broker::{self, Broker, pauses, results};
 use crate::hub::{Hub, Shared};
-pub(crate) use link::OffersLink;
+use link::OffersLink;
 
 /// Largest result that is read, in bytes. Brokers take no larger messages than 16 MiB unless they are told to.
 const LARGEST: usize = 128 << 20;
