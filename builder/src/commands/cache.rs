@@ -37,7 +37,8 @@ struct Kept {
 pub fn run(context: &Context, command: &CacheCommand) -> Result<()> {
     match command {
         CacheCommand::Path => print(&format!("{}\n", context.cache_directory()?.display())),
-        CacheCommand::List { files, json } => list(context, *files, *json),
+        CacheCommand::List { json: true, .. } => print_json(&entries(context)?),
+        CacheCommand::List { files, json: false } => list(&entries(context)?, *files),
         CacheCommand::Verify { remove } => verify(context, *remove),
         CacheCommand::Prune { older_than, max_size, all, dry_run, json } => {
             // Cached root directories hold files of other users.
@@ -126,12 +127,15 @@ fn idle(seconds: u64) -> String {
     }
 }
 
-fn list(context: &Context, files: bool, json: bool) -> Result<()> {
+/// What is kept, sorted by kind and name.
+fn entries(context: &Context) -> Result<Vec<Kept>> {
     let mut entries: Vec<Kept> = context.store()?.list()?.into_iter().map(kept).collect();
     entries.sort_by(|a, b| (a.kind, &a.label, a.idle).cmp(&(b.kind, &b.label, b.idle)));
-    if json {
-        return print_json(&entries);
-    }
+    Ok(entries)
+}
+
+/// The list for people, with every package and index in it if `files` are wanted.
+fn list(entries: &[Kept], files: bool) -> Result<()> {
     let sum = |entries: &[&Kept]| bytes(entries.iter().map(|entry| entry.bytes).sum());
     let mut text = String::new();
     for (kind, name, heading) in KINDS {
