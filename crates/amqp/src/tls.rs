@@ -1,7 +1,5 @@
 //! TLS: whom to trust, who we are, and clear words for what fails.
 
-use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 
 use advice::{Advise, Help};
@@ -9,10 +7,6 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
 use safetext::Secret;
-
-/// Paths of the system's authorities: Debian, Fedora, openSUSE.
-const SYSTEM: [&str; 3] =
-    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/ca-bundle.pem"];
 
 /// Settings for encrypted connections.
 #[derive(Debug, Clone, Default)]
@@ -108,12 +102,10 @@ impl TlsError {
 /// Prepares connections.
 pub(crate) fn config(options: &TlsOptions) -> Result<Arc<ClientConfig>, TlsError> {
     let mut roots = RootCertStore::empty();
-    if let Some(path) = SYSTEM.iter().map(Path::new).find(|path| path.exists()) {
-        let bytes = fs::read(path)
-            .map_err(|error| TlsError::new(format!("reading {}: {error}", path.display()), "mend that file"))?;
-        // One of them that rustls does not know is no reason to trust none.
-        let (_added, _ignored) = roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&bytes).flatten());
-    }
+    let system = transfer::tls::system_authorities();
+    let system = system.map_err(|error| TlsError::new(error.to_string(), "mend that file, or unset SSL_CERT_FILE"))?;
+    // One of them that rustls does not know is no reason to trust none.
+    let (_added, _ignored) = roots.add_parsable_certificates(system);
     if let Some(text) = &options.authorities {
         let found = certificates(text, "debci-ca")?;
         for certificate in found {

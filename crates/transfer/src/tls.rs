@@ -1,4 +1,4 @@
-//! TLS settings of HTTP clients.
+//! TLS settings of HTTP clients, and the authorities that clients of any protocol trust.
 
 use std::fs;
 use std::io;
@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 use rustls::crypto::CryptoProvider;
+use rustls::pki_types::CertificateDer;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsConfigBuilder};
 
 /// Certificate authorities that cannot be used.
@@ -58,14 +59,22 @@ fn config() -> TlsConfigBuilder {
     TlsConfig::builder().unversioned_rustls_crypto_provider(Arc::clone(&PROVIDER))
 }
 
-/// The system's authorities.
-fn system() -> Result<Vec<Certificate<'static>>, RootsError> {
+/// The system's certificate authorities, as [`trusting`] trusts them: for connections other than HTTP.
+///
+/// # Errors
+///
+/// If the file that `SSL_CERT_FILE` names cannot be read, or contains no certificate.
+pub fn system_authorities() -> Result<Vec<CertificateDer<'static>>, RootsError> {
     let system = rustls_native_certs::load_native_certs();
     // A faulty file among many is passed over; but who names one wants to know.
     if let Some(path) = std::env::var_os("SSL_CERT_FILE").filter(|value| !value.is_empty()) {
         read(Path::new(&path))?;
     }
-    Ok(system.certs.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect())
+    Ok(system.certs)
+}
+
+fn system() -> Result<Vec<Certificate<'static>>, RootsError> {
+    Ok(system_authorities()?.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect())
 }
 
 fn rooted_in(certificates: &[Certificate<'static>]) -> TlsConfig {
