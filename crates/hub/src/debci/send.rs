@@ -43,6 +43,14 @@ pub(super) fn run(bridge: &Bridge) {
     }
 }
 
+/// How it goes in one of the threads that send results. One that has failed leaves the rest to the others: if the broker
+/// is away, not every result waits for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ThreadState {
+    Works,
+    HasFailed,
+}
+
 struct Sender<'a> {
     bridge: &'a Bridge,
     /// Largest result that the broker takes, in bytes.
@@ -79,25 +87,23 @@ impl Sender<'_> {
             .into_iter()
             .filter_map(|due| self.bridge.link.receipt(due.number).map(|receipt| (due, receipt)))
             .collect();
-        let threads = AT_ONCE.min(due.len());
-        let (due, failed) = (Mutex::new(due.into_iter()), Mutex::new(None));
-        std::thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(|| {
-                    // On Linux this affects the calling thread only.
-                    let _ = rustix::process::setpriority_process(None, NICE);
-                    loop {
-                        let next = due.lock().unwrap_or_else(PoisonError::into_inner).next();
-                        let Some((due, receipt)) = next.filter(|_| !self.bridge.link.is_over()) else { return };
-                        if let Err(error) = self.send(&due, receipt) {
-                            *failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                            return;
-                        }
-                    }
-                });
+        if due.is_empty() {
+            return Ok(());
+        }
+        let begin = || {
+            // On Linux this affects the calling thread only.
+            let _ = rustix::process::setpriority_process(None, NICE);
+            ThreadState::Works
+        };
+        let failed = parallel::map_with(due, AT_ONCE, begin, |state, (due, receipt)| {
+            if *state == ThreadState::HasFailed || self.bridge.link.is_over() {
+                return None;
             }
+            let error = self.send(&due, receipt).err()?;
+            *state = ThreadState::HasFailed;
+            Some(error)
         });
-        failed.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+        failed.into_iter().flatten().next().map_or(Ok(()), Err)
     }
 
     /// Sends one result. Then the database has it that nothing is left to do, and only then the broker forgets the job.
