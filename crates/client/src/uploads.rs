@@ -198,6 +198,15 @@ impl Client {
         self.download(&format!("/leases/{}/packages/{sha256}", escape(lease)), from, to)
     }
 
+    /// Downloads a package that the hub keeps, from this byte on. Returns the number of bytes. The caller checks the digest.
+    ///
+    /// # Errors
+    ///
+    /// If the hub cannot be reached, or does not keep it, or the client's token is not the admin token.
+    pub fn kept_package(&self, sha256: &Digest, from: u64, to: &mut dyn Write) -> Result<u64, ClientError> {
+        self.download(&format!("/kept-packages/{sha256}"), from, to)
+    }
+
     fn upload_state(&self, call: &Call) -> Result<(u64, bool), ClientError> {
         let response = self.call(call)?;
         let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());

@@ -8,6 +8,7 @@ use axum::response::Response;
 use protocol::api::{CreateUpload, Problem, ProblemCode, Upload};
 use sha256::Digest;
 
+use crate::concurrency::Permit;
 use crate::http::answer::{Answer, refuse};
 use crate::http::auth::{Admin, WorkerId};
 use crate::http::body::Document;
@@ -50,22 +51,39 @@ pub(crate) async fn fetch(
     headers: HeaderMap,
 ) -> Answer<Response> {
     let permit = shared.limits.stream(Stream::Download, &party)?;
-    let Ok(sha256) = sha256.parse::<Digest>() else {
-        return refuse(ProblemCode::Invalid, "sha256: 64 hexadecimal digits are needed");
-    };
+    let sha256 = digest(&sha256)?;
     let Some(job) = shared.core.state().lease_of(&lease, &worker).map(|live| live.job) else {
         return refuse(ProblemCode::NotFound, format!("the worker does not have the lease `{lease}`"));
     };
-    let missing = || Problem::new(ProblemCode::NotFound, format!("the job has no file with SHA-256 {sha256}"));
+    let missing = Problem::new(ProblemCode::NotFound, format!("the job has no file with SHA-256 {sha256}"));
     if !shared.readers.run(move |db| package_files::belongs_to(db, job, &sha256)).await? {
-        return Err(missing().into());
+        return Err(missing.into());
     }
+    send(&shared, sha256, missing, file::range(&method, &headers), permit).await
+}
+
+/// The digest in an address.
+pub(super) fn digest(text: &str) -> Answer<Digest> {
+    match text.parse() {
+        Ok(sha256) => Ok(sha256),
+        Err(_) => refuse(ProblemCode::Invalid, "sha256: 64 hexadecimal digits are needed"),
+    }
+}
+
+/// Sends a package file; `missing` is the answer if it is not there.
+pub(super) async fn send(
+    shared: &Shared,
+    sha256: Digest,
+    missing: Problem,
+    range: Option<&str>,
+    permit: Permit,
+) -> Answer<Response> {
     let store = shared.package_files.clone();
     let opened = tokio::task::spawn_blocking(move || store.open(&sha256)).await?;
     let opened = opened.map_err(|error| match error {
         OpenError::Io(error) => crate::problem::io_problem(&error),
-        _ => missing(),
+        _ => missing,
     })?;
     let opened = tokio::fs::File::from_std(opened);
-    file::send(opened, "application/octet-stream", Disposition::Show, file::range(&method, &headers), permit).await
+    file::send(opened, "application/octet-stream", Disposition::Show, range, permit).await
 }

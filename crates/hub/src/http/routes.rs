@@ -124,6 +124,9 @@ pub(crate) fn endpoints() -> Vec<Endpoint> {
             .says("Says which versions of packages the hub keeps, so that jobs can have them when the archive has them no more")
             .takes(json::<AskKept>())
             .answers(200, json::<KeptPackages>()),
+        of(Method::GET, "/kept-packages/{sha256}", "read-kept-package", For::Admin, get(kept::fetch))
+            .says("Downloads a package that the hub keeps; takes Range")
+            .answers(200, Content::Bytes("application/octet-stream")),
         of(Method::POST, "/jobs", "add-jobs", For::Admin, post(jobs::add))
             .says("Adds jobs")
             .takes(json::<AddJobs>())

@@ -18,7 +18,7 @@ use sha256::Digest;
 
 use crate::hub::Hub;
 
-pub(crate) use tables::{Kept, TABLE, bytes, files_of, is_kept, list_again, remove, use_of};
+pub(crate) use tables::{Kept, TABLE, bytes, files_of, find, is_kept, list_again, remove};
 
 /// A package file, as a signed index of the archive names it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,8 +4,8 @@
 
 use std::collections::BTreeSet;
 
-use protocol::api::{KeptUse, PackageVersion};
-use protocol::{InstalledPackage, PackageFile, PackageList};
+use protocol::api::{KeptPackage, KeptUse, PackageVersion};
+use protocol::{FileContent, InstalledPackage, PackageFile, PackageList};
 use rusqlite::{Connection, params};
 use sha256::Digest;
 
@@ -233,20 +233,27 @@ pub(crate) fn are_gone(db: &Connection, packages: &[(InstalledPackage, bool)]) -
     Ok(())
 }
 
-/// Whether jobs that test a source get a version of a package from the hub; `None` if it is not kept.
-pub(crate) fn use_of(db: &Connection, package: &PackageVersion, tested: &str) -> rusqlite::Result<Option<KeptUse>> {
-    let mut statement =
-        db.prepare_cached("SELECT source = ?3, gone FROM kept_packages WHERE name = ?1 AND version = ?2")?;
+/// A version of a package, with its files, and whether jobs that test a source get it from the hub; `None` if it is not kept.
+pub(crate) fn find(db: &Connection, package: PackageVersion, tested: &str) -> rusqlite::Result<Option<KeptPackage>> {
+    let mut statement = db.prepare_cached(
+        "SELECT source = ?3, gone, file, sha256, size FROM kept_packages WHERE name = ?1 AND version = ?2",
+    )?;
     let rows = statement.query_map([&package.name, &package.version, tested], |row| {
-        Ok(match (row.get(0)?, row.get(1)?) {
+        let given = match (row.get(0)?, row.get(1)?) {
             (true, _) => KeptUse::OfTestedSource,
             (false, true) => KeptUse::Given,
             (false, false) => KeptUse::InArchive,
-        })
+        };
+        let (Hex(sha256), size) = (row.get(3)?, row.get::<_, i64>(4)?.unsigned_abs());
+        Ok((given, PackageFile { path: row.get(2)?, content: Some(FileContent { sha256, size }) }))
     })?;
     // One for each architecture.
     let all = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-    Ok(all.iter().find(|found| **found == KeptUse::Given).or(all.first()).copied())
+    let given = all.iter().map(|(given, _)| *given);
+    let Some(given) = given.clone().find(|given| *given == KeptUse::Given).or(given.clone().next()) else {
+        return Ok(None);
+    };
+    Ok(Some(KeptPackage { package, given, files: all.into_iter().map(|(_, file)| file).collect() }))
 }
 
 /// The files of a package in a version that the archive has no more, except those of a source.
@@ -262,7 +269,7 @@ pub(crate) fn files_of(
     let rows = statement.query_map([name, version, except], |row| {
         let Hex(sha256) = row.get(1)?;
         let size = row.get::<_, i64>(2)?.unsigned_abs();
-        let content = Some(protocol::FileContent { sha256, size });
+        let content = Some(FileContent { sha256, size });
         Ok((PackageFile { path: row.get(0)?, content }, sha256, size))
     })?;
     rows.collect()

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use advice::Advice;
+use client::{Client, ClientError};
 use hub::{ArchiveFile, ArchiveFiles, KeepOptions};
-use protocol::api::{AskKept, KeptUse, PackageVersion};
+use protocol::api::{AskKept, KeptUse, PackageVersion, ProblemCode};
 use protocol::{InstalledPackage, PackageList, TestOutcome, Verdict};
 use sha256::Digest;
 
@@ -151,6 +152,69 @@ fn a_version_that_the_archive_has_no_more_comes_from_the_hub() -> Outcome {
     Ok(())
 }
 
+/// Downloads a package that the hub keeps.
+fn fetch(client: &Client, sha256: &Digest, from: u64) -> Result<Vec<u8>, ClientError> {
+    let mut content = Vec::new();
+    client.kept_package(sha256, from, &mut content).map(|_| content)
+}
+
+#[test]
+fn people_with_the_admin_token_download_what_is_kept() -> Outcome {
+    let (hub, archive) = (start(), Arc::new(Archive::default()));
+    let worker = hub.worker("w1", "gfx1030");
+    keep(&hub, &archive, 1 << 20);
+    archive.upload("libhip", "1");
+    run(&hub, &worker, TestOutcome::Pass, &[("libhip", "1")])?;
+    look(&hub);
+    let file = tempfile::NamedTempFile::new()?;
+    std::fs::write(file.path(), "own")?;
+    let own = hub.people().upload_package(file.path(), |_, _| ())?;
+
+    let question = AskKept {
+        tested: "rocfft".into(),
+        packages: vec![PackageVersion { name: "libhip".into(), version: "1".into() }],
+    };
+    let answer = hub.people().kept_packages(&question)?;
+    assert!(answer.may_fetch);
+    let [file] = &answer.packages[0].files[..] else { panic!("{answer:?}") };
+    assert_eq!(file.name(), "libhip_1_amd64.deb");
+    let content = file.content.expect("its digest");
+    let whole = fetch(&hub.people(), &content.sha256, 0)?;
+    assert_eq!((Digest::of(&whole), whole.len() as u64), (content.sha256, content.size));
+    assert_eq!(fetch(&hub.people(), &content.sha256, 10)?, whole[10..], "a download that was cut goes on");
+
+    // Others learn that it is there, and do not get it.
+    let joining = hub.client().with_token(hub.hub.join_token());
+    for (client, code) in [
+        (&hub.client(), ProblemCode::Unauthorized),
+        (&worker.client, ProblemCode::Forbidden),
+        (&joining, ProblemCode::Forbidden),
+        (&hub.client().with_token("unknown"), ProblemCode::Unauthorized),
+    ] {
+        let refused = fetch(client, &content.sha256, 0).expect_err("it is refused");
+        assert_eq!(refused.code(), Some(code), "{refused}");
+    }
+    for client in [&hub.client(), &worker.client] {
+        let answer = client.kept_packages(&question)?;
+        assert!(!answer.may_fetch && answer.packages[0].given == KeptUse::InArchive, "{answer:?}");
+    }
+    // Nor is it a way to the files that jobs bring along.
+    for sha256 in [own, Digest::of(b"nothing")] {
+        let refused = fetch(&hub.people(), &sha256, 0).expect_err("it is not kept");
+        assert_eq!(refused.code(), Some(ProblemCode::NotFound), "{refused}");
+    }
+    let strange = hub.raw(
+        format!(
+            "GET /api/v1/kept-packages/..%2Fadmin-token HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\
+             authorization: Bearer {}\r\n\r\n",
+            hub.admin
+        )
+        .as_bytes(),
+    );
+    assert!(strange.starts_with("HTTP/1.1 4") && strange.contains("64 hexadecimal digits"), "{strange}");
+    Ok(())
+}
+
 /// Whether a job gets this version, which the archive has no more.
 fn is_kept(hub: &Running, worker: &Worker, name: &str, version: &str) -> Result<bool, Box<dyn std::error::Error>> {
     hub.add(&format!("[[job]]\npackage = \"rocblas\"\nversions = {{ {name} = \"{version}\" }}\n"));
@@ -239,6 +303,7 @@ fn what_cannot_be_fetched_is_tried_again_without_another_run() -> Outcome {
     archive.upload("libhip", "2");
     look(&hub);
     assert_eq!((asked("rocfft")?, asked("hip")?), (KeptUse::Given, KeptUse::OfTestedSource));
+    assert_eq!(asked("")?, KeptUse::Given, "of a tree of one's own");
     let many = vec![version("a", "1"); AskKept::MOST + 1];
     assert!(hub.people().kept_packages(&AskKept { tested: String::new(), packages: many }).is_err());
     Ok(())

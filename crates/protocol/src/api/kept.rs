@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::PackageFile;
+
 /// `POST /kept-packages`: asks which versions of packages the hub keeps.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -28,6 +30,9 @@ pub struct PackageVersion {
 pub struct KeptPackages {
     /// Whether the hub keeps packages at all.
     pub keeps: bool,
+    /// Whether who asks may download the files, which takes the admin token.
+    #[serde(default)]
+    pub may_fetch: bool,
     /// Those that it has, of the versions that were asked for.
     pub packages: Vec<KeptPackage>,
 }
@@ -40,6 +45,9 @@ pub struct KeptPackage {
     pub package: PackageVersion,
     /// Whether jobs that want the version get it from the hub.
     pub given: KeptUse,
+    /// Its files, one for each architecture.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<PackageFile>,
 }
 
 /// Whether jobs that want a kept version get it from the hub.
