@@ -68,8 +68,23 @@ fn one(db: &Connection, row: TestRow, now: i64, environments: &mut Environments)
         changed,
         test: row.history,
     };
-    explanation.next = next(&explanation);
+    let is_cross_checked = match row.first_bad {
+        Some(bad) => is_cross_checked(db, row.cell, bad)?,
+        None => false,
+    };
+    explanation.next = next(&explanation, is_cross_checked);
     Ok(explanation)
+}
+
+/// Whether the test has failed on another machine since a run, or in a confirmation, which goes to another machine where that
+/// is possible: then the machine needs no cross-check.
+fn is_cross_checked(db: &Connection, cell: i64, bad: i64) -> rusqlite::Result<bool> {
+    let mut statement = db.prepare_cached(
+        "SELECT 1 FROM history_outcomes o JOIN history_runs r ON r.id = o.run
+         WHERE o.cell = ?1 AND o.run > ?2 AND o.seen = ?3
+             AND (r.of IS NOT NULL OR r.worker <> (SELECT worker FROM history_runs WHERE id = ?2))",
+    )?;
+    statement.exists(params![cell, bad, Code::of(history::Seen::Fail)])
 }
 
 /// A passing run of the same test on the same target clears what it had.
@@ -127,8 +142,9 @@ fn label(row: &TestRow, other: &TestRow) -> String {
     }
 }
 
-/// The next step.
-fn next(explanation: &Explanation) -> String {
+/// The next step. Where the machine is another one too, a job on a second machine tells it from the packages, unless there was
+/// one.
+fn next(explanation: &Explanation, is_cross_checked: bool) -> String {
     let test = &explanation.test;
     let job = test.first_bad.as_ref().or(test.last.as_ref()).map_or("", |run| run.job.as_str());
     match test.state {
@@ -136,7 +152,9 @@ fn next(explanation: &Explanation) -> String {
         TestState::Regression | TestState::Known => {
             let open = || explanation.changed.iter().filter(|change| change.cleared_by.is_none());
             let packages = open().filter(|change| change.kind == ChangeKind::Package).count();
+            let has_machine = open().any(|change| change.kind == ChangeKind::Machine);
             match open().count() {
+                _ if has_machine && !is_cross_checked => format!("rocbed jobs confirm {job} --elsewhere"),
                 1 => format!("rocbed results bug {job}"),
                 _ if packages > 0 && !test.test.is_empty() => {
                     format!("rocbed bisect {} --target {}", test.package, test.target)

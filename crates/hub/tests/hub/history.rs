@@ -169,6 +169,24 @@ fn a_run_that_passed_clears_what_it_had() -> Outcome {
 }
 
 #[test]
+fn a_job_on_another_machine_decides_between_machine_and_packages() -> Outcome {
+    let hub = start();
+    let (one, two) = (hub.worker("w1", "gfx1030"), hub.worker("w2", "gfx1030"));
+    day(&hub, &one, ROCFFT, TestOutcome::Pass, &OLD);
+    let bad = day(&hub, &two, ROCFFT, TestOutcome::Fail, &NEW);
+    day(&hub, &two, ROCFFT, TestOutcome::Fail, &NEW);
+    let why = || -> Result<_, client::ClientError> { Ok(hub.people().why(&query("upstream"))?.tests.remove(0)) };
+    assert!(why()?.changed.iter().any(|change| change.kind == ChangeKind::Machine), "{:?}", why()?.changed);
+    assert_eq!(why()?.next, format!("rocbed jobs confirm {bad} --elsewhere"));
+    // It fails there too.
+    hub.people().confirm(&bad, true)?;
+    let claimed = one.begin();
+    one.deliver_result(&claimed, &result(&one, &claimed.job, TestOutcome::Fail, &NEW))?;
+    assert_eq!(why()?.next, "rocbed bisect rocfft --target gfx1030");
+    Ok(())
+}
+
+#[test]
 fn pinned_local_and_broken_runs_move_nothing() -> Outcome {
     let hub = start();
     let worker = hub.worker("w1", "gfx1030");
