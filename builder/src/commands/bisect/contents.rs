@@ -10,6 +10,7 @@ use protocol::{InstalledPackage, PackageList};
 use serde::Deserialize;
 use sha256::Digest;
 
+use super::images;
 use crate::local_packages::LocalPackages;
 use crate::lock::{Lock, LockedPackage};
 use crate::recipe;
@@ -22,7 +23,7 @@ const MANIFEST: &str = "manifest.json";
 pub(super) fn both_locks(paths: &[PathBuf]) -> Result<(Lock, Lock)> {
     let read = |path: Option<&PathBuf>| -> Result<Lock> {
         let path = path.context("the search has no locks")?;
-        Lock::read(path)?.with_context(|| format!("there is no lock {}", path.display()))
+        Ok(Lock::read(path)?.ok_or_else(|| images::no_lock(path))?)
     };
     let (good, bad) = (read(paths.first())?, read(paths.last())?);
     Ok((good, bad))

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use advice::{Advice, WithHelp as _};
 use anyhow::{Context as _, Result, bail, ensure};
 use history::Environment;
 use jiff::Timestamp;
-use protocol::{Job, Source as JobSource};
+use protocol::{Job, Source as JobSource, quoted};
 use sha256::Digest;
 
 use super::state::{End, Machines, Observed, Question};
@@ -72,7 +73,21 @@ pub(super) fn machines(options: &Bisect) -> Result<Machines> {
 fn digest(image: &Path) -> Result<Digest> {
     let path = if is_lock(image) { image.to_owned() } else { image.join(SUMS) };
     let read = || -> std::io::Result<Digest> { Ok(Digest::of_reader(File::open(&path)?)?.0) };
-    read().with_context(|| format!("reading {}", path.display()))
+    match read() {
+        Err(error) if error.kind() == ErrorKind::NotFound && is_lock(image) => Err(no_lock(image).into()),
+        read => read.with_context(|| format!("reading {}", path.display())),
+    }
+}
+
+/// The error for a lock that is not there.
+pub(super) fn no_lock(path: &Path) -> Advice {
+    Advice::new(
+        format!("there is no lock {}", path.display()),
+        format!(
+            "`rocbed lock RECIPE --lock {}` makes one of the archive as it is now; keep a copy of the lock beside each image",
+            quoted(&path.display().to_string())
+        ),
+    )
 }
 
 /// Checks that an image is the one with which the search began: answers about two images under one name decide nothing.
@@ -184,6 +199,16 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let error = check(&[directory.path().to_owned()]).expect_err("it is empty");
         assert!(crate::error::report(&error).to_string().contains("two locks of one recipe"));
+    }
+
+    #[test]
+    fn a_lock_that_is_not_there_is_told_with_how_to_make_it() {
+        let error = crate::error::report(&digest(Path::new("/nonexistent/my good.lock")).expect_err("no lock"));
+        assert_eq!(
+            error.to_string(),
+            "there is no lock /nonexistent/my good.lock\n  help: `rocbed lock RECIPE --lock '/nonexistent/my good.lock'` makes one \
+             of the archive as it is now; keep a copy of the lock beside each image"
+        );
     }
 
     #[test]
