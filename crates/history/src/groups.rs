@@ -166,8 +166,6 @@ pub fn group(good: &PackageList, bad: &PackageList, needs: &dyn Fn(&str, &str) -
     let (at_boot, changes): (Vec<Changed>, Vec<Changed>) =
         changes.into_iter().partition(|changed| is_of_the_boot(&changed.package.name));
     let mut sets = Sets::new(changes.len());
-    let by_name: BTreeMap<&str, usize> =
-        changes.iter().enumerate().map(|(at, changed)| (changed.package.name.as_str(), at)).collect();
     let mut by_source: BTreeMap<&str, usize> = BTreeMap::new();
     for (at, changed) in changes.iter().enumerate() {
         for source in &changed.sources {
@@ -175,23 +173,40 @@ pub fn group(good: &PackageList, bad: &PackageList, needs: &dyn Fn(&str, &str) -
             sets.join(first, at);
         }
     }
-    // Who uses whom.
-    let mut uses: BTreeSet<(usize, usize)> = BTreeSet::new();
+    let Relations { uses, exact } = relations(&changes, needs);
+    for (user, used) in exact {
+        sets.join(user, used);
+    }
+    follow(&changes, &uses, &mut sets);
+    Grouped { groups: sorted(&changes, &uses, &mut sets), at_boot: sources(at_boot.iter()) }
+}
+
+/// Which of the packages that differ need each other: pairs of the places of a user and of what it needs.
+struct Relations {
+    uses: BTreeSet<(usize, usize)>,
+    /// Those in which the user needs one of the two versions exactly.
+    exact: BTreeSet<(usize, usize)>,
+}
+
+/// How packages that differ need each other, with their versions before and after.
+fn relations(changes: &[Changed], needs: &dyn Fn(&str, &str) -> Vec<Need>) -> Relations {
+    let by_name: BTreeMap<&str, usize> =
+        changes.iter().enumerate().map(|(at, changed)| (changed.package.name.as_str(), at)).collect();
+    let mut found = Relations { uses: BTreeSet::new(), exact: BTreeSet::new() };
     for (user, changed) in changes.iter().enumerate() {
         let versions = [&changed.package.from, &changed.package.to];
         for need in versions.into_iter().flatten().flat_map(|version| needs(&changed.package.name, version)) {
             let Some(used) = by_name.get(need.name.as_str()).copied().filter(|used| *used != user) else { continue };
-            uses.insert((user, used));
+            found.uses.insert((user, used));
             let of_used = changes.get(used).map(|changed| &changed.package);
             let is_exact = need.exactly.is_some()
                 && of_used.is_some_and(|used| need.exactly == used.from || need.exactly == used.to);
             if is_exact {
-                sets.join(user, used);
+                found.exact.insert((user, used));
             }
         }
     }
-    follow(&changes, &uses, &mut sets);
-    Grouped { groups: sorted(&changes, &uses, &mut sets), at_boot: sources(at_boot.iter()) }
+    found
 }
 
 /// A changed package with its sources before and after.

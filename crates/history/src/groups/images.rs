@@ -4,15 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::PackageList;
 
-use super::{Changed, Group, Need, changes, is_of_the_boot, sources};
+use super::{Changed, Group, Need, Sets, changes, is_of_the_boot, relations, sorted};
 
 /// Groups what differs between the packages of two images: first what takes effect in testbeds too, as one group that
-/// [`super::group`] can divide, then the kernel, then each source of firmware or microcode. A package that is only in one of
-/// the images, because the kernel or a firmware needs it there, is of their group. So each can be had without the others.
+/// [`super::group`] can divide, then the kernel, then each source of firmware or microcode, after the firmware that it needs.
+/// So each can be had without the others.
+///
+/// With the kernel or a firmware goes what cannot be had apart: the other packages of its source, packages that one of them
+/// needs in an exact version, and packages that are only in one of the images, because nothing else needs them there.
 /// `needs` gives the dependencies of a version of a package, as far as they are known.
 pub fn image_groups(good: &PackageList, bad: &PackageList, needs: &dyn Fn(&str, &str) -> Vec<Need>) -> Vec<Group> {
     let changed = changes(good, bad);
     let mut parts: Vec<ImagePart> = changed.iter().map(ImagePart::of).collect();
+    join(&changed, &relations(&changed, needs).exact, &mut parts);
     let is_only = |end: bool| {
         let only = move |changed: &&Changed| changed.package.version(end).is_some() && !changed.package.is_in_both();
         changed.iter().enumerate().filter(move |(_, one)| only(one)).map(|(at, one)| (one.package.name.as_str(), at))
@@ -21,16 +25,62 @@ pub fn image_groups(good: &PackageList, bad: &PackageList, needs: &dyn Fn(&str, 
     for (list, end) in [(good, false), (bad, true)] {
         let users = users(list, &is_only(end).map(|(name, _)| name).collect(), needs);
         follow(&is_only(end).collect(), &places, &users, &mut parts);
+        follow_as_one(&changed, &places, &users, &mut parts);
     }
-    let mut found: BTreeMap<ImagePart, Vec<Changed>> = BTreeMap::new();
-    for (changed, part) in changed.into_iter().zip(parts) {
-        found.entry(part).or_default().push(changed);
+    let mut placed: Vec<(ImagePart, Changed)> = parts.into_iter().zip(changed).collect();
+    placed.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let (parts, changed): (Vec<ImagePart>, Vec<Changed>) = placed.into_iter().unzip();
+    let mut sets = Sets::new(changed.len());
+    let mut first: BTreeMap<&ImagePart, usize> = BTreeMap::new();
+    for (at, part) in parts.iter().enumerate() {
+        sets.join(*first.entry(part).or_insert(at), at);
     }
-    let group = |changes: Vec<Changed>| Group {
-        sources: sources(changes.iter()),
-        packages: changes.into_iter().map(|changed| changed.package).collect(),
-    };
-    found.into_values().map(group).collect()
+    sorted(&changed, &relations(&changed, needs).uses, &mut sets)
+}
+
+/// Joins what cannot be had apart from the kernel or from a firmware: packages of one source, and those that need each other
+/// in an exact version.
+fn join(changed: &[Changed], exact: &BTreeSet<(usize, usize)>, parts: &mut [ImagePart]) {
+    let mut pairs: Vec<(usize, usize)> = exact.iter().copied().collect();
+    let mut by_source: BTreeMap<&str, usize> = BTreeMap::new();
+    for (at, one) in changed.iter().enumerate() {
+        for source in &one.sources {
+            pairs.push((*by_source.entry(&source.source).or_insert(at), at));
+        }
+    }
+    loop {
+        let mut is_done = true;
+        for (one, other) in &pairs {
+            let (Some(one_part), Some(other_part)) = (parts.get(*one).cloned(), parts.get(*other).cloned()) else {
+                continue;
+            };
+            if one_part == other_part {
+                continue;
+            }
+            is_done = false;
+            match (&one_part, &other_part) {
+                (ImagePart::Other, _) => give(parts, *one, &other_part),
+                (_, ImagePart::Other) => give(parts, *other, &one_part),
+                // The kernel is the smaller one.
+                _ => rename(parts, one_part.clone().max(other_part.clone()), &one_part.min(other_part)),
+            }
+        }
+        if is_done {
+            return;
+        }
+    }
+}
+
+/// Gives one package to a part.
+fn give(parts: &mut [ImagePart], at: usize, to: &ImagePart) {
+    if let Some(part) = parts.get_mut(at) {
+        part.clone_from(to);
+    }
+}
+
+/// Gives all packages of a part to another one.
+fn rename(parts: &mut [ImagePart], from: ImagePart, to: &ImagePart) {
+    parts.iter_mut().filter(|part| **part == from).for_each(|part| part.clone_from(to));
 }
 
 /// Who needs each of these packages in a list, by name.
@@ -82,6 +132,35 @@ fn follow(
         }
         if !moved {
             return;
+        }
+    }
+}
+
+/// Gives firmware that is in one of the images only, with all of its packages, to the kernel or the other firmware that alone
+/// needs it.
+fn follow_as_one(
+    changed: &[Changed],
+    places: &BTreeMap<&str, usize>,
+    users: &BTreeMap<&str, BTreeSet<&str>>,
+    parts: &mut [ImagePart],
+) {
+    let firmware: BTreeSet<ImagePart> =
+        parts.iter().filter(|part| matches!(part, ImagePart::Firmware(_))).cloned().collect();
+    for own in firmware {
+        let members = || changed.iter().zip(&*parts).filter(|(_, part)| **part == own).map(|(one, _)| &one.package);
+        if members().any(super::PackageChange::is_in_both) {
+            continue;
+        }
+        let names = members().filter_map(|package| users.get(package.name.as_str())).flatten();
+        let of_users: BTreeSet<Option<&ImagePart>> = names
+            .map(|user| places.get(user).and_then(|at| parts.get(*at)))
+            .filter(|part| *part != Some(&own))
+            .collect();
+        if let Some(Some(part)) = of_users.first().filter(|_| of_users.len() == 1)
+            && **part != ImagePart::Other
+        {
+            let to = (*part).clone();
+            rename(parts, own, &to);
         }
     }
 }
@@ -186,8 +265,69 @@ mod tests {
             ("firmware-amd", "2") => vec![Need { name: "amd-data".to_owned(), exactly: None }],
             _ => Vec::new(),
         };
-        let groups = image_groups(&good, &bad, &needs);
-        let words: Vec<String> = groups.iter().map(Group::words).collect();
-        assert_eq!(words, ["glibc 1 -> 2", "data none -> 1, firmware-nonfree 1 -> 2"]);
+        assert_eq!(words(&good, &bad, &needs), ["glibc 1 -> 2", "data none -> 1, firmware-nonfree 1 -> 2"]);
+    }
+
+    fn words(good: &PackageList, bad: &PackageList, needs: &dyn Fn(&str, &str) -> Vec<Need>) -> Vec<String> {
+        image_groups(good, bad, needs).iter().map(Group::words).collect()
+    }
+
+    /// That these packages need others: `("firmware-amd 2", "firmware-data", Some("2"))` for an exact version.
+    fn index(lines: &'static [(&str, &str, Option<&str>)]) -> impl Fn(&str, &str) -> Vec<Need> {
+        move |name, version| {
+            let package = format!("{name} {version}");
+            let found = lines.iter().filter(|(user, ..)| *user == package);
+            found.map(|(_, name, exactly)| Need { name: (*name).into(), exactly: exactly.map(str::to_owned) }).collect()
+        }
+    }
+
+    #[test]
+    fn firmware_that_is_new_comes_with_the_firmware_that_alone_needs_it() {
+        let good = list(&[("firmware-amd", "1", "amd"), ("firmware-nic", "1", "nic")]);
+        let bad = list(&[
+            ("firmware-amd", "2", "amd"),
+            ("firmware-data", "2", "data"),
+            // Of the same source as what is needed; by itself nothing needs it.
+            ("firmware-data-more", "2", "data"),
+            ("firmware-nic", "2", "nic"),
+        ]);
+        let needs = index(&[("firmware-amd 2", "firmware-data", None)]);
+        assert_eq!(words(&good, &bad, &needs), ["amd 1 -> 2, data none -> 2", "nic 1 -> 2"]);
+        // It goes with it, too, on the way back.
+        assert_eq!(words(&bad, &good, &needs), ["amd 2 -> 1, data 2 -> none", "nic 2 -> 1"]);
+        // Two need it: then it can be there without either.
+        let both = index(&[("firmware-amd 2", "firmware-data", None), ("firmware-nic 2", "firmware-data", None)]);
+        assert_eq!(words(&good, &bad, &both), ["data none -> 2", "amd 1 -> 2", "nic 1 -> 2"]);
+        assert_eq!(words(&good, &bad, &|_, _| Vec::new()), ["amd 1 -> 2", "data none -> 2", "nic 1 -> 2"]);
+    }
+
+    #[test]
+    fn firmware_of_one_version_is_one_group_and_other_firmware_comes_after_what_it_needs() {
+        let good = list(&[("firmware-amd", "1", "amd"), ("firmware-data", "1", "data"), ("libc6", "1", "glibc")]);
+        let bad = list(&[("firmware-amd", "2", "amd"), ("firmware-data", "2", "data"), ("libc6", "2", "glibc")]);
+        let exact = index(&[("firmware-amd 2", "firmware-data", Some("2"))]);
+        assert_eq!(words(&good, &bad, &exact), ["glibc 1 -> 2", "amd 1 -> 2, data 1 -> 2"]);
+        // With a version or more the new data can be had without the new firmware that needs it.
+        let at_least = index(&[("firmware-amd 2", "firmware-data", None)]);
+        assert_eq!(words(&good, &bad, &at_least), ["glibc 1 -> 2", "data 1 -> 2", "amd 1 -> 2"]);
+    }
+
+    #[test]
+    fn what_cannot_be_had_apart_from_the_kernel_or_a_firmware_goes_with_it() {
+        let both = |version: &'static str| {
+            list(&[
+                ("firmware-amd", version, "amd"),
+                ("amd-tools", version, "amd"),
+                ("libamd", version, "libamd"),
+                ("linux-image-7", version, "linux-signed-amd64"),
+                ("nic-microcode", version, "nic"),
+                ("gzip", version, "gzip"),
+            ])
+        };
+        let needs = index(&[("amd-tools 2", "libamd", Some("2")), ("linux-image-7 2", "nic-microcode", Some("2"))]);
+        assert_eq!(
+            words(&both("1"), &both("2"), &needs),
+            ["gzip 1 -> 2", "linux-signed-amd64 1 -> 2, nic 1 -> 2", "amd 1 -> 2, libamd 1 -> 2"]
+        );
     }
 }
