@@ -224,49 +224,5 @@ impl Tester for InMachines<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn machines(images: &[&str], recipe: Option<&str>) -> Machines {
-        Machines {
-            images: images.iter().map(PathBuf::from).collect(),
-            digests: Vec::new(),
-            recipe: recipe.map(str::to_owned),
-            boot: vec!["--memory=4GiB".to_owned()],
-            build: Vec::new(),
-        }
-    }
-
-    #[test]
-    fn a_run_is_a_machine_that_anybody_can_boot() {
-        let mut job = Job::of_package("rocfft");
-        job.gpu = GpuNeed::Targets(vec!["gfx1030".parse().expect("a target")]);
-        let steps = machines(&["images/a", "images/b c"], None);
-        assert_eq!(
-            reproduce(&steps, &job, &[0].into(), None),
-            "rocbed boot 'images/b c' --jobs=JOBS.toml --results=results --memory=4GiB --gpu=gfx1030"
-        );
-        let locks = machines(&["a.lock", "b.lock"], Some("rocm"));
-        let told = |lock: &str| reproduce(&locks, &job, &[0].into(), Some(Path::new(lock)));
-        assert!(
-            told("a.lock").starts_with("rocbed build rocm --locked --lock=a.lock --output=IMAGE && rocbed boot IMAGE ")
-        );
-    }
-
-    #[test]
-    fn locks_of_images_are_named_by_their_groups_and_the_ends_of_the_search() {
-        let state = Path::new("/x/rocbed-bisect.json");
-        let between = |ends: [&str; 2]| Machines {
-            digests: ends.iter().map(|end| Digest::of(end.as_bytes())).collect(),
-            ..machines(&["a.lock", "b.lock"], Some("rocm"))
-        };
-        let name = |ends, set: &[usize]| {
-            let path = lock_path(state, &between(ends), &set.iter().copied().collect());
-            path.strip_prefix("/x").expect("beside the state").display().to_string()
-        };
-        let (both, none) = (name(["a", "b"], &[1, 2]), name(["a", "b"], &[]));
-        assert!(both.starts_with("rocbed-bisect.2+3-") && both.ends_with(".lock"), "{both}");
-        assert!(none.starts_with("rocbed-bisect.none-"), "{none}");
-        assert_ne!(name(["a", "b"], &[1]), name(["a", "c"], &[1]));
-    }
-}
+#[path = "machines/tests.rs"]
+mod tests;
