@@ -97,8 +97,7 @@ pub(crate) fn arguments(
     }
     words.extend(environment(job, setup)?);
     words.extend(setup.options.iter().cloned());
-    words.extend(setup.packages.iter().map(|path| path.as_os_str().to_owned()));
-    words.extend(source.arguments());
+    words.extend(source.arguments(&setup.packages));
     words.push("--".into());
     words.extend(setup.virt_server.iter().cloned());
     let nodes: Vec<&Path> = setup.gpus.iter().filter_map(|gpu| gpu.render_node.as_deref()).collect();
@@ -225,7 +224,7 @@ mod tests {
         let line = line(&job, &setup, &Ready::Tree("/tree".into()), RunAs::User);
         let expected = format!(
             "--add-apt-release=experimental|--apt-default-release=experimental|--pin-packages=own=src:rocrand|\
-             --setup-commands={UPDATE}|--setup-commands={}|/own/rocrand.deb|--no-built-binaries|/tree|--|",
+             --setup-commands={UPDATE}|--setup-commands={}|--no-built-binaries|/own/rocrand.deb|/tree|--|",
             apt_files::install_versions()
         );
         assert!(line.contains(&expected), "{line}");

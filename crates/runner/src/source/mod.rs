@@ -40,14 +40,17 @@ pub(crate) enum Ready {
 }
 
 impl Ready {
-    /// autopkgtest's arguments for the source. Packages are tested as they are in the archive: a source tree is not
-    /// built unless a test requires it.
-    pub(crate) fn arguments(&self) -> Vec<OsString> {
-        match self {
-            Self::Package(name) => vec![name.into()],
-            Self::Git(url) => vec!["--no-built-binaries".into(), url.into()],
-            Self::Tree(path) | Self::Dsc(path) => vec!["--no-built-binaries".into(), path.into()],
-        }
+    /// autopkgtest's arguments for the source, after these binary packages. Packages are tested as they are in the archive: a
+    /// source tree is not built unless a test requires it. The option comes first: autopkgtest takes the last name before an
+    /// option for the source, and refuses what follows.
+    pub(crate) fn arguments(&self, packages: &[PathBuf]) -> Vec<OsString> {
+        let (option, source): (Option<&str>, OsString) = match self {
+            Self::Package(name) => (None, name.into()),
+            Self::Git(url) => (Some("--no-built-binaries"), url.into()),
+            Self::Tree(path) | Self::Dsc(path) => (Some("--no-built-binaries"), path.into()),
+        };
+        let packages = packages.iter().map(|path| path.as_os_str().to_owned());
+        option.into_iter().map(OsString::from).chain(packages).chain([source]).collect()
     }
 
     /// Whether testing requires package lists, so that failing to fetch them is a failure of the machine.
