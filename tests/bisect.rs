@@ -1,5 +1,7 @@
 //! Tests of `rocbed bisect`: which upgrade of an archive of five dates made a test fail.
 
+#[path = "bisect/here.rs"]
+mod here;
 #[path = "bisect/images.rs"]
 mod images;
 
@@ -12,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use protocol::api::{AskKept, Claimed, KeptUse, PackageVersion};
 use protocol::{InstalledLists, JobResult, Verdict};
-use rocbed_tests::{Call, DATES, DatedArchive, Hub, MadeUpWorker, app_files, rocbed, source_tree, tool};
+use rocbed_tests::{Call, DATES, DatedArchive, Hub, MadeUpWorker, tool};
 use serde_json::{Value, json};
 
 /// A worker that runs the real tests of `app` with the archive's packages of a date, without testbeds.
@@ -322,45 +324,75 @@ fn origins(hub: &Hub, recipe: &str, jobs: &[String]) -> String {
     plan.lines().find(|line| line.contains("versions: ")).unwrap_or(&plan).trim().to_owned()
 }
 
+/// A hub that keeps the packages of an archive, and two jobs, before and after `liba 3` and `libe 2`.
+struct Keeping {
+    archive: Arc<DatedArchive>,
+    server: rocbed_tests::Server,
+    recipe: String,
+    hub: Hub,
+    jobs: Vec<String>,
+}
+
+impl Keeping {
+    /// What the archive had before.
+    const OLD: [(&str, &str); 2] = [("liba", "2"), ("libe", "1")];
+
+    fn start() -> Self {
+        let archive = Arc::new(DatedArchive::new());
+        let server = archive.signed().serve();
+        let mirror = server.url("");
+        let recipe = archive.signed().recipe(&mirror, "greeter", "").display().to_string();
+        let watch = ["--watch", &recipe, "--watch-mirror", &mirror, "--watch-every", "1s", "--keep-packages", "1GiB"];
+        let hub = Hub::start(&watch);
+        let worker = Worker::start(&hub, Arc::clone(&archive));
+        let mut jobs = Vec::new();
+        for date in [2, 3] {
+            worker.date.store(date, Ordering::SeqCst);
+            jobs.push(wait(&hub, &["jobs", "add", "app", "--gpu", "gfx1030"]));
+        }
+        Self { archive, server, recipe, hub, jobs }
+    }
+
+    /// Waits until the hub keeps the old versions. What it has not kept yet stays in the archive.
+    fn wait_for_old(&self) {
+        until("the old versions are kept", || self.has_old(KeptUse::InArchive));
+    }
+
+    /// Whether the hub keeps the old versions, for this use.
+    fn has_old(&self, given: KeptUse) -> bool {
+        let version = |(name, version): (&str, &str)| PackageVersion { name: name.into(), version: version.into() };
+        let question = AskKept { tested: "app".into(), packages: Self::OLD.map(version).to_vec() };
+        let client = client::Client::new(self.hub.address(), &client::ClientOptions::default()).expect("an address");
+        let kept = client.kept_packages(&question).expect("an answer").packages;
+        kept.iter().filter(|package| package.given == given).count() == Self::OLD.len()
+    }
+
+    /// Takes the old versions out of the archive.
+    fn remove_old(&self) {
+        let pool = self.archive.signed().path().join("pool");
+        for (name, version) in Self::OLD {
+            fs::remove_file(pool.join(format!("{name}_{version}_amd64.deb"))).expect("a package");
+        }
+        self.archive.signed().publish("Sat, 31 Oct 2026 08:08:01 UTC", None);
+    }
+}
+
 #[test]
 fn last_good_is_made_again_with_the_packages_that_the_hub_kept() {
-    let archive = Arc::new(DatedArchive::new());
-    let server = archive.signed().serve();
-    let mirror = server.url("");
-    let recipe = archive.signed().recipe(&mirror, "greeter", "").display().to_string();
-    let hub =
-        Hub::start(&["--watch", &recipe, "--watch-mirror", &mirror, "--watch-every", "1s", "--keep-packages", "1GiB"]);
-    let worker = Worker::start(&hub, Arc::clone(&archive));
-    let mut jobs = Vec::new();
-    for date in [2, 3] {
-        worker.date.store(date, Ordering::SeqCst);
-        jobs.push(wait(&hub, &["jobs", "add", "app", "--gpu", "gfx1030"]));
-    }
-    assert_eq!(origins(&hub, &recipe, &jobs), "versions: 4 from the archive");
-
-    // What the hub has not kept yet stays in the archive.
-    let client = MadeUpWorker::register_real(&hub, "asks", "gfx942");
-    let old = [("liba", "2"), ("libe", "1")];
-    let packages = old.map(|(name, version)| PackageVersion { name: name.into(), version: version.into() }).to_vec();
-    let question = AskKept { tested: "app".into(), packages };
-    let all = |use_: KeptUse| {
-        let kept = client.client().kept_packages(&question).expect("an answer").packages;
-        kept.iter().filter(|package| package.given == use_).count() == old.len()
-    };
-    until("the old versions are kept", || all(KeptUse::InArchive));
-    for (name, version) in old {
-        fs::remove_file(archive.signed().path().join(format!("pool/{name}_{version}_amd64.deb"))).expect("a package");
-    }
-    archive.signed().publish("Sat, 31 Oct 2026 08:08:01 UTC", None);
+    let lab = Keeping::start();
+    let Keeping { hub, recipe, jobs, .. } = &lab;
+    assert_eq!(origins(hub, recipe, jobs), "versions: 4 from the archive");
+    lab.wait_for_old();
+    lab.remove_old();
     // It looks through what it keeps when a run has ended, or else once a minute.
     until("the hub notices that they are gone", || {
-        wait(&hub, &["jobs", "add", "app", "--gpu", "gfx1030"]);
-        all(KeptUse::Given)
+        wait(hub, &["jobs", "add", "app", "--gpu", "gfx1030"]);
+        lab.has_old(KeptUse::Given)
     });
-    assert_eq!(origins(&hub, &recipe, &jobs), "versions: 2 from the archive, 2 kept at the hub (liba 2, libe 1)");
+    assert_eq!(origins(hub, recipe, jobs), "versions: 2 from the archive, 2 kept at the hub (liba 2, libe 1)");
 
-    let state = archive.signed().path().join("kept.json").display().to_string();
-    let words = ["bisect", &jobs[0], &jobs[1], "--test", "single", "--recipe", &recipe, "--state", &state, "--yes"];
+    let state = lab.archive.signed().path().join("kept.json").display().to_string();
+    let words = ["bisect", &jobs[0], &jobs[1], "--test", "single", "--recipe", recipe, "--state", &state, "--yes"];
     let output = hub.call(&words).run();
     assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
     for says in ["fails because of this upgrade", "liba 2 -> 3", "rocbed jobs retry bisect-app"] {
@@ -375,75 +407,4 @@ fn until(what: &str, is_so: impl Fn() -> bool) {
         assert!(Instant::now() < end, "{what}");
         thread::sleep(Duration::from_millis(100));
     }
-}
-
-#[test]
-fn a_pair_of_upgrades_is_found_in_testbeds_on_this_machine() {
-    let archive = DatedArchive::new();
-    let server = archive.signed().serve();
-    let directory = tempfile::tempdir().expect("a directory");
-    let path = |name: &str| directory.path().join(name).display().to_string();
-    // Testbeds of the smoke recipe's root directory, with this archive in place of Debian's.
-    let key = fs::read_to_string(archive.signed().path().join("key.asc")).expect("the key");
-    let key: String = key.lines().map(|line| format!(" {}\n", if line.is_empty() { "." } else { line })).collect();
-    let sources = format!("Types: deb\nURIs: {}\nSuites: sid\nComponents: main\nSigned-By:\n{key}", server.url(""));
-    let settings = "Dir::Etc::sourcelist \"/dev/null\";\nDir::Etc::sourceparts \"/etc/apt/own.d\";\n";
-    let mut recipe = "inherits = \"smoke\"\n".to_owned();
-    for (path, content) in [("/etc/apt/apt.conf.d/95own", settings), ("/etc/apt/own.d/own.sources", &sources)] {
-        recipe.push_str(&format!("[[file]]\npath = {path:?}\ncontent = {content:?}\n"));
-    }
-    fs::write(path("own.toml"), recipe).expect("a recipe");
-    fs::write(path("own.lock"), include_str!("../recipes/smoke.lock")).expect("its lock");
-    let files = app_files(&["pair"]);
-    let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
-    let tree = source_tree(directory.path(), "app", &files).display().to_string();
-
-    // Two results: with the newest packages, and with those of the date before.
-    let run = |name: &str, versions: &[&str]| {
-        let call = rocbed(["test", &path("own.toml"), &tree, "--output", &path(name)]);
-        versions.iter().fold(call, |call, version| call.arg(format!("--package-version={version}"))).run()
-    };
-    let output = run("good", &["libb=2", "libc=2", "libd=2"]);
-    assert_eq!(output.code, Some(0), "{}", output.stderr);
-    assert_eq!(run("bad", &[]).code, Some(4));
-
-    let (good, bad, state) = (path("good/app.tar.zst"), path("bad/app.tar.zst"), path("state.json"));
-    let recipe = path("own.toml");
-    let search = [
-        "bisect",
-        &good,
-        &bad,
-        "--local",
-        &recipe,
-        "--recipe",
-        "smoke",
-        "--offline",
-        "--state",
-        &state,
-        "--yes",
-        "--json",
-    ];
-    let output = rocbed(search).run();
-    assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
-    let outcome: Value = serde_json::from_str(&output.stdout).expect("JSON");
-    assert_eq!(found(&outcome), ["libb", "libc"]);
-    let reproduce = outcome["fails-with"]["reproduce"].as_str().unwrap_or_default();
-    assert!(
-        reproduce.contains("--package-version=libb=3") && reproduce.contains("--package-version=libd=2"),
-        "{reproduce}"
-    );
-
-    // A version that is no longer to be had is named, and is no answer.
-    fs::remove_file(&state).expect("the search");
-    fs::remove_file(archive.signed().path().join("pool/libb_2_amd64.deb")).expect("a package");
-    archive.signed().publish("Sat, 31 Oct 2026 08:08:01 UTC", None);
-    let search =
-        ["bisect", &good, &bad, "--local", &recipe, "--recipe", "smoke", "--offline", "--state", &state, "--yes"];
-    let output = rocbed(search).run();
-    assert_eq!(output.code, Some(4), "{}{}", output.stdout, output.stderr);
-    assert!(
-        output.stdout.contains("cannot be tested with the packages as in") && output.stdout.contains("libb"),
-        "{}",
-        output.stdout
-    );
 }

@@ -95,7 +95,7 @@ const WAYS: &[(&str, Way)] = &[
     ("rocbed results compare", Way::There(&["tests/hub_commands/history.rs"])),
     ("rocbed results why", Way::There(&["tests/hub_commands/history.rs"])),
     ("rocbed results bug", Way::There(&["tests/hub_commands/history.rs"])),
-    ("rocbed bisect", Way::There(&["tests/bisect.rs", "tests/bisect/images.rs"])),
+    ("rocbed bisect", Way::There(&["tests/bisect.rs", "tests/bisect/here.rs", "tests/bisect/images.rs"])),
     ("rocbed jobs confirm", Way::There(&["tests/hub_commands/history.rs"])),
     ("rocbed known", Way::There(&["tests/hub_commands/history.rs"])),
     ("rocbed lint", Way::There(&["tests/lint.rs"])),

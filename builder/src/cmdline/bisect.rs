@@ -34,7 +34,8 @@ pub struct Bisect {
     /// Begin without asking
     #[arg(short, long)]
     pub yes: bool,
-    /// Run the tests here, in testbeds over this recipe's root directory, and not on the hub's workers
+    /// Run the tests here, in testbeds over this recipe's root directory, and not on the hub's workers. Versions that the
+    /// archive has no more come from the hub, if it keeps them and its admin token is known
     #[arg(long, value_name = "RECIPE", group = "here")]
     pub local: Option<String>,
     /// Boot these images in virtual machines here and run the test there, to search by kernel and firmware: two directories

@@ -29,6 +29,12 @@ pub struct OwnPackages {
     sources: BTreeMap<String, SourcePackage>,
 }
 
+/// Whether a file is a binary package that workers and testbeds of this machine can install, by its name in an archive.
+pub fn is_for_here(name: &str) -> bool {
+    let architecture = name.strip_suffix(".deb").and_then(|name| name.rsplit('_').next());
+    architecture.is_some_and(|architecture| [ARCHITECTURE, "all"].contains(&architecture))
+}
+
 /// Whether a word names own packages: a file of a package, or a directory of them. A directory with `debian/control` is a
 /// source tree.
 pub fn is_own(word: &str) -> bool {

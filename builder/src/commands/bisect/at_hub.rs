@@ -51,12 +51,12 @@ impl<'a> AtHub<'a> {
         let result: JobResult = detail.result;
         let recipe = result.machine.image.as_ref().map_or_else(|| super::RECIPE.to_owned(), |image| image.name.clone());
         let options = if result.gpus.is_empty() { Vec::new() } else { vec!["--gpu".to_owned()] };
-        let local = Local { recipe, options };
+        let local = Local { recipe, options, hub: None };
         Ok(Ran {
             job: Some(info.id.clone()),
             machine,
             packages: packages(&result, &test_of(job), user_of(job), &lists),
-            reproduce: reproduce(&info.job, &local),
+            reproduce: reproduce(&info.job, &local, &[]),
             result,
         })
     }

@@ -1,7 +1,7 @@
 //! The `rocbed test` that runs a job on this machine.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use protocol::{Job, RunAs, Source as JobSource, quoted};
@@ -18,13 +18,15 @@ pub(super) fn user_of(job: &Job) -> RunAs {
     job.run_as.first().copied().unwrap_or(RunAs::User)
 }
 
-/// The words after `rocbed`. `sources` are files with the job's apt sources.
-pub(super) fn words(job: &Job, local: &Local, sources: &[String]) -> Vec<String> {
+/// The words after `rocbed`. `sources` are files with the job's apt sources, and `own` package files to be installed.
+pub(super) fn words(job: &Job, local: &Local, sources: &[String], own: &[PathBuf]) -> Vec<String> {
     let package = match &job.source {
         JobSource::Package(name) => name.clone(),
         JobSource::Path(place) | JobSource::Url(place) => place.clone(),
     };
-    let mut words = vec!["test".to_owned(), local.recipe.clone(), package, "--json".to_owned()];
+    let mut words = vec!["test".to_owned(), local.recipe.clone(), package];
+    words.extend(own.iter().map(|path| path.display().to_string()));
+    words.push("--json".to_owned());
     words.extend(local.options.iter().cloned());
     words.push(format!("--as={}", user_of(job)));
     words.push(format!("--timeout={}", job.timeout));
@@ -43,9 +45,9 @@ pub(super) fn words(job: &Job, local: &Local, sources: &[String]) -> Vec<String>
 }
 
 /// The same as one line for a shell, for people.
-pub(super) fn reproduce(job: &Job, local: &Local) -> String {
+pub(super) fn reproduce(job: &Job, local: &Local, own: &[PathBuf]) -> String {
     let sources: Vec<String> = job.apt_sources.iter().map(|_| "FILE.sources".to_owned()).collect();
-    let shown = words(job, local, &sources);
+    let shown = words(job, local, &sources, own);
     let shown = shown.iter().filter(|word| *word != "--json").map(|word| quoted(word));
     format!("rocbed {}", shown.collect::<Vec<_>>().join(" "))
 }
@@ -72,18 +74,23 @@ mod tests {
         job.tests = vec!["upstream".into()];
         job.versions = [("libhip6".to_owned(), "1:6.4-1".to_owned())].into();
         job.env = [("A".to_owned(), "b c".to_owned())].into();
-        let local = Local { recipe: "rocm".into(), options: vec!["--gpu".into()] };
+        let local = Local { recipe: "rocm".into(), options: vec!["--gpu".into()], hub: None };
         assert_eq!(
-            reproduce(&job, &local),
+            reproduce(&job, &local, &[]),
             "rocbed test rocm rocfft --gpu --as=root --timeout=4h --package-version=libhip6=1:6.4-1 -- \
              --test-name=upstream '--env=A=b c'"
+        );
+        let own = [PathBuf::from("/x/rocbed-bisect.packages/libhsa_1_amd64.deb")];
+        assert!(
+            reproduce(&job, &local, &own)
+                .starts_with("rocbed test rocm rocfft /x/rocbed-bisect.packages/libhsa_1_amd64.deb --gpu --as=root ")
         );
         let json = r#"{"uris": ["http://x"], "suites": ["./"], "trusted": true}"#;
         job.apt_sources = vec![serde_json::from_str(json)?];
         let directory = tempfile::tempdir()?;
         let sources = write_sources(&job, directory.path())?;
         assert!(fs::read_to_string(&sources[0])?.contains("URIs: http://x"));
-        assert!(words(&job, &local, &sources).contains(&format!("--apt-source={}", sources[0])));
+        assert!(words(&job, &local, &sources, &[]).contains(&format!("--apt-source={}", sources[0])));
         Ok(())
     }
 }

@@ -6,19 +6,22 @@ use protocol::{Job, JobResult};
 
 use super::child;
 use super::command::{reproduce, test_of, user_of, words, write_sources};
+use super::kept::Kept;
 use super::state::Local;
 use super::tester::{Ended, Ran, Stop, Tester, packages};
 use crate::cmdline::Bisect;
 use crate::context::Context;
+use crate::hubs::{self, HubAccess};
 
 /// This machine.
 pub(super) struct Here<'a> {
     context: &'a Context,
     local: Local,
+    kept: Kept,
 }
 
-/// The options that runs have in common.
-pub(super) fn local(recipe: &str, options: &Bisect) -> Result<Local> {
+/// The options that runs have in common. `hub` is the one that the search has asked so far, if any.
+pub(super) fn local(recipe: &str, options: &Bisect, hub: Option<&HubAccess>) -> Result<Local> {
     let mut words: Vec<String> = Vec::new();
     if let Some(gpus) = &options.gpu {
         words.push(if gpus.is_empty() { "--gpu".to_owned() } else { format!("--gpu={}", gpus.join(",")) });
@@ -31,12 +34,19 @@ pub(super) fn local(recipe: &str, options: &Bisect) -> Result<Local> {
         let lock = std::path::absolute(lock).context("finding the lock")?;
         words.push(format!("--lock={}", lock.display()));
     }
-    Ok(Local { recipe: recipe.to_owned(), options: words })
+    let hub = match hub {
+        _ if source.offline => None,
+        Some(hub) => Some(hub.address.clone()),
+        // Two files need no hub, and none is asked that is not named.
+        None if options.at.hub.is_some() => Some(hubs::find(&options.at)?.address),
+        None => None,
+    };
+    Ok(Local { recipe: recipe.to_owned(), options: words, hub })
 }
 
 impl<'a> Here<'a> {
-    pub(super) fn new(context: &'a Context, local: Local) -> Self {
-        Self { context, local }
+    pub(super) fn new(context: &'a Context, local: Local, kept: Kept) -> Self {
+        Self { context, local, kept }
     }
 }
 
@@ -48,7 +58,8 @@ impl Tester for Here<'_> {
     fn finish(&mut self, job: &Job, _: &Upgraded, _: Option<&str>, stop: &Stop) -> Result<Ended> {
         let scratch = tempfile::tempdir().context("making a temporary directory")?;
         let sources = write_sources(job, scratch.path())?;
-        let output = child::run(self.context, &words(job, &self.local, &sources), stop)?;
+        let (job, own) = self.kept.give(self.context, job)?;
+        let output = child::run(self.context, &words(&job, &self.local, &sources, &own), stop)?;
         let Some(output) = output else { return Ok(Ended::Stopped) };
         let Ok(result) = JobResult::parse(output.stdout.trim().as_bytes()) else {
             return Ok(Ended::Lost(format!("`rocbed test` ended with {}: {}", output.status, output.error())));
@@ -57,8 +68,8 @@ impl Tester for Here<'_> {
         Ok(Ended::Ran(Box::new(Ran {
             job: None,
             machine: result.machine.name.clone(),
-            packages: packages(&result, &test_of(job), user_of(job), &lists),
-            reproduce: reproduce(job, &self.local),
+            packages: packages(&result, &test_of(&job), user_of(&job), &lists),
+            reproduce: reproduce(&job, &self.local, &own),
             result,
         })))
     }

@@ -1,7 +1,7 @@
 //! `rocbed bisect`: finds the package upgrade, or the image with another kernel or firmware, that made a test fail.
 //!
 //! [`ends`] and [`since`] find the two results to begin with, [`dependencies`] what belongs together, [`origins`] where
-//! versions come from, [`plan`] says how many runs it takes, [`search`] makes them with a [`tester`], and [`outcome`] tells what was found. [`state`] keeps all
+//! versions come from, [`kept`] fetches some of them, [`plan`] says how many runs it takes, [`search`] makes them with a [`tester`], and [`outcome`] tells what was found. [`state`] keeps all
 //! of it in a file. [`images`], [`contents`] and [`machines`] are for searches over images.
 
 mod at_hub;
@@ -13,6 +13,7 @@ mod dependencies;
 mod ends;
 mod here;
 mod images;
+mod kept;
 mod machines;
 mod mixed;
 mod origins;
@@ -84,7 +85,11 @@ fn bisect(context: &Context, options: &Bisect) -> Result<u8> {
     }
     let mut tester: Box<dyn Tester> = match &state.place {
         Place::Hub(address) => Box::new(at_hub::AtHub::new(context, access(options, address)?)?),
-        Place::Local(local) => Box::new(here::Here::new(context, local.clone())),
+        Place::Local(local) => {
+            let hub = local.hub.as_ref().map(|address| access(options, address)).transpose()?;
+            let kept = kept::Kept::of(&state.versions, &options.state, hub)?;
+            Box::new(here::Here::new(context, local.clone(), kept))
+        }
         Place::Machines(machines) => {
             let groups = state.groups.clone();
             Box::new(machines::InMachines::new(context, machines.clone(), groups, &options.state)?)
@@ -236,7 +241,7 @@ fn question(context: &Context, options: &Bisect) -> Result<(Question, Place)> {
             question.job.shards = 1;
             Place::Machines(images::with_gpus(context, machines, &question))
         }
-        (None, Some(recipe), _) => Place::Local(here::local(recipe, options)?),
+        (None, Some(recipe), hub) => Place::Local(here::local(recipe, options, hub.as_ref().map(|(place, _)| place))?),
         (None, None, Some((place, _))) => Place::Hub(place.address),
         (None, None, None) => bail!("a search without --local needs a hub"),
     };
@@ -334,18 +339,28 @@ fn find_origins(
     (question, place): (&Question, &Place),
 ) -> Result<Vec<Origin>> {
     let gone = origins::not_in_archive(universe, groups);
-    let kept = match place {
-        Place::Hub(address) if !gone.is_empty() => {
+    let hub = match place {
+        Place::Hub(address) => Some(address),
+        Place::Local(local) => local.hub.as_ref(),
+        Place::Machines(_) => None,
+    };
+    let kept = match hub {
+        Some(address) if !gone.is_empty() => {
             let client = access(options, address)?.client(Patience::Short)?;
+            // The tests of a tree on this machine are those of any version.
+            let tested = match &question.job.source {
+                JobSource::Path(_) => "",
+                source => source.name(),
+            };
             // What the hub keeps is not known: then nothing is said of where versions come from.
-            let Some(kept) = origins::ask(context, &client, question.job.source.name(), &gone) else {
+            let Some(kept) = origins::ask(context, &client, tested, &gone) else {
                 return Ok(Vec::new());
             };
             kept
         }
         _ => KeptPackages::default(),
     };
-    let found = origins::find(groups, &gone, &kept);
+    let found = origins::find(groups, &gone, &kept, place);
     for warning in origins::warnings(&found, groups, &question.job, place, &kept) {
         context.reporter.warn_of(&warning.into());
     }

@@ -8,13 +8,15 @@ use client::Client;
 use history::bisect::Upgraded;
 use history::groups::{Group, versions};
 use progress::Progress as _;
-use protocol::api::{AskKept, KeptPackages, KeptUse, PackageVersion};
-use protocol::{Job, MOST_PACKAGE_FILES};
+use protocol::api::{AskKept, KeptPackage, KeptPackages, KeptUse, PackageVersion};
+use protocol::{Job, MOST_PACKAGE_FILES, PackageFile};
 use serde::{Deserialize, Serialize};
 
 use super::FROM_WHERE;
-use super::state::Place;
+use super::kept::file_for_here;
+use super::state::{Local, Place};
 use super::wording::counted;
+use crate::commands::bytes;
 use crate::context::Context;
 
 /// How many versions are listed by name.
@@ -26,6 +28,9 @@ pub(super) struct Origin {
     #[serde(flatten)]
     pub(super) package: PackageVersion,
     pub(super) from: From,
+    /// For a run on this machine: the file that it gets from the hub.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) file: Option<PackageFile>,
 }
 
 /// Where a version comes from.
@@ -34,12 +39,14 @@ pub(super) struct Origin {
 pub(super) enum From {
     /// The archive of today has it.
     Archive,
-    /// The hub keeps it, and its jobs get it.
+    /// The hub keeps it, and the runs get it.
     Hub,
     /// The hub keeps it, and its jobs get it when the hub has found that the archive has it no more.
     HubLater,
     /// The hub keeps it, but it is of the tested source, whose tests of that version are not kept.
     TestedSource,
+    /// The hub keeps it, and gives it to a run on this machine only with its admin token.
+    NeedsToken,
     /// Neither the archive of today nor the hub has it.
     Missing,
 }
@@ -51,7 +58,8 @@ impl From {
             Self::Archive => "from the archive",
             Self::Hub => "kept at the hub",
             Self::HubLater => "kept at the hub for when it has read the archive again",
-            Self::TestedSource => "of the tested source, which jobs do not get from the hub",
+            Self::TestedSource => "of the tested source, which runs do not get from the hub",
+            Self::NeedsToken => "kept at the hub, which gives them only to those with its admin token",
             Self::Missing => "missing",
         }
     }
@@ -89,6 +97,7 @@ pub(super) fn ask(
         match client.kept_packages(&question) {
             Ok(answer) => {
                 kept.keeps |= answer.keeps;
+                kept.may_fetch |= answer.may_fetch;
                 kept.packages.extend(answer.packages);
             }
             Err(error) => {
@@ -101,20 +110,31 @@ pub(super) fn ask(
 }
 
 /// Where each version comes from.
-pub(super) fn find(groups: &[Group], gone: &[PackageVersion], kept: &KeptPackages) -> Vec<Origin> {
-    let kept: BTreeMap<&PackageVersion, KeptUse> = kept.packages.iter().map(|one| (&one.package, one.given)).collect();
+pub(super) fn find(groups: &[Group], gone: &[PackageVersion], kept: &KeptPackages, place: &Place) -> Vec<Origin> {
+    let of_hub: BTreeMap<&PackageVersion, &KeptPackage> = kept.packages.iter().map(|one| (&one.package, one)).collect();
+    let is_here = matches!(place, Place::Local(_));
     let from = |package: &PackageVersion| {
         if !gone.contains(package) {
-            return From::Archive;
+            return (From::Archive, None);
         }
-        match kept.get(package) {
-            Some(KeptUse::Given) => From::Hub,
-            Some(KeptUse::InArchive) => From::HubLater,
-            Some(KeptUse::OfTestedSource) => From::TestedSource,
-            None => From::Missing,
+        let Some(found) = of_hub.get(package) else { return (From::Missing, None) };
+        match (found.given, file_for_here(&found.files)) {
+            (KeptUse::OfTestedSource, _) => (From::TestedSource, None),
+            // The archive of this machine has it no more, whatever the hub has read.
+            (KeptUse::Given | KeptUse::InArchive, Some(file)) if is_here && kept.may_fetch => {
+                (From::Hub, Some(file.clone()))
+            }
+            (KeptUse::Given | KeptUse::InArchive, Some(_)) if is_here => (From::NeedsToken, None),
+            (KeptUse::Given | KeptUse::InArchive, None) if is_here => (From::Missing, None),
+            (KeptUse::Given, _) => (From::Hub, None),
+            (KeptUse::InArchive, _) => (From::HubLater, None),
         }
     };
-    wanted(groups).into_iter().map(|package| Origin { from: from(&package), package }).collect()
+    let each = wanted(groups).into_iter().map(|package| {
+        let (from, file) = from(&package);
+        Origin { package, from, file }
+    });
+    each.collect()
 }
 
 /// A line for the plan: how many versions come from where. `None` if it is not known.
@@ -123,8 +143,12 @@ pub(super) fn line(origins: &[Origin]) -> Option<String> {
     for origin in origins {
         by.entry(origin.from).or_default().push(&origin.package);
     }
+    let contents = origins.iter().filter_map(|origin| origin.file.as_ref()?.content);
+    let size = contents.map(|content| content.size).fold(0, u64::saturating_add);
+    let size = if size > 0 { format!("; {} to be fetched", bytes(size)) } else { String::new() };
     let each = by.into_iter().map(|(from, packages)| match from {
         From::Archive => format!("{} {}", packages.len(), from.words()),
+        From::Hub => format!("{} {} ({}{size})", packages.len(), from.words(), few(&packages)),
         _ => format!("{} {} ({})", packages.len(), from.words(), few(&packages)),
     });
     let each = each.collect::<Vec<_>>().join(", ");
@@ -150,13 +174,15 @@ pub(super) fn warnings(
     let missing: Vec<_> = of(From::Missing).collect();
     let has_others = !job.apt_sources.is_empty() || !job.packages.is_empty() || job.archive.is_some();
     if !missing.is_empty() && !has_others {
+        let has_hub = matches!(place, Place::Hub(_) | Place::Local(Local { hub: Some(_), .. }));
         let (nor, help) = match place {
-            Place::Hub(_) if kept.keeps => (", nor does the hub keep it", FROM_WHERE.to_owned()),
-            Place::Hub(_) => (
+            _ if has_hub && kept.keeps => (", nor does the hub keep it", FROM_WHERE.to_owned()),
+            _ if has_hub => (
                 ", and the hub keeps no packages",
                 format!("{FROM_WHERE}; `rocbed hub --watch --keep-packages SIZE` keeps them from now on"),
             ),
-            Place::Local(_) | Place::Machines(_) => ("", FROM_WHERE.to_owned()),
+            Place::Local(_) => ("", format!("{FROM_WHERE}; or name a hub that keeps packages with --hub")),
+            Place::Hub(_) | Place::Machines(_) => ("", FROM_WHERE.to_owned()),
         };
         let what = format!(
             "the archive of today does not have {}{nor}: these sets can be tested only where apt finds them",
@@ -172,6 +198,14 @@ pub(super) fn warnings(
         );
         found.push(Advice::new(what, format!("{FROM_WHERE}; --dates searches where a snapshot service has them")));
     }
+    let secret: Vec<_> = of(From::NeedsToken).collect();
+    if !secret.is_empty() {
+        let what = format!(
+            "the archive of today does not have {}, and the hub gives its packages only to those with its admin token",
+            few(&secret)
+        );
+        found.push(Advice::new(what, "give the token with --token-file or ROCBED_TOKEN; or leave --local out"));
+    }
     let later: Vec<_> = of(From::HubLater).collect();
     if !later.is_empty() {
         let what = format!("the hub has not noticed yet that the archive does not have {} any more", few(&later));
@@ -179,13 +213,13 @@ pub(super) fn warnings(
     }
     let most = [Upgraded::new(), (0..groups.len()).collect()].iter().map(|set| files(origins, groups, set)).max();
     if let Some(count) = most.filter(|count| *count > MOST_PACKAGE_FILES) {
-        let what = format!("{} from the hub are more than the {MOST_PACKAGE_FILES} of a job", counted(count, "file"));
+        let what = format!("{} from the hub are more than the {MOST_PACKAGE_FILES} of a run", counted(count, "file"));
         found.push(Advice::new(what, "search between results that are closer to each other: `rocbed bisect GOOD BAD`"));
     }
     found
 }
 
-/// How many files a job gets from the hub with these groups upgraded.
+/// How many files a run gets from the hub with these groups upgraded.
 fn files(origins: &[Origin], groups: &[Group], upgraded: &Upgraded) -> usize {
     let installed = versions(groups, upgraded);
     let is_kept = |origin: &&Origin| {
@@ -194,7 +228,7 @@ fn files(origins: &[Origin], groups: &[Group], upgraded: &Upgraded) -> usize {
     origins.iter().filter(is_kept).count()
 }
 
-/// The versions that a job gets from the hub with these groups upgraded.
+/// Whether a run gets versions from the hub with these groups upgraded.
 pub(super) fn from_hub(origins: &[Origin], groups: &[Group], upgraded: &Upgraded) -> bool {
     files(origins, groups, upgraded) > 0
 }
@@ -203,7 +237,6 @@ pub(super) fn from_hub(origins: &[Origin], groups: &[Group], upgraded: &Upgraded
 mod tests {
     use super::*;
     use history::groups::PackageChange;
-    use protocol::api::KeptPackage;
 
     fn version(name: &str, version: &str) -> PackageVersion {
         PackageVersion { name: name.into(), version: version.into() }
@@ -222,8 +255,17 @@ mod tests {
     }
 
     fn kept(packages: &[(&str, KeptUse)]) -> KeptPackages {
-        let packages = packages.iter().map(|(name, given)| KeptPackage { package: version(name, "1"), given: *given });
-        KeptPackages { keeps: true, packages: packages.collect() }
+        let file = |name: &str, architecture: &str| {
+            let text =
+                format!(r#"{{"file": "{name}_1_{architecture}.deb", "sha256": "{}", "size": 2048}}"#, "0".repeat(64));
+            serde_json::from_str::<PackageFile>(&text).expect("a file")
+        };
+        let package = |(name, given): &(&str, KeptUse)| KeptPackage {
+            package: version(name, "1"),
+            given: *given,
+            files: vec![file(name, "i386"), file(name, "amd64")],
+        };
+        KeptPackages { keeps: true, may_fetch: true, packages: packages.iter().map(package).collect() }
     }
 
     #[test]
@@ -237,12 +279,13 @@ mod tests {
             // The archive has it, whatever else has it.
             ("liba", KeptUse::Given),
         ]);
-        let origins = find(&groups, &gone, &kept);
+        let hub = Place::Hub("http://hub".into());
+        let origins = find(&groups, &gone, &kept, &hub);
         assert_eq!(
             line(&origins).unwrap_or_default(),
             "versions: 6 from the archive, 1 kept at the hub (libb 1), \
              1 kept at the hub for when it has read the archive again (libd 1), \
-             1 of the tested source, which jobs do not get from the hub (libc 1), 1 missing (libe 1)"
+             1 of the tested source, which runs do not get from the hub (libc 1), 1 missing (libe 1)"
         );
         let json = serde_json::to_value(&origins[2]).expect("JSON");
         assert_eq!(json, serde_json::json!({ "name": "libb", "version": "1", "from": "hub" }));
@@ -253,12 +296,47 @@ mod tests {
     }
 
     #[test]
+    fn a_run_on_this_machine_gets_files_of_the_hub_with_its_token() {
+        let groups = groups(&["liba", "libb", "libc"]);
+        let gone = ["liba", "libb", "libc"].map(|name| version(name, "1"));
+        let mut kept =
+            kept(&[("liba", KeptUse::Given), ("libb", KeptUse::InArchive), ("libc", KeptUse::OfTestedSource)]);
+        let here = |hub: Option<&str>| {
+            Place::Local(Local { recipe: "rocm".into(), options: Vec::new(), hub: hub.map(str::to_owned) })
+        };
+        let place = here(Some("http://hub"));
+        let told = |kept: &KeptPackages, place: &Place| {
+            let origins = find(&groups, &gone, kept, place);
+            let warnings = warnings(&origins, &groups, &Job::of_package("app"), place, kept);
+            let warnings = warnings.iter().map(Advice::in_one_line).collect::<Vec<_>>();
+            (line(&origins).unwrap_or_default(), warnings.join("\n"))
+        };
+        let (line, _) = told(&kept, &place);
+        assert!(line.contains("2 kept at the hub (liba 1, libb 1; 4.00 KiB to be fetched), 1 of the tested"), "{line}");
+        let files: Vec<_> = find(&groups, &gone, &kept, &place).into_iter().filter_map(|origin| origin.file).collect();
+        assert_eq!(files.iter().map(PackageFile::name).collect::<Vec<_>>(), ["liba_1_amd64.deb", "libb_1_amd64.deb"]);
+        // Without the token they are not to be had, and the plan says so.
+        kept.may_fetch = false;
+        let (line, warnings) = told(&kept, &place);
+        assert!(
+            line.contains("2 kept at the hub, which gives them only to those with its admin token (liba 1"),
+            "{line}"
+        );
+        assert!(warnings.contains("--token-file"), "{warnings}");
+        // Of another architecture, or without a hub.
+        kept.may_fetch = true;
+        kept.packages.iter_mut().for_each(|package| package.files.truncate(1));
+        assert!(told(&kept, &place).0.contains("2 missing (liba 1, libb 1)"));
+        assert!(told(&KeptPackages::default(), &here(None)).1.contains("name a hub that keeps packages with --hub"));
+    }
+
+    #[test]
     fn what_is_missing_is_told_with_what_to_do() {
         let groups = groups(&["liba"]);
         let gone = [version("liba", "1")];
         let (hub, job) = (Place::Hub("http://hub".into()), Job::of_package("app"));
         let told = |kept: &KeptPackages, job: &Job| {
-            let found = warnings(&find(&groups, &gone, kept), &groups, job, &hub, kept);
+            let found = warnings(&find(&groups, &gone, kept, &hub), &groups, job, &hub, kept);
             found.iter().map(Advice::in_one_line).collect::<Vec<_>>()
         };
         let nothing = told(&KeptPackages::default(), &job);
@@ -282,7 +360,7 @@ mod tests {
         let gone: Vec<_> = names.iter().map(|name| version(name, "1")).collect();
         let kept = kept(&names.iter().map(|name| (*name, KeptUse::Given)).collect::<Vec<_>>());
         let (hub, job) = (Place::Hub("http://hub".into()), Job::of_package("app"));
-        let found = warnings(&find(&groups, &gone, &kept), &groups, &job, &hub, &kept);
+        let found = warnings(&find(&groups, &gone, &kept, &hub), &groups, &job, &hub, &kept);
         assert!(found[0].in_one_line().contains("201 files from the hub"), "{}", found[0].in_one_line());
     }
 }

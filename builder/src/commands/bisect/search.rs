@@ -123,7 +123,8 @@ fn take(context: &Context, state: &mut State, set: &Upgraded, ran: &Ran, timeout
     }
     let answer = match judged {
         Judged::Nothing(reason) => {
-            done.problem = Some(reason);
+            let why = ran.result.problem.as_ref().map(|problem| format!(": {problem}")).unwrap_or_default();
+            done.problem = Some(format!("{reason}{why}"));
             return done;
         }
         Judged::TimedOut => {

@@ -113,6 +113,9 @@ pub(super) struct Local {
     pub(super) recipe: String,
     /// The options of `rocbed test` besides those that the job gives.
     pub(super) options: Vec<String>,
+    /// Address of the hub from which packages come that the archive has no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) hub: Option<String>,
 }
 
 /// How often a test failed and passed where it can fail.
