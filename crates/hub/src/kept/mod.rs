@@ -16,8 +16,6 @@ use advice::Advice;
 use protocol::InstalledPackage;
 use sha256::Digest;
 
-use crate::hub::Hub;
-
 pub(crate) use tables::{Kept, TABLE, bytes, files_of, find, is_kept, list_again, remove};
 
 /// A package file, as a signed index of the archive names it.
@@ -58,13 +56,5 @@ pub struct KeepOptions {
 impl fmt::Debug for KeepOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeepOptions").field("limit", &self.limit).finish_non_exhaustive()
-    }
-}
-
-impl Hub {
-    /// Has the packages of tested runs kept: by [`Hub::serve`] if called before it, otherwise when
-    /// [`Hub::keep_packages_now`] is called. A second call changes nothing.
-    pub fn keep_packages(&self, options: KeepOptions) {
-        let _ = self.shared.keep.set(options);
     }
 }

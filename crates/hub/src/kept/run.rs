@@ -29,6 +29,13 @@ const LISTS: usize = 20;
 const FAILURES: usize = 3;
 
 impl Hub {
+    /// Has the packages of tested runs kept: by [`Hub::serve`] if called before it, otherwise when
+    /// [`Hub::keep_packages_now`] is called. A second call changes nothing.
+    pub fn keep_packages(&self, options: KeepOptions) {
+        // A hub keeps those of one archive; the first one stays.
+        let _ = self.shared.keep.set(options);
+    }
+
     /// Keeps the packages of tested runs, until this is dropped.
     pub(crate) async fn run_keeping(&self, options: KeepOptions) {
         clean(self.shared.data_dir());
