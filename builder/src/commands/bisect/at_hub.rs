@@ -11,7 +11,7 @@ use protocol::api::{AddJobs, JobInfo, JobState};
 use protocol::{Job, JobList, JobResult, PackageList};
 
 use super::command::{reproduce, test_of, user_of};
-use super::state::Local;
+use super::place::Local;
 use super::tester::{Ended, Ran, Stop, Tester, packages};
 use crate::context::Context;
 use crate::hubs::{HubAccess, Patience};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use protocol::{Job, RunAs, Source as JobSource, quoted};
 
-use super::state::Local;
+use super::place::Local;
 
 /// The only test of a search's job.
 pub(super) fn test_of(job: &Job) -> String {

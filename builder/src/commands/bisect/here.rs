@@ -7,7 +7,7 @@ use protocol::{Job, JobResult};
 use super::child;
 use super::command::{reproduce, test_of, user_of, words, write_sources};
 use super::kept::Kept;
-use super::state::Local;
+use super::place::Local;
 use super::tester::{Ended, Ran, Stop, Tester, packages};
 use crate::cmdline::Bisect;
 use crate::context::Context;

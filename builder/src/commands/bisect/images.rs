@@ -12,7 +12,8 @@ use jiff::Timestamp;
 use protocol::{Job, Source as JobSource, quoted};
 use sha256::Digest;
 
-use super::state::{End, Machines, Observed, Question};
+use super::place::Machines;
+use super::state::{End, Observed, Question};
 use crate::cmdline::Bisect;
 use crate::context::Context;
 use crate::image::publish::SUMS;

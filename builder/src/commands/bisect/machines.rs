@@ -14,8 +14,8 @@ use tempfile::TempDir;
 
 use super::command::{test_of, user_of};
 use super::mixed::mixed;
+use super::place::Machines;
 use super::search::ATTEMPTS;
-use super::state::Machines;
 use super::tester::{Ended, Ran, Stop, Tester, packages};
 use super::{child, contents, images};
 use crate::context::Context;

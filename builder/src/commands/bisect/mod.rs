@@ -18,6 +18,7 @@ mod machines;
 mod mixed;
 mod origins;
 mod outcome;
+mod place;
 mod plan;
 mod search;
 mod since;
@@ -43,9 +44,10 @@ use crate::recipe;
 use dependencies::PackagesOf;
 use origins::Origin;
 use outcome::Outcome;
+use place::{Machines, Place};
 use plan::Plan;
 use search::Finish;
-use state::{Machines, Place, Question, State};
+use state::{Question, State};
 use tester::{Stop, Tester};
 
 /// Recipe whose archive knows the dependencies, if that of the machine's image is not known here.

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::FROM_WHERE;
 use super::kept::file_for_here;
-use super::state::{Local, Place};
+use super::place::{Local, Place};
 use super::wording::counted;
 use crate::commands::bytes;
 use crate::context::Context;

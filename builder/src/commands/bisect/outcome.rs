@@ -11,7 +11,8 @@ use serde::Serialize;
 
 use super::contents;
 use super::origins;
-use super::state::{Done, Place, State, list};
+use super::place::Place;
+use super::state::{Done, State, list};
 use super::wording::{counted, printable_lines};
 
 /// What was found.

@@ -9,7 +9,8 @@ use protocol::api::{ChangeKind, Difference};
 use serde::Serialize;
 
 use super::origins::{self, Origin};
-use super::state::{Observed, Place, State};
+use super::place::Place;
+use super::state::{Observed, State};
 use super::wording::{counted, printable_lines, time};
 
 /// Groups that are listed one by one.

@@ -5,8 +5,9 @@ use history::groups::{Group, Grouped, PackageChange, group};
 use protocol::{InstalledPackage, JobResult, PackageList, Verdict as RunVerdict};
 
 use super::super::outcome::Outcome;
+use super::super::place::{self, Place};
 use super::super::plan::Plan;
-use super::super::state::{End, Observed, Place, Question};
+use super::super::state::{End, Observed, Question};
 use super::*;
 use crate::cmdline::Cli;
 
@@ -154,7 +155,7 @@ fn of_images(mut machines: Machines, images: &[&str], groups: usize) -> Result<(
     job.tests = vec!["t".into()];
     let observed = Observed::default();
     let question = Question { test: "t".into(), target: None, good: end("a"), bad: end("z"), job, observed };
-    let place = Place::Machines(super::super::state::Machines {
+    let place = Place::Machines(place::Machines {
         images: images.iter().map(std::path::PathBuf::from).collect(),
         digests: Vec::new(),
         recipe: (groups > 0).then(|| "rocm".to_owned()),
