@@ -39,6 +39,9 @@ const ARCHITECTURE: u32 = 0xc000_00b7;
 /// Bits of a request's number: its type, and whether it has an argument that is read or written.
 const TYPE: u32 = 0xff00;
 const HAS_ARGUMENT: u32 = 0xc000_0000;
+/// Commands of `fcntl(2)` (`asm-generic/fcntl.h`).
+const F_SETSIG: i32 = 10;
+const F_GETSIG: i32 = 11;
 
 /// Sends this process's requests to devices of the types of KFD and DRM, and those of all processes that it starts, to the
 /// listener that is returned. All else runs as before. As every filter it needs `CAP_SYS_ADMIN` in the user namespace.
@@ -139,20 +142,23 @@ impl AsFd for Listener {
     }
 }
 
-/// The process that opened a file, and where it is not noted yet, this one from now on.
+/// The process that opened a file, and where none is noted yet, this one from now on. `None` if that process has ended.
 ///
-/// The note is the process to tell about input (`F_SETOWN` in `fcntl(2)`), which these files never have.
-pub(super) fn owner(file: BorrowedFd<'_>, process: i32) -> io::Result<i32> {
-    // SAFETY: plain numbers.
-    unsafe {
-        match libc::fcntl(file.as_raw_fd(), libc::F_GETOWN) {
-            0 => match libc::fcntl(file.as_raw_fd(), libc::F_SETOWN, process) {
-                0 => Ok(process),
-                _ => Err(io::Error::last_os_error()),
-            },
-            owner => Ok(owner),
+/// The note is the process to tell about input (`F_SETOWN` in `fcntl(2)`), and the signal to tell it with, as the kernel
+/// forgets a process that has ended. These files never have any input.
+pub(super) fn owner(file: BorrowedFd<'_>, process: i32) -> io::Result<Option<i32>> {
+    let control = |command: i32, argument: i32| {
+        // SAFETY: plain numbers.
+        match unsafe { libc::fcntl(file.as_raw_fd(), command, argument) } {
+            -1 => Err(io::Error::last_os_error()),
+            answer => Ok(answer),
         }
+    };
+    if control(F_GETSIG, 0)? == 0 {
+        control(libc::F_SETOWN, process)?;
+        control(F_SETSIG, libc::SIGIO)?;
     }
+    Ok(Some(control(libc::F_GETOWN, 0)?).filter(|owner| *owner != 0))
 }
 
 #[cfg(test)]

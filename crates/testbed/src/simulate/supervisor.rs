@@ -166,7 +166,7 @@ impl Supervisor {
         if node == Node::Kfd {
             // As in the kernel, a file of KFD's is of no use to another process that inherited it.
             let process = i32::try_from(process).map_err(|_| Errno::BadDescriptor)?;
-            if listener::owner(file.as_fd(), process).map_err(|_| Errno::BadDescriptor)? != process {
+            if listener::owner(file.as_fd(), process).map_err(|_| Errno::BadDescriptor)? != Some(process) {
                 return Err(Errno::BadDescriptor);
             }
         }
