@@ -3,17 +3,20 @@
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::rc::Rc;
 
 use gpusim::{Fault, Memory};
 
 /// The memory of a program. It stays that of the same run of the same program: when that has ended or has executed another
-/// one, nothing can be read any more, whoever has its number then.
-#[derive(Debug)]
-pub(super) struct ProgramMemory(File);
+/// one, nothing can be read any more, whoever has its number then. Clones share a descriptor.
+#[derive(Debug, Clone)]
+pub(super) struct ProgramMemory(Rc<File>);
 
 impl ProgramMemory {
-    pub(super) fn open(process: u32) -> io::Result<Self> {
-        File::options().read(true).write(true).open(format!("/proc/{process}/mem")).map(Self)
+    /// That of a thread, which it shares with all of its process.
+    pub(super) fn open(thread: u32) -> io::Result<Self> {
+        let file = File::options().read(true).write(true).open(format!("/proc/{thread}/mem"))?;
+        Ok(Self(Rc::new(file)))
     }
 
     /// Whether the memory is still there.
@@ -50,9 +53,15 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// What runs in a process.
-    pub(super) fn of(process: u32) -> Option<Self> {
-        let text = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    /// What runs in a process that this thread belongs to.
+    pub(super) fn of(process: u32, thread: u32) -> Option<Self> {
+        let run = Self::read(process)?;
+        // When the first thread has ended, a process goes on with the others, and only these still have its memory.
+        if run.stack != 0 { Some(run) } else { Some(Self { start: run.start, ..Self::read(thread)? }) }
+    }
+
+    fn read(task: u32) -> Option<Self> {
+        let text = fs::read_to_string(format!("/proc/{task}/stat")).ok()?;
         // After the name, which may have anything in it, the third field follows (`proc_pid_stat(5)`).
         let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
         let number = |field: usize| fields.get(field - 3)?.parse().ok();
@@ -68,7 +77,7 @@ mod tests {
     fn knows_itself() {
         let process = std::process::id();
         assert_eq!(process_of(process), Some(process));
-        let run = Run::of(process).unwrap();
+        let run = Run::of(process, process).unwrap();
         let memory = ProgramMemory::open(process).unwrap();
         assert!(memory.has_stack(run));
         let text = b"simulated".to_vec();

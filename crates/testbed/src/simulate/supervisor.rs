@@ -23,8 +23,11 @@ const PACE: [(Duration, Duration); 3] = [
     (Duration::from_millis(200), Duration::from_micros(500)),
     (Duration::MAX, Duration::from_millis(4)),
 ];
-/// Most processes at once; the oldest ones' requests fail beyond that.
+/// Most processes at once; requests of further ones fail.
 const MOST_PROCESSES: usize = 4096;
+
+/// `PIDFD_THREAD` of `pidfd_open(2)`, since Linux 6.9.
+const THREAD: PidfdFlags = PidfdFlags::from_bits_retain(libc::O_EXCL.cast_unsigned());
 
 /// A process with the GPUs open.
 struct Program {
@@ -117,7 +120,7 @@ impl Supervisor {
         // A process that ended meanwhile waits for no answer.
         let Some(process) = process_of(call.thread) else { return Ok(()) };
         let answer = match self.program(process, call) {
-            Ok(()) => match self.node(process, file) {
+            Ok(()) => match self.node(process, call.thread, file) {
                 Ok(Some(node)) => {
                     let request = Request { node, number, argument };
                     self.simulator.ioctl(process.into(), &request, call.id, now())
@@ -138,7 +141,7 @@ impl Supervisor {
     /// Makes a process known, and forgets what another program in the same process had.
     fn program(&mut self, process: u32, call: &Notification) -> io::Result<()> {
         let gone = || io::Error::from(io::ErrorKind::NotFound);
-        let run = Run::of(process).ok_or_else(gone)?;
+        let run = Run::of(process, call.thread).ok_or_else(gone)?;
         // Without random addresses another program can look the same, but the first one's memory is gone then.
         if self.programs.get(&process).is_some_and(|program| program.run == run && program.memory.has_stack(run)) {
             return Ok(());
@@ -146,21 +149,24 @@ impl Supervisor {
         if self.programs.len() >= MOST_PROCESSES {
             return Err(io::ErrorKind::QuotaExceeded.into());
         }
-        let pid = i32::try_from(process).ok().and_then(Pid::from_raw).ok_or_else(gone)?;
-        let handle = pidfd_open(pid, PidfdFlags::empty())?;
-        let memory = ProgramMemory::open(process)?;
+        let handle = handle(process, PidfdFlags::empty())?;
+        let memory = ProgramMemory::open(call.thread)?;
         if !self.listener.is_waiting(call.id) {
             return Err(gone());
         }
-        self.programs.insert(process, Program { handle, run, memory: ProgramMemory::open(process)? });
+        self.programs.insert(process, Program { handle, run, memory: memory.clone() });
         self.simulator.enter(process.into(), Box::new(memory));
         Ok(())
     }
 
-    /// Which of the simulated devices a file of a process is; `None` for any other file.
-    fn node(&self, process: u32, file: i32) -> Result<Option<Node>, Errno> {
+    /// Which of the simulated devices a file of a thread is; `None` for any other file.
+    fn node(&self, process: u32, thread: u32, file: i32) -> Result<Option<Node>, Errno> {
         let Some(program) = self.programs.get(&process) else { return Err(Errno::BadDescriptor) };
-        let file = pidfd_getfd(&program.handle, file, PidfdGetfdFlags::empty()).map_err(|_| Errno::BadDescriptor)?;
+        // The process's files are those of its first thread, which may have ended, and any thread may have files of its own.
+        // Linux before 6.9 has no handles of threads.
+        let of_thread = (thread != process).then(|| handle(thread, THREAD).ok()).flatten();
+        let from = of_thread.as_ref().unwrap_or(&program.handle);
+        let file = pidfd_getfd(from, file, PidfdGetfdFlags::empty()).map_err(|_| Errno::BadDescriptor)?;
         let path = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).map_err(|_| Errno::BadDescriptor)?;
         let Some(node) = path.to_str().and_then(|path| self.simulator.machine().node(path)) else { return Ok(None) };
         if node == Node::Kfd {
@@ -172,6 +178,12 @@ impl Supervisor {
         }
         Ok(Some(node))
     }
+}
+
+/// A handle of a process, or with [`THREAD`] of a thread.
+fn handle(number: u32, flags: PidfdFlags) -> io::Result<OwnedFd> {
+    let number = i32::try_from(number).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::NotFound)?;
+    Ok(pidfd_open(number, flags)?)
 }
 
 fn reply(result: Result<(), Errno>) -> Reply {
