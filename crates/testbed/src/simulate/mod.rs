@@ -21,6 +21,7 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, SocketFlags, SocketType, socketpair,
 };
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::process::{self, fork};
 use crate::{Error, inside};
@@ -159,6 +160,7 @@ fn supervise(simulator: Simulator, outer: Option<&OwnedFd>, line: &OwnedFd) -> R
     // output, whose readers wait until all have closed it.
     inside::detach_from_the_server()?;
     process::close_all_but(line).map_err(Error::step("closing files"))?;
+    raise_limit();
     let Some(listener) = receive(line).map_err(Error::step("receiving the filter's listener"))? else { return Ok(()) };
     let mut supervisor = supervisor::Supervisor::new(listener, simulator);
     let mut has_asker = true;
@@ -170,6 +172,13 @@ fn supervise(simulator: Simulator, outer: Option<&OwnedFd>, line: &OwnedFd) -> R
         has_asker = answer(line, &supervisor)?;
     }
     Ok(())
+}
+
+/// Lets this process have as many files open as it may: it has two of each program's.
+fn raise_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    // Without it there is room for hundreds of programs; requests of further ones fail.
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap_or_default();
 }
 
 /// Answers who asks what was done; `false` if nobody is there to ask any more.

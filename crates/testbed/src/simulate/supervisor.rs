@@ -117,8 +117,11 @@ impl Supervisor {
         let [file, number, argument, ..] = call.arguments;
         // Both are 32 bits wide, whatever stands above them.
         let (file, number) = (file as i32, number as u32);
-        // A process that ended meanwhile waits for no answer.
-        let Some(process) = process_of(call.thread) else { return Ok(()) };
+        let refused = Errno::NotPermitted;
+        // It has ended meanwhile and waits for no answer, or this process has too many files open to look.
+        let Some(process) = process_of(call.thread) else {
+            return self.listener.answer(call.id, reply(Err(refused)));
+        };
         let answer = match self.program(process, call) {
             Ok(()) => match self.node(process, call.thread, file) {
                 Ok(Some(node)) => {
@@ -130,7 +133,7 @@ impl Supervisor {
             },
             Err(_) if !self.listener.is_waiting(call.id) => return Ok(()),
             // A process whose memory this one may not access: the GPU could not either.
-            Err(_) => Answer::Now(Err(Errno::NotPermitted)),
+            Err(_) => Answer::Now(Err(refused)),
         };
         match answer {
             Answer::Now(result) => self.listener.answer(call.id, reply(result)),
