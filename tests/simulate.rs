@@ -3,12 +3,14 @@
 //! Building the root directory with them takes half of the time, so all tests share it; and most of the rest is Python's
 //! start, so what needs no testbed of its own runs in one.
 
+#[path = "simulate/leftovers.rs"]
+mod leftovers;
+#[path = "simulate/misuses.rs"]
+mod misuses;
+
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
 
 use rocbed_tests::{Output, TestUser, real_mirror, rocbed, scratch, tool};
 use serde_json::Value;
@@ -50,26 +52,9 @@ fn program(name: &str) -> String {
     fs::read_to_string(fixture(name)).expect("a program")
 }
 
-/// Runs a program of the fixtures there.
+/// Runs a program of the fixtures that uses HIP there.
 fn python(gpus: &str, name: &str, words: &[&str]) -> Output {
     simulate(gpus, &[&["python3", "-c", &program(name)], words].concat())
-}
-
-/// Processes of the supervisors and of what they answer: all of the program under test.
-fn processes() -> String {
-    let program = rocbed_tests::rocbed_path().display().to_string();
-    let all = tool("ps", ["-eo", "pid,args"]);
-    // As a word: machines of other tests have it in their kernel command lines.
-    let is_one = |line: &&str| line.contains(&program) && line.split_whitespace().any(|word| word == "simulate");
-    all.lines().filter(is_one).collect::<Vec<_>>().join("\n")
-}
-
-fn nothing_is_left() {
-    let end = Instant::now() + Duration::from_secs(20);
-    while !processes().is_empty() {
-        assert!(Instant::now() < end, "something still runs:\n{}", processes());
-        std::thread::sleep(Duration::from_millis(100));
-    }
 }
 
 #[test]
@@ -181,127 +166,6 @@ fn autopkgtests_run_with_interpreted_kernels_and_stay_simulated() {
     let (code, result) = test(&[]);
     assert_eq!((code, &result["verdict"], &result["simulated"]), (Some(4), &"fail".into(), &true.into()), "{result}");
     assert!(reached(&result).contains("it reached the first kernel launch"), "{result}");
-}
-
-#[test]
-fn programs_that_misuse_hip_get_errors_and_leave_nothing() {
-    // HIP's own answers: hipErrorInvalidValue is 1, hipErrorOutOfMemory 2, hipErrorInvalidDevice 101.
-    let misuses = [
-        ("a copy to an address that is nobody's", 0, "1"),
-        ("memory that is freed twice", 0, "1"),
-        ("a copy to freed memory", 0, "1"),
-        ("a copy that is longer than the memory", 0, "1"),
-        ("more memory than the GPU has", 0, "2"),
-        ("a GPU that is not there", 0, "101"),
-        ("a child that does not use it", 0, "0"),
-        ("a child that does", 0, "0"),
-        // As with Debian's kernel, which does not have AMD's request for it.
-        ("memory for another process", 0, "1"),
-        ("nothing is freed", 0, ""),
-        ("killed in the middle", 137, ""),
-        ("another program is executed", 0, ""),
-    ];
-    let names = misuses.map(|(misuse, ..)| misuse);
-    let script = "for misuse; do python3 -c \"$0\" misuse \"$misuse\"; echo \"$misuse: status $?\"; done; true";
-    let output = simulate("gfx1100", &[&["sh", "-c", script, &program("hip.py")], &names[..]].concat());
-    assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
-    let mut rest = output.stdout.as_str();
-    for (misuse, code, answer) in misuses {
-        let end = format!("{misuse}: status {code}\n");
-        let (said, after) = rest.split_once(&end).unwrap_or_else(|| panic!("no {end:?} in {rest}\n{}", output.stderr));
-        let said = said.lines().find_map(|line| line.strip_prefix("answer: ")).unwrap_or_default();
-        assert_eq!(said, answer, "{misuse}: {}{}", output.stdout, output.stderr);
-        rest = after;
-    }
-    nothing_is_left();
-}
-
-#[test]
-fn requests_that_no_library_makes_are_refused() {
-    let output = python("gfx1030", "requests.py", &[]);
-    assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
-    let expected = [
-        ("the version", "done"),
-        ("an argument that is nowhere", "EFAULT"),
-        ("a request that is not there", "ENOTTY"),
-        ("memory before the GPU is acquired", "EPERM"),
-        ("acquiring a GPU that is not there", "EINVAL"),
-        ("acquiring it", "done"),
-        ("memory at an odd address", "EINVAL"),
-        ("no memory", "EINVAL"),
-        ("memory that goes round", "EINVAL"),
-        ("memory", "done"),
-        ("freeing another handle", "EINVAL"),
-        ("freeing it", "done"),
-        ("freeing it again", "EINVAL"),
-        ("mapping freed memory", "EINVAL"),
-        ("a queue without a ring", "EINVAL"),
-        ("a queue whose pointers are nowhere", "EFAULT"),
-        ("ending a queue that is not there", "EINVAL"),
-        ("setting an event that is not there", "EINVAL"),
-        ("waiting at an address that is nowhere", "EFAULT"),
-        ("waiting for too much", "EINVAL"),
-        ("sharing memory of no length", "EINVAL"),
-        ("sharing memory with more attributes than there are", "EINVAL"),
-        ("sharing memory with a GPU that is not there", "EINVAL"),
-        ("the same request to another file", "ENOTTY"),
-        ("memory of the device can be written", "done"),
-        ("a child with its parent's file", "EBADF"),
-        ("a child with a file of its own", "done"),
-    ];
-    let expected: String = expected.iter().map(|(what, answer)| format!("{what}: {answer}\n")).collect();
-    assert_eq!(output.stdout, expected);
-}
-
-#[test]
-fn killing_the_simulation_leaves_nothing() {
-    let script = "rocminfo > /dev/null; echo up; sleep 1000";
-    let mut running = rocbed(["simulate", "gfx1030", "--root", root(), "--", "sh", "-c", script])
-        .into_command()
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("starting rocbed");
-    let mut line = String::new();
-    BufReader::new(running.stdout.take().expect("its output")).read_line(&mut line).expect("a line");
-    assert_eq!(line, "up\n");
-    running.kill().expect("killing it");
-    running.wait().expect("its end");
-    nothing_is_left();
-}
-
-#[test]
-fn a_program_is_not_left_waiting_when_its_supervisor_is_killed() {
-    // rocminfo may end in the middle of a line.
-    let script = "rocminfo > /dev/null && echo up && read word; rocminfo; status=$?; echo; echo \"status $status\"";
-    let mut running = rocbed(["simulate", "gfx1030", "--root", root(), "--", "sh", "-c", script])
-        .into_command()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("starting rocbed");
-    let mut input = running.stdin.take().expect("its input");
-    let mut output = BufReader::new(running.stdout.take().expect("its output"));
-    let mut line = String::new();
-    output.read_line(&mut line).expect("a line");
-    assert_eq!(line, "up\n");
-    // The supervisor is a child of the process that runs the command, which is one of ours; it has a session of its own.
-    let all = tool("ps", ["-eo", "pid,ppid,sid"]);
-    let all: Vec<Vec<&str>> = all.lines().map(|line| line.split_whitespace().collect()).collect();
-    let ours = running.id().to_string();
-    let parent = |pid: &str| all.iter().find(|process| process[0] == pid).map(|process| process[1]);
-    let is_ours = |process: &&Vec<&str>| parent(process[1]) == Some(&*ours) && process[0] == process[2];
-    let program = |pid: &str| fs::read_link(format!("/proc/{pid}/exe")).ok();
-    let is_rocbed = |process: &&Vec<&str>| program(process[0]) == program(&ours);
-    let pids: Vec<&str> = all.iter().filter(is_ours).filter(is_rocbed).map(|process| process[0]).collect();
-    assert_eq!(pids.len(), 1, "{all:?}");
-    tool("kill", ["-KILL", pids[0]]);
-    input.write_all(b"\n").expect("a word for the program");
-    let rest: Vec<String> = output.lines().map(|line| line.expect("a line")).collect();
-    let status = rest.iter().find_map(|line| line.strip_prefix("status "));
-    assert!(status.is_some_and(|status| status != "0"), "{rest:?}");
-    running.wait().expect("its end");
-    nothing_is_left();
 }
 
 #[test]
