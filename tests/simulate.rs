@@ -59,7 +59,7 @@ fn python(gpus: &str, name: &str, words: &[&str]) -> Output {
 
 #[test]
 fn rocms_programs_see_each_kind_of_gpu_and_copies_come_back_as_they_went() {
-    let sizes = ["1", "3", "4096", "1048576", "16777221"];
+    let sizes = ["1", "4095", "4096", "4097", "65537", "16777221"];
     let script = "set -e; rocminfo; echo agents; rocm_agent_enumerator; echo end
         rocm-smi --showproductname --showmeminfo vram; amd-smi list; echo copies; exec python3 -c \"$0\" \"$@\"";
     for target in TARGETS {
@@ -78,6 +78,32 @@ fn rocms_programs_see_each_kind_of_gpu_and_copies_come_back_as_they_went() {
         }
         assert!(output.stderr.contains("copied memory to or from the GPU"), "{target}: {}", output.stderr);
     }
+}
+
+/// Copies so many bytes to one GPU after the other, and back; with what each GPU came to.
+fn copies_of(size: u64, targets: &[&str]) {
+    for target in targets {
+        let output = python(target, "hip.py", &["copies", &size.to_string()]);
+        let expected = (Some(0), format!("{size} same\n"));
+        assert_eq!((output.code, output.stdout), expected, "{target}: {}", output.stderr);
+        assert!(output.stderr.contains(&format!(" of {} bytes, kernels refused 0)", 2 * size)), "{}", output.stderr);
+    }
+}
+
+#[test]
+fn large_copies_come_back_as_they_went() {
+    copies_of(256 << 20, &["gfx1030"]);
+}
+
+#[test]
+#[ignore = "minutes, and 2 GiB of memory"]
+fn the_largest_copies_come_back_from_each_kind_of_gpu() {
+    // A part of a processor with a gigabyte in all, of which queues take some.
+    let (small, large): (Vec<&str>, Vec<&str>) = TARGETS.iter().partition(|target| **target == "gfx1036");
+    copies_of(256 << 20, &small);
+    copies_of(1 << 30, &large);
+    let output = python(small[0], "hip.py", &["copies", "1", "1073741824"]);
+    assert!(output.stderr.contains("hipMalloc: error 2"), "{}", output.stderr);
 }
 
 #[test]
