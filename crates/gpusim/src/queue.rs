@@ -153,7 +153,7 @@ impl Queue {
                 }
                 Language::Sdma => sdma::run(around, self.ring, self.size, self.read, waiting),
             };
-            match packet.unwrap_or_else(|address| Packet::Stops(Stop::Fault(address))) {
+            match packet.unwrap_or_else(|address| Packet::Stops(self.fault(address, around))) {
                 Packet::Done(taken) => {
                     self.read = self.read.wrapping_add(taken);
                     if memory::write(around.view.memory, self.read_pointer, &self.read).is_err() {
@@ -173,6 +173,14 @@ impl Queue {
             }
         }
         runs || before != self.read
+    }
+
+    /// Why an address can't be accessed: a program that ended meanwhile has no memory any more, and did nothing wrong.
+    fn fault(&self, address: u64, around: &Surroundings<'_>) -> Stop {
+        match memory::read::<u64>(around.view.memory, self.write_pointer) {
+            Ok(_) => Stop::Fault(address),
+            Err(Fault) => Stop::Gone,
+        }
     }
 
     /// Number of kernels that have begun and not ended: what a program says that does not wait for its kernel counts for

@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -8,6 +9,7 @@ use crate::kfd_abi::{
     AcquireVm, AllocMemory, AvailableMemory, CreateEvent, CreateQueue, ExportDmabuf, FreeMemory, MapMemory,
     RuntimeEnable, SaveAreaHeader, event_type, memory_flag, number, queue_type,
 };
+use crate::memory::Fault;
 use crate::memory::tests::Piece;
 
 /// Where the program has its memory, and what of it its GPU gets.
@@ -219,6 +221,44 @@ fn a_copy_from_freed_memory_is_a_memory_fault() {
     let [not_present, _, address, gpu_id, ..]: [u64; 6] = program.get(DATA);
     assert_eq!((not_present, address), (1, BASE + LENGTH as u64));
     assert_eq!(gpu_id, u64::from(program.gpu_id));
+}
+
+/// Memory of a program that ends after so many accesses.
+struct Ending(Piece, Cell<u32>);
+
+impl Ending {
+    fn access(&self) -> Result<(), Fault> {
+        self.1.set(self.1.get().checked_sub(1).ok_or(Fault)?);
+        Ok(())
+    }
+}
+
+impl Memory for Ending {
+    fn read(&self, address: u64, bytes: &mut [u8]) -> Result<(), Fault> {
+        self.access().and_then(|()| self.0.read(address, bytes))
+    }
+
+    fn write(&self, address: u64, bytes: &[u8]) -> Result<(), Fault> {
+        self.access().and_then(|()| self.0.write(address, bytes))
+    }
+}
+
+#[test]
+fn a_program_that_ends_in_the_middle_of_a_copy_has_no_fault() {
+    let (mut copies, mut cut) = (0, 0);
+    for accesses in 0..20 {
+        let mut program = Program::with_memory("gfx1030");
+        program.queue(queue_type::SDMA);
+        program.memory.write(RING, copy(DATA, DATA + 0x1000, 16).as_bytes()).unwrap();
+        program.put(WRITE_POINTER, &28_u64);
+        let process = program.simulator.processes.get_mut(&PROGRAM).unwrap();
+        process.memory = Box::new(Ending(program.memory.clone(), Cell::new(accesses)));
+        program.simulator.step(Duration::ZERO);
+        let report = program.simulator.report();
+        assert_eq!((report.faults, report.refused()), (0, false), "after {accesses} accesses");
+        (copies, cut) = (copies + report.copies, cut + u64::from(report.copies == 0));
+    }
+    assert!(copies > 0 && cut > 2, "{copies} and {cut}");
 }
 
 #[test]
