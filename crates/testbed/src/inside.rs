@@ -15,6 +15,7 @@ use rustix::thread::UnshareFlags;
 
 use crate::Error;
 use crate::control_group::{self, Group};
+use crate::detach::detach_from_the_server;
 use crate::gpu::Node;
 use crate::hostname::{self, HOSTNAME};
 use crate::identity::{Identity, become_its_root};
@@ -128,19 +129,6 @@ fn make(plan: &TestbedPlan<'_>, identity: &Identity, group: Option<&Group>) -> R
     descriptors.push(layer);
     descriptors.extend(listener);
     Ok((scratch, descriptors))
-}
-
-/// Leaves the server's session and its standard streams, which the protocol uses.
-pub(crate) fn detach_from_the_server() -> Result<(), Error> {
-    let step = "detaching from the server";
-    rustix::process::umask(rustix::fs::Mode::empty());
-    process::ignore_children().map_err(Error::step(step))?;
-    rustix::process::setsid().map_err(Error::step(step))?;
-    let null = fs::File::options().read(true).write(true).open("/dev/null").map_err(Error::step(step))?;
-    rustix::stdio::dup2_stdin(&null)
-        .and_then(|()| rustix::stdio::dup2_stdout(&null))
-        .and_then(|()| rustix::stdio::dup2_stderr(&null))
-        .map_err(Error::step(step))
 }
 
 /// Sets the host name and the name servers.

@@ -11,6 +11,7 @@ mod bpf;
 mod confine;
 mod control_group;
 mod copy;
+mod detach;
 mod device_filter;
 mod devices;
 mod driver;

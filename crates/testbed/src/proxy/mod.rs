@@ -20,8 +20,8 @@ use rustix::process::{Gid, Signal, Uid};
 pub use self::hosts::AllowedHosts;
 use self::request::Request;
 use crate::Error;
+use crate::detach::detach_from_the_server;
 use crate::identity::Identity;
-use crate::inside::detach_from_the_server;
 use crate::process::{self, Child, fork};
 
 /// Where it listens inside: a port that no service has.

@@ -23,8 +23,9 @@ use rustix::net::{
 };
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::Error;
+use crate::detach::detach_from_the_server;
 use crate::process::{self, fork};
-use crate::{Error, inside};
 
 pub(crate) use host::main;
 pub(crate) use nodes::{devices, mount_sys};
@@ -158,7 +159,7 @@ fn supervise(simulator: Simulator, outer: Option<&OwnedFd>, line: &OwnedFd) -> R
         .map_err(Error::step("shielding the supervisor"))?;
     // In a session of its own, so that Ctrl-C ends the programs and not what answers them; and without the programs'
     // output, whose readers wait until all have closed it.
-    inside::detach_from_the_server()?;
+    detach_from_the_server()?;
     process::close_all_but(line).map_err(Error::step("closing files"))?;
     raise_limit();
     let Some(listener) = receive(line).map_err(Error::step("receiving the filter's listener"))? else { return Ok(()) };
