@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, bail};
-use kmod::{Closure, ClosureError, DEFAULT_INITRAMFS, Group, KernelFiles, Module, ModuleIndex, NETWORK_INITRAMFS};
+use kmod::{
+    Closure, ClosureError, DEFAULT_INITRAMFS, Group, KernelFiles, Module, ModuleFile, ModuleIndex, NETWORK_INITRAMFS,
+};
 use progress::Progress;
 use serde::{Deserialize, Serialize};
 use sha256::Digest;
@@ -36,7 +38,7 @@ pub struct Kernel {
     pub image: PathBuf,
     /// Path of its module directory on this machine.
     pub directory: PathBuf,
-    /// Identifies the packages that the kernel comes from.
+    /// Identifies the packages that the kernel comes from, and its module files: other packages may bring some too.
     pub identity: Digest,
 }
 
@@ -62,7 +64,9 @@ impl Kernel {
         let places = [format!("{HOME}/{version}/vmlinuz"), format!("boot/vmlinuz-{version}")];
         let image = places.iter().map(|place| root.join(place)).find(|path| path.is_file());
         let image = image.with_context(|| format!("kernel {version} has no image at /{}", places.join(" or /")))?;
-        Ok(Self { directory: home.join(&version), version, image, identity: identity(lock) })
+        let directory = home.join(&version);
+        let identity = identity(kernel_packages(lock), &directory)?;
+        Ok(Self { version, image, directory, identity })
     }
 
     /// Module directory, relative to the root.
@@ -104,7 +108,7 @@ pub struct Chooser<'a> {
 }
 
 impl<'a> Chooser<'a> {
-    /// For a kernel whose modules are unpacked. `fresh` ignores cached choices.
+    /// For a kernel whose modules are unpacked. `fresh` ignores what the store keeps: choices, and what was read of modules.
     pub fn new(kernel: &'a Kernel, store: &'a Store, fresh: bool, progress: &'a dyn Progress) -> Self {
         Self { kernel, store, fresh, progress, lenient: false, index: OnceLock::new() }
     }
@@ -181,8 +185,9 @@ impl<'a> Chooser<'a> {
         if !self.fresh
             && let Some(bytes) = memo::recall(self.store, KNOWN, &question)?
             && let Ok(modules) = serde_json::from_slice(&bytes)
+            && let Ok(index) = ModuleIndex::from_known(modules, &KernelFiles::in_directory(&self.kernel.directory)?)
         {
-            return Ok(ModuleIndex::from_known(modules, &KernelFiles::in_directory(&self.kernel.directory)?)?);
+            return Ok(index);
         }
         let index = ModuleIndex::from_directory(&self.kernel.directory, self.progress)?;
         let modules: Vec<&Module> = index.modules().collect();
@@ -196,9 +201,11 @@ fn kernel_packages(lock: &Lock) -> impl Iterator<Item = &LockedPackage> {
     lock.root_packages().filter(|package| package.name.starts_with(KERNEL_PACKAGES))
 }
 
-fn identity(lock: &Lock) -> Digest {
-    let text: String = kernel_packages(lock).map(|package| format!("{} {}\n", package.sha256, package.name)).collect();
-    Digest::of(text.as_bytes())
+fn identity<'a>(packages: impl Iterator<Item = &'a LockedPackage>, directory: &Path) -> Result<Digest> {
+    let packages = packages.map(|package| format!("{} {}\n", package.sha256, package.name));
+    let files = ModuleFile::in_directory(directory).context("looking for kernel modules")?;
+    let files = files.iter().map(|file| format!("{} {}\n", file.size, file.path));
+    Ok(Digest::of(packages.chain(files).collect::<String>().as_bytes()))
 }
 
 /// Module requests for the initramfs: rocbed's own list and the recipe's.
@@ -219,27 +226,54 @@ fn names(groups: &[Group]) -> impl Iterator<Item = String> {
 mod tests {
     use super::*;
 
+    /// A module with a `.modinfo` and nothing else: an ELF file for x86-64 that can be relocated (System V ABI, chapter 4).
+    fn small_module() -> Vec<u8> {
+        const NAMES: &[u8] = b"\0.modinfo\0.shstrtab\0";
+        const MODINFO: &[u8] = b"license=GPL\0";
+        // The header and three section headers, the first of them empty, have 64 bytes each.
+        let mut file = vec![0; 4 * 64];
+        file[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+        // e_type, e_machine, e_version, e_shoff, e_ehsize, e_shentsize, e_shnum, e_shstrndx; small enough for one byte.
+        for (at, value) in [(16, 1), (18, 62), (20, 1), (40, 64), (52, 64), (58, 64), (60, 3), (62, 2)] {
+            file[at] = value;
+        }
+        // sh_name, sh_type, sh_offset, sh_size.
+        for (section, name, kind, bytes) in [(2, 1, 1, MODINFO), (3, 10, 3, NAMES)] {
+            let place = u16::try_from(file.len()).unwrap_or_default().to_le_bytes();
+            let header = section * 64;
+            (file[header], file[header + 4]) = (name, kind);
+            file[header + 24..header + 26].copy_from_slice(&place);
+            file[header + 32] = bytes.len() as u8;
+            file.extend_from_slice(bytes);
+        }
+        file
+    }
+
     #[test]
-    fn known_modules_are_not_read_again_except_for_a_fresh_build() -> Result<()> {
+    fn modules_are_read_once_except_for_a_fresh_build() -> Result<()> {
         let (root, place) = (tempfile::tempdir()?, tempfile::tempdir()?);
         let store = Store::open(place.path())?;
-        // A file whose reading fails shows whether it was read.
-        fs::write(root.path().join("fuse.ko"), "not ELF")?;
-        let kernel = Kernel {
-            version: "7.2".to_owned(),
-            image: PathBuf::new(),
-            directory: root.path().to_owned(),
-            identity: Digest::of(b"packages"),
-        };
-        let choose = |fresh| {
+        let module = root.path().join("fuse.ko");
+        fs::write(&module, small_module())?;
+        let choose = |name: &str, fresh| {
+            let kernel = Kernel {
+                version: "7.2".to_owned(),
+                image: PathBuf::new(),
+                directory: root.path().to_owned(),
+                identity: identity(std::iter::empty(), root.path())?,
+            };
             let chooser = Chooser::new(&kernel, &store, fresh, &progress::Silent);
-            chooser.choose(&["fuse".to_owned()], "modules").map(|selection| selection.paths)
+            chooser.choose(&[name.to_owned()], "modules").map(|selection| selection.paths)
         };
-        assert!(choose(false).is_err());
-        let fuse = r#"[{"path": "fuse.ko", "name": "fuse", "depends": [], "softdeps": [], "aliases": [], "firmware": [], "exports": []}]"#;
-        memo::remember(&store, KNOWN, &format!("{}\n{}", programs::stamp()?, kernel.identity), fuse.as_bytes())?;
-        assert_eq!(choose(false)?, BTreeSet::from(["fuse.ko".to_owned()]));
-        assert!(choose(true).is_err());
+        assert_eq!(choose("fuse", false)?, BTreeSet::from(["fuse.ko".to_owned()]));
+        // A file that cannot be read any more shows whether it is read.
+        fs::write(&module, vec![0; small_module().len()])?;
+        assert_eq!(choose("*", false)?, BTreeSet::from(["fuse.ko".to_owned()]));
+        assert!(choose("fuse", true).is_err());
+        // A package that is not the kernel's brings another one.
+        fs::write(&module, small_module())?;
+        fs::write(root.path().join("other.ko"), small_module())?;
+        assert_eq!(choose("other", false)?, BTreeSet::from(["other.ko".to_owned()]));
         Ok(())
     }
 }

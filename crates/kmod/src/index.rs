@@ -29,6 +29,45 @@ impl Source {
     }
 }
 
+/// A module file of this machine, which was not read.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ModuleFile {
+    /// Path below `/usr/lib/modules/<version>/`.
+    pub path: String,
+    /// Length in bytes.
+    pub size: u64,
+    /// Path on this machine.
+    pub host: PathBuf,
+}
+
+impl ModuleFile {
+    /// Those of a `/usr/lib/modules/<version>` directory, by their paths.
+    ///
+    /// # Errors
+    /// [`IndexError::Read`].
+    pub fn in_directory(directory: &Path) -> Result<Vec<Self>, IndexError> {
+        let mut files = Vec::new();
+        let mut directories = vec![String::new()];
+        while let Some(below) = directories.pop() {
+            let failed = |source| IndexError::Read { path: below.clone(), source };
+            for entry in std::fs::read_dir(directory.join(&below)).map_err(failed)? {
+                let entry = entry.map_err(failed)?;
+                let Ok(name) = entry.file_name().into_string() else { continue };
+                let path = if below.is_empty() { name } else { format!("{below}/{name}") };
+                let kind = entry.file_type().map_err(failed)?;
+                if kind.is_dir() {
+                    directories.push(path);
+                } else if kind.is_file() && module_name(&path).is_some() {
+                    let size = entry.metadata().map_err(failed)?.len();
+                    files.push(Self { path, size, host: entry.path() });
+                }
+            }
+        }
+        files.sort();
+        Ok(files)
+    }
+}
+
 /// Files that the kernel build installs beside the modules; each may be empty.
 #[derive(Debug, Clone, Default)]
 pub struct KernelFiles {
@@ -86,7 +125,7 @@ pub enum IndexError {
     Read {
         /// Path of the file.
         path: String,
-        /// Cause.
+        /// Why it could not be read.
         source: io::Error,
     },
     /// A file is not a module.
@@ -94,7 +133,7 @@ pub enum IndexError {
     Modinfo {
         /// Path of the file.
         path: String,
-        /// Cause.
+        /// What is wrong with it.
         source: ModinfoError,
     },
     /// The path does not end in `.ko` or a compressed form of it.
@@ -141,22 +180,8 @@ impl ModuleIndex {
     /// Reads a `/usr/lib/modules/<version>` directory of this machine, including the kernel's files in it.
     pub fn from_directory(directory: &Path, progress: &dyn Progress) -> Result<Self, IndexError> {
         let kernel = KernelFiles::in_directory(directory)?;
-        let mut sources = Vec::new();
-        let mut directories = vec![String::new()];
-        while let Some(below) = directories.pop() {
-            let failed = |source| IndexError::Read { path: below.clone(), source };
-            for entry in std::fs::read_dir(directory.join(&below)).map_err(failed)? {
-                let entry = entry.map_err(failed)?;
-                let Ok(name) = entry.file_name().into_string() else { continue };
-                let path = if below.is_empty() { name } else { format!("{below}/{name}") };
-                let kind = entry.file_type().map_err(failed)?;
-                if kind.is_dir() {
-                    directories.push(path);
-                } else if kind.is_file() && module_name(&path).is_some() {
-                    sources.push(Source::file(path, entry.path()));
-                }
-            }
-        }
+        let sources = ModuleFile::in_directory(directory)?;
+        let sources = sources.into_iter().map(|file| Source::file(file.path, file.host)).collect();
         Self::build(sources, &kernel, progress)
     }
 

@@ -39,7 +39,7 @@ pub use compression::{Compression, DecompressError, MAX_MODULE_SIZE, decompress}
 pub use defaults::{DEFAULT_INITRAMFS, Group, NETWORK_INITRAMFS};
 pub use glob::matches as alias_matches;
 #[cfg(feature = "index")]
-pub use index::{IndexError, KernelFiles, Module, ModuleIndex, Source};
+pub use index::{IndexError, KernelFiles, Module, ModuleFile, ModuleIndex, Source};
 pub use loader::{Kernel, LoadError, LoadReport, Loader};
 #[cfg(feature = "index")]
 pub use modinfo::{Modinfo, ModinfoError};
