@@ -43,14 +43,6 @@ pub(super) fn run(bridge: &Bridge) {
     }
 }
 
-/// How it goes in one of the threads that send results. One that has failed leaves the rest to the others: if the broker
-/// is away, not every result waits for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ThreadState {
-    Works,
-    HasFailed,
-}
-
 struct Sender<'a> {
     bridge: &'a Bridge,
     /// Largest result that the broker takes, in bytes.
@@ -87,21 +79,19 @@ impl Sender<'_> {
             .into_iter()
             .filter_map(|due| self.bridge.link.receipt(due.number).map(|receipt| (due, receipt)))
             .collect();
-        if due.is_empty() {
-            return Ok(());
-        }
-        let begin = || {
+        let threads = AT_ONCE.min(due.len());
+        let due = Mutex::new(due.into_iter());
+        let failed = parallel::map(0..threads, threads, |_| {
             // On Linux this affects the calling thread only.
             let _ = rustix::process::setpriority_process(None, NICE);
-            ThreadState::Works
-        };
-        let failed = parallel::map_with(due, AT_ONCE, begin, |state, (due, receipt)| {
-            if *state == ThreadState::HasFailed || self.bridge.link.is_over() {
-                return None;
+            loop {
+                let next = due.lock().unwrap_or_else(PoisonError::into_inner).next();
+                let (due, receipt) = next.filter(|_| !self.bridge.link.is_over())?;
+                // This thread ends, and the others go on: one result that cannot be sent does not hold up all.
+                if let Err(error) = self.send(&due, receipt) {
+                    return Some(error);
+                }
             }
-            let error = self.send(&due, receipt).err()?;
-            *state = ThreadState::HasFailed;
-            Some(error)
         });
         failed.into_iter().flatten().next().map_or(Ok(()), Err)
     }

@@ -30,6 +30,7 @@ const REUNION: Duration = Duration::from_secs(300);
 /// How often open jobs that did not come back are looked at, and after how long they are given up.
 const TIDY: Duration = Duration::from_secs(600);
 const KEPT: Duration = Duration::from_secs(7 * 86_400);
+
 /// Reason why a round has ended early.
 enum Trouble {
     Broker(Error),
