@@ -103,7 +103,8 @@ impl TlsError {
 pub(crate) fn config(options: &TlsOptions) -> Result<Arc<ClientConfig>, TlsError> {
     let mut roots = RootCertStore::empty();
     let system = transfer::tls::system_authorities();
-    let system = system.map_err(|error| TlsError::new(error.to_string(), "mend that file, or unset SSL_CERT_FILE"))?;
+    let system = system
+        .map_err(|error| TlsError::new(error.to_string(), "mend that file, or name another one with SSL_CERT_FILE"))?;
     // One of them that rustls does not know is no reason to trust none.
     let (_added, _ignored) = roots.add_parsable_certificates(system);
     if let Some(text) = &options.authorities {

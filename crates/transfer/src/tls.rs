@@ -63,14 +63,26 @@ fn config() -> TlsConfigBuilder {
 ///
 /// # Errors
 ///
-/// If the file that `SSL_CERT_FILE` names cannot be read, or contains no certificate.
+/// If the file that `SSL_CERT_FILE` names cannot be read, or contains no certificate; or if there is no other file of
+/// authorities that can be read, and one that cannot.
 pub fn system_authorities() -> Result<Vec<CertificateDer<'static>>, RootsError> {
     let system = rustls_native_certs::load_native_certs();
     // A faulty file among many is passed over; but who names one wants to know.
     if let Some(path) = std::env::var_os("SSL_CERT_FILE").filter(|value| !value.is_empty()) {
         read(Path::new(&path))?;
     }
-    Ok(system.certs)
+    match system.errors.into_iter().next() {
+        Some(error) if system.certs.is_empty() => Err(unreadable(error)),
+        _ => Ok(system.certs),
+    }
+}
+
+fn unreadable(error: rustls_native_certs::Error) -> RootsError {
+    let said = error.to_string();
+    match error.kind {
+        rustls_native_certs::ErrorKind::Io { inner, path } => RootsError { path, error: inner },
+        _ => RootsError { path: PathBuf::from("the system's certificate authorities"), error: io::Error::other(said) },
+    }
 }
 
 fn system() -> Result<Vec<Certificate<'static>>, RootsError> {
