@@ -67,7 +67,9 @@ pub(crate) struct Options {
 
 /// Takes all pictures.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    host::install(&[host::TO_BOOT, host::TO_PICTURE])?;
+    // The pages of histories need no machine.
+    let needed: &[_] = if options.year.is_some() { &[host::TO_PICTURE] } else { &[host::TO_BOOT, host::TO_PICTURE] };
+    host::install(needed)?;
     let rocbed = match &options.programs {
         Some(directory) => fs::canonicalize(directory.join("rocbed")).context("looking for rocbed in --programs")?,
         None => build::programs(Profile::DevWithTests)?.rocbed,

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use advice::Advice;
 use anyhow::{Result, ensure};
 
 use super::browser::{Browser, Colours, Size};
@@ -25,9 +26,10 @@ pub(super) fn take(rocbed: &Path, data: &Path, profile: &Path, pictures: &Path) 
     let database = data.join("hub.sqlite");
     ensure!(
         database.is_file(),
-        "{} is not there; `cargo run --release -p hub --example year -- {}` makes it",
-        database.display(),
-        data.display()
+        Advice::new(
+            format!("{} is not there", database.display()),
+            format!("`cargo run --release -p hub --example year -- '{}'` makes it", data.display())
+        )
     );
     let hub = Hub::start(rocbed, data)?;
     let browser = Browser::new(profile.to_owned(), hub.address());
