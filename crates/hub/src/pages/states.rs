@@ -168,8 +168,10 @@ async fn read(
     let states = wanted.map_or_else(|| all.to_vec(), |state| vec![state]);
     let mut targets = shared.readers.run(history::known_targets).await?;
     // The form shows what was asked for, also if no result has it.
-    if !target.is_empty() && !targets.contains(&target) {
-        targets.push(target.clone());
+    if !target.is_empty()
+        && let Err(place) = targets.binary_search(&target)
+    {
+        targets.insert(place, target.clone());
     }
     let listed = if all.len() > 1 { all } else { &[] };
     let filter = Filter {
