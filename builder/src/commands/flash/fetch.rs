@@ -76,9 +76,13 @@ mod tests {
 
     #[test]
     fn only_what_others_can_touch_on_the_way_is_warned_about() {
-        for url in
-            ["http://images.example/rocm", "HTTP://192.0.2.7:8000/disk.img", "http://localhost.example/", "http://"]
-        {
+        for url in [
+            "http://images.example/rocm",
+            "HTTP://192.0.2.7:8000/disk.img",
+            "http://localhost.example/",
+            "http://images.example#@localhost/",
+            "http://",
+        ] {
             assert!(is_by_plain_http(url), "{url}");
         }
         for url in [
