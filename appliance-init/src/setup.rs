@@ -43,7 +43,7 @@ const RANDOM_ADDRESSES: &str = "/proc/sys/kernel/randomize_va_space";
 const LOG_RESTRICTED: &str = "/proc/sys/kernel/dmesg_restrict";
 
 /// Sets up mounts and kernel settings. The appliance can start without any of them; returns the errors.
-pub fn prepare(system: &mut dyn System, line: &CommandLine, processors: &Processors) -> Vec<Advice> {
+pub(crate) fn prepare(system: &mut dyn System, line: &CommandLine, processors: &Processors) -> Vec<Advice> {
     let mut problems = Vec::new();
     for (source, target, kind, options) in MOUNTS {
         let target = Path::new(target);
