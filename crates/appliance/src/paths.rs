@@ -1,4 +1,4 @@
-//! Paths in a running appliance: everything below /run/rocbed and /var/lib/rocbed.
+//! Paths in a running appliance: what its own programs use below /run/rocbed and /var/lib/rocbed.
 
 /// The root image, mounted read-only by the first stage; testbeds are made over it.
 pub const IMAGE: &str = "/run/rocbed/root";

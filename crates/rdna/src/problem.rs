@@ -46,7 +46,7 @@ pub enum Problem {
     Trap {
         /// Which trap: 2 is `llvm.trap`.
         number: u8,
-        /// Where.
+        /// Address of the instruction.
         address: u64,
     },
     /// The kernel took longer than it may.

@@ -55,7 +55,7 @@ pub enum Via {
 /// The packets that the client has to receive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listen {
-    /// Nothing.
+    /// Nothing is to be done.
     Nothing,
     /// Frames, by a packet socket: the link has no address.
     Frames,
