@@ -1,6 +1,7 @@
 //! Builds the programs: rocbed and autopkgtest-virt-rocbed for this machine, and a static rocbed-init.
 //!
-//! `.cargo/rustc-wrapper` links rocbed-init statically in every profile.
+//! `.cargo/rustc-wrapper` links rocbed-init statically in every profile. cargo puts the wrapper's path into the symbols of the
+//! workspace's crates, and with them into their order; so programs that are handed out are built without it.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -58,7 +59,7 @@ impl Profile {
 pub(crate) fn programs(profile: Profile) -> Result<Programs> {
     let own_init = profile.of_appliance().map(|appliance| init(profile, appliance)).transpose()?;
     let (cargo_profile, directory) = profile.of_rocbed();
-    let mut build = build(profile, cargo_profile)?;
+    let mut build = build("build", profile, cargo_profile)?;
     match profile {
         Profile::DevWithTests | Profile::DevToMeasure => build.args(["--bins", "--tests"]),
         Profile::Demo => build.args(["--package", "rocbed", "--package", "rocbed-init"]),
@@ -77,18 +78,27 @@ pub(crate) fn programs(profile: Profile) -> Result<Programs> {
     Ok(Programs { rocbed: directory.join("rocbed"), init })
 }
 
+/// Options of rustc for rocbed-init, as `.cargo/rustc-wrapper` has them for optimised profiles.
+const OF_INIT: [&str; 4] = ["-C", "target-feature=+crt-static", "-C", "strip=symbols"];
+
 /// Builds a rocbed-init of its own; returns its path.
 fn init(profile: Profile, appliance: &str) -> Result<PathBuf> {
     eprintln!("building rocbed-init");
-    compile(build(profile, appliance)?.args(["--package", "rocbed-init"]))?;
+    let mut build = build("rustc", profile, appliance)?;
+    build.env(WRAPPER, "");
+    compile(build.args(["--package", "rocbed-init", "--bin", "rocbed-init", "--"]).args(OF_INIT))?;
     Ok(target_directory().join(appliance).join("rocbed-init"))
 }
 
-/// `cargo build` with this profile of cargo.
-fn build(profile: Profile, cargo_profile: &str) -> Result<Command> {
+/// The variable that cargo reads before the wrapper in `.cargo/config.toml`; if it is empty, there is no wrapper.
+const WRAPPER: &str = "RUSTC_WORKSPACE_WRAPPER";
+
+/// `cargo build` or `cargo rustc` with this profile of cargo.
+fn build(subcommand: &str, profile: Profile, cargo_profile: &str) -> Result<Command> {
     let mut build = cargo();
-    build.args(["build", "--profile", cargo_profile]);
+    build.args([subcommand, "--profile", cargo_profile]);
     if profile == Profile::Release {
+        build.env(WRAPPER, "");
         let remapped = remapped_paths()?;
         build.env("RUSTFLAGS", remapped.join(" "));
         // The C sources of dependencies have file names in assertions.
