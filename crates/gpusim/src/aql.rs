@@ -6,10 +6,7 @@
 use rdna::Dispatch;
 
 use crate::kernel;
-use crate::queue::{Kernels, Packet, Stop, Surroundings};
-
-/// Bytes of a packet.
-pub(crate) const PACKET: u64 = 64;
+use crate::packet::{AQL_PACKET, Kernels, Packet, Stop, Surroundings};
 
 /// `hsa_packet_type_t`, the low byte of a packet's header.
 mod packet {
@@ -55,9 +52,9 @@ pub(crate) fn run(
     index: u64,
     kernel: &mut Option<Box<Dispatch>>,
 ) -> Result<Packet, u64> {
-    let places = (place.size / PACKET).max(1);
-    let at = place.ring.checked_add(index % places * PACKET).ok_or(place.ring)?;
-    let mut bytes = [0; PACKET as usize];
+    let places = (place.size / AQL_PACKET).max(1);
+    let at = place.ring.checked_add(index % places * AQL_PACKET).ok_or(place.ring)?;
+    let mut bytes = [0; AQL_PACKET as usize];
     around.view.read(at, &mut bytes)?;
     let fields: [u64; 8] =
         std::array::from_fn(|field| bytes.as_chunks().0.get(field).map_or(0, |bytes| u64::from_le_bytes(*bytes)));
@@ -115,7 +112,7 @@ pub(crate) fn run(
 }
 
 /// The first bytes after the fourth field: the condition of a barrier on a value.
-fn fifth_half(bytes: &[u8; PACKET as usize]) -> [u8; 4] {
+fn fifth_half(bytes: &[u8; AQL_PACKET as usize]) -> [u8; 4] {
     bytes.as_chunks::<4>().0.get(8).copied().unwrap_or_default()
 }
 
@@ -162,7 +159,7 @@ pub(crate) fn stop(around: &mut Surroundings<'_>, write_pointer: u64, reason: u6
 }
 
 /// Whether a packet's PM4 commands only look after caches: then there is nothing to do.
-fn is_about_caches(around: &Surroundings<'_>, packet: &[u8; PACKET as usize]) -> Result<bool, u64> {
+fn is_about_caches(around: &Surroundings<'_>, packet: &[u8; AQL_PACKET as usize]) -> Result<bool, u64> {
     const INDIRECT_BUFFER: u32 = 0x3f;
     const NOP: u32 = 0x10;
     const ACQUIRE_MEM: u32 = 0x58;

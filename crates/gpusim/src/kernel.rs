@@ -3,8 +3,7 @@
 use rdna::{Architecture, Dispatch, Problem, Progress};
 
 use crate::address_space::View;
-use crate::aql::PACKET;
-use crate::queue::{Packet, Stop, Surroundings};
+use crate::packet::{AQL_PACKET, Packet, Stop, Surroundings};
 
 /// Instructions that are carried out at once: some milliseconds, so that requests and other queues have their turn.
 const TURN: u64 = 20_000;
@@ -29,7 +28,7 @@ impl rdna::Memory for KernelMemory<'_> {
 pub(crate) fn run(
     around: &mut Surroundings<'_>,
     kernel: &mut Option<Box<Dispatch>>,
-    packet: &[u8; PACKET as usize],
+    packet: &[u8; AQL_PACKET as usize],
     at: u64,
     queue: u64,
 ) -> Packet {

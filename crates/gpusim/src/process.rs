@@ -7,7 +7,8 @@ use crate::address_space::{AddressSpace, View};
 use crate::device::Machine;
 use crate::events::Events;
 use crate::memory::Memory;
-use crate::queue::{Kernels, Queue, Surroundings};
+use crate::packet::{Kernels, Surroundings};
+use crate::queue::Queue;
 use crate::report::Report;
 
 /// A process with its memory for GPUs, events and queues.

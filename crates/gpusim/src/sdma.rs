@@ -1,7 +1,7 @@
 //! SDMA packets: copies, fills, fences, waits and interrupts (the formats are in `ROCr`'s `sdma_registers.h` and the
 //! kernel's `vega10_sdma_pkt_open.h`, `navi10_sdma_pkt_open.h` and `sdma_v6_0_0_pkt_open.h`).
 
-use crate::queue::{Packet, Stop, Surroundings};
+use crate::packet::{Packet, Stop, Surroundings};
 
 /// Bytes that are copied in one piece.
 const PIECE: u64 = 1 << 20;

@@ -9,8 +9,9 @@ use crate::drm;
 use crate::errno::Errno;
 use crate::kfd::{self, Context, Progress};
 use crate::memory::Memory;
+use crate::packet::Kernels;
 use crate::process::Process;
-use crate::queue::{Kernels, Queue};
+use crate::queue::Queue;
 use crate::report::Report;
 use crate::request::{DRM, KFD, Node, Request};
 
