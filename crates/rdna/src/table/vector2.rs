@@ -4,10 +4,12 @@ use super::lane::{
     accumulate, b32_lane, bits16, bits32, f16_lane, f16_of, f32_lane, f32_of, i32_lane, lane, maximum, maximum32,
     minimum, minimum32, scale, short, signed, signed24,
 };
-use super::vector3::ADD_BITS;
 use super::{FlagsIn, NO, Row, VectorAction, VectorOperation, row};
 use crate::half;
 use crate::operand::Type::{self, B16, B32, F16, F32};
+
+/// Two sources of 32 bits, and a bit.
+pub(super) const ADD_BITS: &[Type] = &[B32, B32];
 
 /// Adds with a bit of a scalar register, and makes one.
 const fn carry(apply: fn([u64; 3], bool) -> (u64, bool)) -> VectorOperation {

@@ -6,12 +6,9 @@ use super::lane::{
 };
 use super::trigonometry::two_over_pi;
 use super::vector1::scale32;
-use super::vector2::{add, fma16, fma32, legacy_fma, subtract};
+use super::vector2::{ADD_BITS, add, fma16, fma32, legacy_fma, subtract};
 use super::{FlagsIn, NO, Row, VectorAction, VectorOperation, row};
 use crate::operand::Type::{self, B16, B32, B64, F16, F32, F64, I64};
-
-/// Two sources of 32 bits, and a bit.
-pub(super) const ADD_BITS: &[Type] = &[B32, B32];
 
 const fn flags(result: Type, sources: &'static [Type], apply: fn([u64; 3], bool) -> (u64, bool)) -> VectorOperation {
     VectorOperation::new(result, sources, VectorAction::Flags { input: FlagsIn::None, output: true, apply })
