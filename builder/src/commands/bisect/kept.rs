@@ -18,7 +18,6 @@ use super::origins::Origin;
 use crate::commands::bytes;
 use crate::context::Context;
 use crate::hubs::{HubAccess, Patience};
-use crate::own_packages;
 
 /// Free bytes that packages leave on the file system.
 const RESERVE: u64 = 64 << 20;
@@ -106,11 +105,6 @@ fn file_name(package: &PackageVersion, file: &PackageFile) -> String {
     let version: String = package.version.replace(':', "%3a").chars().map(plain).collect();
     let name: String = package.name.chars().map(plain).collect();
     format!("{name}_{version}_{architecture}")
-}
-
-/// The file of a kept package that testbeds of this machine can install.
-pub(super) fn file_for_here(files: &[PackageFile]) -> Option<&PackageFile> {
-    files.iter().find(|file| file.is_binary() && file.content.is_some() && own_packages::is_for_here(file.name()))
 }
 
 fn check_room(directory: &Path, size: u64) -> Result<()> {

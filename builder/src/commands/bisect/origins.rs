@@ -13,11 +13,11 @@ use protocol::{Job, MOST_PACKAGE_FILES, PackageFile};
 use serde::{Deserialize, Serialize};
 
 use super::FROM_WHERE;
-use super::kept::file_for_here;
 use super::place::{Local, Place};
 use super::wording::counted;
 use crate::commands::bytes;
 use crate::context::Context;
+use crate::own_packages;
 
 /// How many versions are listed by name.
 const FEW: usize = 5;
@@ -107,6 +107,11 @@ pub(super) fn ask(
         }
     }
     Some(kept)
+}
+
+/// The file of a kept package that testbeds of this machine can install.
+fn file_for_here(files: &[PackageFile]) -> Option<&PackageFile> {
+    files.iter().find(|file| file.is_binary() && file.content.is_some() && own_packages::is_for_here(file.name()))
 }
 
 /// Where each version comes from.
