@@ -62,7 +62,7 @@ fn join(changed: &[Changed], exact: &BTreeSet<(usize, usize)>, parts: &mut [Imag
                 (ImagePart::Other, _) => give(parts, *one, &other_part),
                 (_, ImagePart::Other) => give(parts, *other, &one_part),
                 // The kernel is the smaller one.
-                _ => rename(parts, one_part.clone().max(other_part.clone()), &one_part.min(other_part)),
+                _ => rename(parts, &one_part.clone().max(other_part.clone()), &one_part.min(other_part)),
             }
         }
         if is_done {
@@ -79,8 +79,8 @@ fn give(parts: &mut [ImagePart], at: usize, to: &ImagePart) {
 }
 
 /// Gives all packages of a part to another one.
-fn rename(parts: &mut [ImagePart], from: ImagePart, to: &ImagePart) {
-    parts.iter_mut().filter(|part| **part == from).for_each(|part| part.clone_from(to));
+fn rename(parts: &mut [ImagePart], from: &ImagePart, to: &ImagePart) {
+    parts.iter_mut().filter(|part| *part == from).for_each(|part| part.clone_from(to));
 }
 
 /// Who needs each of these packages in a list, by name.
@@ -160,7 +160,7 @@ fn follow_as_one(
             && **part != ImagePart::Other
         {
             let to = (*part).clone();
-            rename(parts, own, &to);
+            rename(parts, &own, &to);
         }
     }
 }
