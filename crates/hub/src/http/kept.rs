@@ -54,7 +54,7 @@ pub(crate) async fn fetch(
     let sha256 = packages::digest(&sha256)?;
     let missing = Problem::new(ProblemCode::NotFound, format!("the hub keeps no package with SHA-256 {sha256}"));
     // Package files of jobs are in the same directory.
-    if !shared.readers.run(move |db| Ok(kept::is_kept(db, &sha256)?)).await? {
+    if !shared.readers.run(move |db| kept::is_kept(db, &sha256)).await? {
         return Err(missing.into());
     }
     packages::send(&shared, sha256, missing, file::range(&method, &headers), permit).await
