@@ -43,6 +43,34 @@ pub(super) fn run(bridge: &Bridge) {
     }
 }
 
+/// Why a result was not sent, in words for the log and the page of the hub.
+enum Unsent {
+    /// Others can be sent.
+    Result(String),
+    /// No other can be sent now.
+    Broker(String),
+}
+
+/// What one thread, or all of them, did in a round.
+#[derive(Default)]
+struct Sent {
+    results: usize,
+    /// The first result that cannot be sent.
+    unsent: Option<String>,
+    /// Why no more can be sent.
+    broker: Option<String>,
+}
+
+impl Sent {
+    fn with(self, other: Self) -> Self {
+        Self {
+            results: self.results.saturating_add(other.results),
+            unsent: self.unsent.or(other.unsent),
+            broker: self.broker.or(other.broker),
+        }
+    }
+}
+
 struct Sender<'a> {
     bridge: &'a Bridge,
     /// Largest result that the broker takes, in bytes.
@@ -81,25 +109,37 @@ impl Sender<'_> {
             .collect();
         let threads = AT_ONCE.min(due.len());
         let due = Mutex::new(due.into_iter());
-        let failed = parallel::map(0..threads, threads, |_| {
+        let each = parallel::map(0..threads, threads, |_| {
             // On Linux this affects the calling thread only.
             let _ = rustix::process::setpriority_process(None, NICE);
-            loop {
-                let next = due.lock().unwrap_or_else(PoisonError::into_inner).next();
-                let (due, receipt) = next.filter(|_| !self.bridge.link.is_over())?;
-                // This thread ends, and the others go on: one result that cannot be sent does not hold up all.
-                if let Err(error) = self.send(&due, receipt) {
-                    return Some(error);
+            let mut sent = Sent::default();
+            while sent.broker.is_none() && !self.bridge.link.is_over() {
+                let Some((due, receipt)) = due.lock().unwrap_or_else(PoisonError::into_inner).next() else { break };
+                match self.send(&due, receipt) {
+                    Ok(()) => sent.results += 1,
+                    Err(Unsent::Result(why)) => sent.unsent = sent.unsent.or(Some(why)),
+                    Err(Unsent::Broker(why)) => sent.broker = Some(why),
                 }
             }
+            sent
         });
-        failed.into_iter().flatten().next().map_or(Ok(()), Err)
+        let sent = each.into_iter().fold(Sent::default(), Sent::with);
+        match (sent.broker, sent.unsent) {
+            (Some(why), _) => Err(why),
+            // The next round is at once: more may have come meanwhile.
+            (None, Some(why)) if sent.results > 0 => {
+                self.bridge.link.problem(why);
+                Ok(())
+            }
+            (None, Some(why)) => Err(why),
+            (None, None) => Ok(()),
+        }
     }
 
     /// Sends one result. Then the database has it that nothing is left to do, and only then the broker forgets the job.
-    fn send(&self, due: &Due, receipt: Receipt) -> Result<(), String> {
+    fn send(&self, due: &Due, receipt: Receipt) -> Result<(), Unsent> {
         let link = &self.bridge.link;
-        self.look_for_bundle(due)?;
+        self.look_for_bundle(due).map_err(Unsent::Result)?;
         let mut result = self.make(due);
         loop {
             match link.broker.answer(receipt, RESULTS_QUEUE, &result.bytes) {
@@ -114,17 +154,17 @@ impl Sender<'_> {
                     self.largest.fetch_min(most, Ordering::SeqCst);
                     let smaller = self.make(due);
                     if smaller.bytes.len() >= result.bytes.len() {
-                        return Err(format!(
+                        return Err(Unsent::Result(format!(
                             "the result of job {} is not sent: the broker takes at most {most} bytes; raise its \
                              max_message_size",
                             due.run
-                        ));
+                        )));
                     }
                     result = smaller;
                 }
                 Err(error) => {
                     let why = Advice::of(&error).in_one_line();
-                    return Err(format!("the result of job {} is not sent: {why}", due.run));
+                    return Err(Unsent::Broker(format!("the result of job {} is not sent: {why}", due.run)));
                 }
             }
         }

@@ -171,6 +171,24 @@ fn a_server_that_counts_anew_gets_its_jobs_run() -> Outcome {
 }
 
 #[test]
+fn results_that_cannot_be_sent_hold_up_no_others() -> Outcome {
+    let lab = Lab::start()?;
+    let worker = lab.worker("lab-1", "gfx1030")?;
+    let lines: Vec<_> = (1..=6).map(|run| format!("rocrand unstable run-id:{run}")).collect();
+    // As many as are sent at once, and the first ones.
+    lab.server.takes_no_result_of(lines[..4].to_vec());
+    for line in &lines {
+        lab.server.put(QUEUE, line, 0);
+        let claimed = worker.claim()?;
+        worker.complete(&claimed, Verdict::Pass)?;
+    }
+    lab.until(|| lab.server.results() == 2 && lab.server.held() == 4);
+    lab.server.takes_no_result_of(Vec::new());
+    lab.until(|| lab.server.results() == 6 && lab.server.held() == 0);
+    Ok(())
+}
+
+#[test]
 fn a_result_is_made_to_fit() -> Outcome {
     let lab = Lab::start()?;
     lab.server.takes_at_most(200_000);

@@ -37,6 +37,8 @@ struct State {
     cut: Option<Cut>,
     is_closed: bool,
     most: Option<usize>,
+    /// Jobs, as their lines, for which no result is small enough.
+    unanswerable: Vec<String>,
     consumers: u32,
     rejected: usize,
 }
@@ -122,6 +124,10 @@ impl Server {
 
     pub(super) fn takes_at_most(&self, bytes: usize) {
         self.state().most = Some(bytes);
+    }
+
+    pub(super) fn takes_no_result_of(&self, lines: Vec<String>) {
+        self.state().unanswerable = lines;
     }
 
     pub(super) fn held(&self) -> usize {
@@ -254,6 +260,12 @@ impl Broker for Client {
         let mut server = self.server.state();
         if !server.open.contains(&receipt.connection()) {
             return Err(Error::NotHeld);
+        }
+        let mut held = server.held.iter();
+        let asked = held.find(|((connection, tag), _)| Receipt::new(*connection, *tag) == receipt);
+        let asked = asked.map(|(_, (_, stored))| stored.body.clone());
+        if server.unanswerable.iter().any(|line| Some(line.as_bytes()) == asked.as_deref()) {
+            return Err(Error::TooLarge { size: body.len(), most: 0 });
         }
         if let Some(most) = server.most.filter(|most| body.len() > *most) {
             return Err(Error::TooLarge { size: body.len(), most });
