@@ -20,6 +20,9 @@ use crate::lock::{Lock, LockedPackage};
 /// Parent directory of the module directories, one for each kernel version.
 const HOME: &str = "usr/lib/modules";
 
+/// Directory of the modules that the kernel's packages have, below that of its version.
+const OF_KERNEL: &str = "kernel/";
+
 /// Prefix of the names of the kernel's packages.
 pub(super) const KERNEL_PACKAGES: &str = "linux-";
 
@@ -203,9 +206,17 @@ fn kernel_packages(lock: &Lock) -> impl Iterator<Item = &LockedPackage> {
 
 fn identity<'a>(packages: impl Iterator<Item = &'a LockedPackage>, directory: &Path) -> Result<Digest> {
     let packages = packages.map(|package| format!("{} {}\n", package.sha256, package.name));
-    let files = ModuleFile::in_directory(directory).context("looking for kernel modules")?;
-    let files = files.iter().map(|file| format!("{} {}\n", file.size, file.path));
-    Ok(Digest::of(packages.chain(files).collect::<String>().as_bytes()))
+    let mut text: String = packages.collect();
+    for file in ModuleFile::in_directory(directory).context("looking for kernel modules")? {
+        text += &format!("{} {}", file.size, file.path);
+        // Not from the kernel's packages, whose digests are above.
+        if !file.path.starts_with(OF_KERNEL) {
+            let bytes = fs::read(&file.host).with_context(|| format!("reading {}", file.host.display()))?;
+            text += &format!(" {}", Digest::of(&bytes));
+        }
+        text.push('\n');
+    }
+    Ok(Digest::of(text.as_bytes()))
 }
 
 /// Module requests for the initramfs: rocbed's own list and the recipe's.
@@ -253,7 +264,8 @@ mod tests {
     fn modules_are_read_once_except_for_a_fresh_build() -> Result<()> {
         let (root, place) = (tempfile::tempdir()?, tempfile::tempdir()?);
         let store = Store::open(place.path())?;
-        let module = root.path().join("fuse.ko");
+        fs::create_dir(root.path().join("kernel"))?;
+        let module = root.path().join("kernel/fuse.ko");
         fs::write(&module, small_module())?;
         let choose = |name: &str, fresh| {
             let kernel = Kernel {
@@ -265,15 +277,18 @@ mod tests {
             let chooser = Chooser::new(&kernel, &store, fresh, &progress::Silent);
             chooser.choose(&[name.to_owned()], "modules").map(|selection| selection.paths)
         };
-        assert_eq!(choose("fuse", false)?, BTreeSet::from(["fuse.ko".to_owned()]));
-        // A file that cannot be read any more shows whether it is read.
+        assert_eq!(choose("fuse", false)?, BTreeSet::from(["kernel/fuse.ko".to_owned()]));
+        // Garbage of the same size: an error shows that the file was read.
         fs::write(&module, vec![0; small_module().len()])?;
-        assert_eq!(choose("*", false)?, BTreeSet::from(["fuse.ko".to_owned()]));
+        assert_eq!(choose("*", false)?, BTreeSet::from(["kernel/fuse.ko".to_owned()]));
         assert!(choose("fuse", true).is_err());
         // A package that is not the kernel's brings another one.
         fs::write(&module, small_module())?;
         fs::write(root.path().join("other.ko"), small_module())?;
         assert_eq!(choose("other", false)?, BTreeSet::from(["other.ko".to_owned()]));
+        // It is built anew.
+        fs::write(root.path().join("other.ko"), vec![0; small_module().len()])?;
+        assert!(choose("other", false).is_err());
         Ok(())
     }
 }

@@ -98,7 +98,7 @@ impl KernelFiles {
     }
 }
 
-/// One module of an index. It can be kept: reading it from its file needs all of the file decompressed.
+/// One module of an index. It can be serialized, as reading it again means decompressing its file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Module {
     /// Path relative to the kernel version's directory: `kernel/fs/ext4/ext4.ko.xz`.
