@@ -123,7 +123,7 @@ impl Supervisor {
             return self.listener.answer(call.id, reply(Err(refused)));
         };
         let answer = match self.program(process, call) {
-            Ok(()) => match self.node(process, call.thread, file) {
+            Ok(()) => match self.node(process, call, file) {
                 Ok(Some(node)) => {
                     let request = Request { node, number, argument };
                     self.simulator.ioctl(process.into(), &request, call.id, now())
@@ -163,13 +163,17 @@ impl Supervisor {
     }
 
     /// Which of the simulated devices a file of a thread is; `None` for any other file.
-    fn node(&self, process: u32, thread: u32, file: i32) -> Result<Option<Node>, Errno> {
+    fn node(&self, process: u32, call: &Notification, file: i32) -> Result<Option<Node>, Errno> {
         let Some(program) = self.programs.get(&process) else { return Err(Errno::BadDescriptor) };
         // The process's files are those of its first thread, which may have ended, and any thread may have files of its own.
         // Linux before 6.9 has no handles of threads.
-        let of_thread = (thread != process).then(|| handle(thread, THREAD).ok()).flatten();
+        let of_thread = (call.thread != process).then(|| handle(call.thread, THREAD).ok()).flatten();
         let from = of_thread.as_ref().unwrap_or(&program.handle);
         let file = pidfd_getfd(from, file, PidfdGetfdFlags::empty()).map_err(|_| Errno::BadDescriptor)?;
+        // If the caller is gone, its number may be another thread's, and so the file. Nobody hears this answer then.
+        if !self.listener.is_waiting(call.id) {
+            return Err(Errno::BadDescriptor);
+        }
         let path = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).map_err(|_| Errno::BadDescriptor)?;
         let Some(node) = path.to_str().and_then(|path| self.simulator.machine().node(path)) else { return Ok(None) };
         if node == Node::Kfd {
