@@ -70,15 +70,16 @@ impl Supervisor {
             let happened: Vec<PollFlags> = fds.iter().map(PollFd::revents).collect();
             let ended = happened.iter().skip(first).zip(self.programs.keys());
             let ended: Vec<u32> = ended.filter(|(flags, _)| !flags.is_empty()).map(|(_, process)| *process).collect();
+            // Before calls, as what calls may have the number of one that has ended.
+            for process in ended {
+                self.programs.remove(&process);
+                self.simulator.leave(process.into());
+            }
             let calls = happened.first().copied().unwrap_or(PollFlags::empty());
             if calls.contains(PollFlags::IN)
                 && let Some(call) = self.listener.receive()?
             {
                 self.call(&call)?;
-            }
-            for process in ended {
-                self.programs.remove(&process);
-                self.simulator.leave(process.into());
             }
             self.step()?;
             if !calls.contains(PollFlags::IN) && calls.intersects(PollFlags::HUP | PollFlags::ERR) {
