@@ -41,6 +41,7 @@ pub(crate) fn run(
             .and_then(|packet| Dispatch::new(architecture, packet, at, queue, LIMIT, &memory));
         match launched {
             Ok(launched) => kernel.insert(Box::new(launched)),
+            Err(_) if is_gone(around, queue) => return Packet::Stops(Stop::Gone),
             Err(problem) => return stop(around, &problem),
         }
     };
@@ -50,12 +51,16 @@ pub(crate) fn run(
     match progress {
         Ok(Progress::Runs) => return Packet::Runs,
         Ok(Progress::Done) => around.report.run_kernels += 1,
-        // A program that was killed meanwhile has no memory any more; its kernel did nothing wrong.
-        Err(_) if around.view.memory.read(queue, &mut [0; 8]).is_err() => return Packet::Stops(Stop::Gone),
+        Err(_) if is_gone(around, queue) => return Packet::Stops(Stop::Gone),
         Err(problem) => return stop(around, &problem),
     }
     *kernel = None;
     Packet::Done(1)
+}
+
+/// Whether the program was killed meanwhile: it has no memory any more, and its kernel did nothing wrong.
+fn is_gone(around: &Surroundings<'_>, queue: u64) -> bool {
+    around.view.memory.read(queue, &mut [0; 8]).is_err()
 }
 
 /// What the program is told of a kernel that can't go on. People are told all of the first one.

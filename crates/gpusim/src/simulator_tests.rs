@@ -128,12 +128,17 @@ impl Program {
         self.simulator.report()
     }
 
-    /// Launches a kernel.
-    fn launch(&mut self, fields: [u64; 7]) -> Report {
+    /// Puts a packet into the ring that launches a kernel.
+    fn put_launch(&self, fields: [u64; 7]) {
         let packet: Vec<u64> = [&[LAUNCH][..], &fields].concat();
         self.put(RING, &[0_u8; 64]);
         self.memory.write(RING, packet.as_bytes()).unwrap();
         self.put(WRITE_POINTER, &1_u64);
+    }
+
+    /// Launches a kernel.
+    fn launch(&mut self, fields: [u64; 7]) -> Report {
+        self.put_launch(fields);
         self.simulator.step(Duration::ZERO);
         self.simulator.report()
     }
@@ -334,6 +339,25 @@ fn a_kernel_runs_if_it_is_asked_for() {
     let text = report.to_string();
     assert!(text.starts_with("ran kernels, interpreted on the processor (requests "), "{text}");
     assert!(text.ends_with(", interpreted 1 of 6 instructions)"), "{text}");
+}
+
+#[test]
+fn a_program_that_ends_before_its_kernel_or_in_the_middle_has_no_refused_one() {
+    let (mut run, mut cut) = (0, 0);
+    for accesses in 0..100 {
+        let mut program = Program::with_memory("gfx1030");
+        program.simulator.kernels = Kernels::Run;
+        program.signal();
+        program.queue(queue_type::COMPUTE_AQL);
+        program.put_launch(kernel(&program, DATA + 0x1000, &STORES));
+        let process = program.simulator.processes.get_mut(&PROGRAM).unwrap();
+        process.memory = Box::new(Ending(program.memory.clone(), Cell::new(accesses)));
+        program.simulator.step(Duration::ZERO);
+        let report = program.simulator.report();
+        assert_eq!((report.refused_kernels, report.faults, report.problem), (0, 0, None), "after {accesses} accesses");
+        (run, cut) = (run + report.run_kernels, cut + u64::from(report.run_kernels == 0));
+    }
+    assert!(run > 0 && cut > 3, "{run} and {cut}");
 }
 
 #[test]
