@@ -158,6 +158,7 @@ fn programs_that_the_supervisor_has_no_files_for_are_refused() {
         let counted = output.stdout.strip_prefix("programs at once: ").and_then(|rest| rest.strip_suffix(" of 100\n"));
         let count = counted.and_then(|count| count.parse::<u32>().ok()).expect("how many were answered");
         assert!((20..100).contains(&count), "{count}");
+        assert!(output.stderr.contains(" at once were refused: the limit of open files"), "{}", output.stderr);
     });
 }
 

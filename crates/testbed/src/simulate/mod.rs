@@ -161,9 +161,9 @@ fn supervise(simulator: Simulator, outer: Option<&OwnedFd>, line: &OwnedFd) -> R
     // output, whose readers wait until all have closed it.
     detach_from_the_server()?;
     process::close_all_but(line).map_err(Error::step("closing files"))?;
-    raise_limit();
+    let files = raise_limit();
     let Some(listener) = receive(line).map_err(Error::step("receiving the filter's listener"))? else { return Ok(()) };
-    let mut supervisor = supervisor::Supervisor::new(listener, simulator);
+    let mut supervisor = supervisor::Supervisor::new(listener, simulator, files);
     let mut has_asker = true;
     while supervisor.serve(has_asker.then_some(line)).map_err(Error::step("answering for the simulated GPUs"))? {
         has_asker = answer(line, &supervisor)?;
@@ -175,11 +175,13 @@ fn supervise(simulator: Simulator, outer: Option<&OwnedFd>, line: &OwnedFd) -> R
     Ok(())
 }
 
-/// Lets this process have as many files open as it may: it has two of each program's.
-fn raise_limit() {
+/// Lets this process have as many files open as it may, and returns how many; `None` if there is no limit. The supervisor
+/// has two of each program's.
+fn raise_limit() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
-    // Without it there is room for hundreds of programs; requests of further ones fail.
+    // Without it there is room for hundreds of programs; requests of further ones are refused.
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap_or_default();
+    getrlimit(Resource::Nofile).current
 }
 
 /// Answers who asks what was done; `false` if nobody is there to ask any more.
@@ -191,7 +193,8 @@ fn answer(line: &OwnedFd, supervisor: &supervisor::Supervisor) -> Result<bool, E
     }
     let report = supervisor.report();
     let mark = if report.refused() { '-' } else { '+' };
-    let text = format!("{mark}{report}");
+    let refusal = supervisor.refusal().map(|refusal| format!("; {refusal}")).unwrap_or_default();
+    let text = format!("{mark}{report}{refusal}");
     rustix::net::send(line, text.as_bytes(), SendFlags::NOSIGNAL).map_err(Error::step("reporting"))?;
     Ok(true)
 }

@@ -23,8 +23,10 @@ const PACE: [(Duration, Duration); 3] = [
     (Duration::from_millis(200), Duration::from_micros(500)),
     (Duration::MAX, Duration::from_millis(4)),
 ];
-/// Most processes at once; requests of further ones fail.
-const MOST_PROCESSES: usize = 4096;
+/// Most programs at once; requests of further ones are refused.
+const MOST_PROGRAMS: usize = 4096;
+/// Open files that are kept free for what is not a program's: the first five, and three that a request needs for a while.
+const OTHER_FILES: u64 = 16;
 
 /// `PIDFD_THREAD` of `pidfd_open(2)`, since Linux 6.9.
 const THREAD: PidfdFlags = PidfdFlags::from_bits_retain(libc::O_EXCL.cast_unsigned());
@@ -41,18 +43,31 @@ pub(super) struct Supervisor {
     listener: Listener,
     simulator: Simulator,
     programs: BTreeMap<u32, Program>,
+    /// As many as there can be at once.
+    most_programs: usize,
+    /// Whether there were more.
+    was_full: bool,
     last_work: Instant,
 }
 
 impl Supervisor {
-    pub(super) fn new(listener: OwnedFd, simulator: Simulator) -> Self {
-        let listener = Listener::new(listener);
-        Self { listener, simulator, programs: BTreeMap::new(), last_work: Instant::now() }
+    /// `files` is how many this process can have open; `None` if there is no limit.
+    pub(super) fn new(listener: OwnedFd, simulator: Simulator, files: Option<u64>) -> Self {
+        let (listener, programs) = (Listener::new(listener), BTreeMap::new());
+        let (most_programs, last_work) = (most_programs(files), Instant::now());
+        Self { listener, simulator, programs, most_programs, was_full: false, last_work }
     }
 
     /// What was done until now.
     pub(super) fn report(&self) -> Report {
         self.simulator.report()
+    }
+
+    /// Why programs were refused that did nothing wrong, for people; `None` if none were.
+    pub(super) fn refusal(&self) -> Option<String> {
+        let most = self.most_programs;
+        let cause = if most < MOST_PROGRAMS { ": the limit of open files (`ulimit -Hn`) allows no more" } else { "" };
+        self.was_full.then(|| format!("requests of programs beyond {most} at once were refused{cause}"))
     }
 
     /// Answers requests until no process can make any more, or `control` is readable: returns whether it is.
@@ -119,7 +134,7 @@ impl Supervisor {
         // Both are 32 bits wide, whatever stands above them.
         let (file, number) = (file as i32, number as u32);
         let refused = Errno::NotPermitted;
-        // It has ended meanwhile and waits for no answer, or this process has too many files open to look.
+        // It has ended meanwhile and waits for no answer, or the machine has too many files open to look.
         let Some(process) = process_of(call.thread) else {
             return self.listener.answer(call.id, reply(Err(refused)));
         };
@@ -150,7 +165,8 @@ impl Supervisor {
         if self.programs.get(&process).is_some_and(|program| program.run == run && program.memory.has_stack(run)) {
             return Ok(());
         }
-        if self.programs.len() >= MOST_PROCESSES {
+        if !self.programs.contains_key(&process) && self.programs.len() >= self.most_programs {
+            self.was_full = true;
             return Err(io::ErrorKind::QuotaExceeded.into());
         }
         let handle = handle(process, PidfdFlags::empty())?;
@@ -170,7 +186,7 @@ impl Supervisor {
         // Linux before 6.9 has no handles of threads.
         let of_thread = (call.thread != process).then(|| handle(call.thread, THREAD).ok()).flatten();
         let from = of_thread.as_ref().unwrap_or(&program.handle);
-        let file = pidfd_getfd(from, file, PidfdGetfdFlags::empty()).map_err(|_| Errno::BadDescriptor)?;
+        let file = pidfd_getfd(from, file, PidfdGetfdFlags::empty()).map_err(not_had)?;
         // If the caller is gone, its number may be another thread's, and so the file. Nobody hears this answer then.
         if !self.listener.is_waiting(call.id) {
             return Err(Errno::BadDescriptor);
@@ -185,6 +201,21 @@ impl Supervisor {
             }
         }
         Ok(Some(node))
+    }
+}
+
+/// Most programs at once, with so many files. Each has two open.
+fn most_programs(files: Option<u64>) -> usize {
+    let programs = files.and_then(|files| usize::try_from(files.saturating_sub(OTHER_FILES) / 2).ok());
+    programs.map_or(MOST_PROGRAMS, |programs| programs.min(MOST_PROGRAMS))
+}
+
+/// What a program is told whose file this process could not get.
+fn not_had(error: rustix::io::Errno) -> Errno {
+    match error {
+        // Of this process, or of the machine: the program's own file may be good.
+        rustix::io::Errno::MFILE | rustix::io::Errno::NFILE => Errno::NotPermitted,
+        _ => Errno::BadDescriptor,
     }
 }
 
@@ -204,4 +235,22 @@ fn reply(result: Result<(), Errno>) -> Reply {
 /// Time since the machine started, with which programs compare the GPU's clock.
 fn now() -> Duration {
     Duration::try_from(rustix::time::clock_gettime(ClockId::Boottime)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn some_files_are_kept_free_of_programs() {
+        for (files, programs) in [(None, 4096), (Some(1 << 20), 4096), (Some(128), 56), (Some(129), 56), (Some(7), 0)] {
+            assert_eq!(most_programs(files), programs, "{files:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_there_is_no_room_for_is_not_called_a_wrong_one() {
+        assert_eq!(not_had(rustix::io::Errno::MFILE), Errno::NotPermitted);
+        assert_eq!(not_had(rustix::io::Errno::BADF), Errno::BadDescriptor);
+    }
 }
