@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rocbed_tests::{scratch, tool};
 
-use crate::root;
+use crate::{RECIPE, root};
 
 /// Environment variable with the name of the test that already runs in its namespaces.
 const INSIDE: &str = "ROCBED_SIMULATE_TEST";
@@ -36,11 +36,12 @@ pub fn leaves_nothing(name: &str, body: impl FnOnce()) {
         return;
     }
     // There is no network in them.
-    root();
+    let recipe = root();
     let mut unshare = Command::new("unshare");
     unshare.args(["--net", "--ipc", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
     unshare.arg(std::env::current_exe().expect("this program")).args(["--exact", name, "--nocapture"]);
-    let output = unshare.env(INSIDE, name).env("TMPDIR", EMPTY[1]).output().expect("unshare (of util-linux), as root");
+    unshare.env(INSIDE, name).env(RECIPE, recipe).env("TMPDIR", EMPTY[1]);
+    let output = unshare.output().expect("unshare (of util-linux), as root");
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && text.contains("1 passed"), "in its own namespaces:\n{text}");
 }
