@@ -1,7 +1,7 @@
 //! Programs that misuse a simulated GPU get the kernel's errors, and leave nothing behind. `docs/simulated-gpu.md` lists
 //! what is tried.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::process::{Child, ChildStdout, Stdio};
 use std::thread;
@@ -234,8 +234,9 @@ fn orphans_end_with_their_testbed_and_are_answered_on_the_machine() {
         let script = format!("setsid sh -c \"{orphan}\" < {} > {} & echo up", go.display(), said.display());
         let (mut running, _) = start(&["--quiet"], &script);
         assert!(running.wait().expect("its end").success());
-        // Opening it waits for the orphan, which has nobody else to wait for.
-        fs::write(&go, "go\n").expect("a word for the orphan");
+        // Opened for reading too, it doesn't wait for an orphan that is gone; and it is open until the orphan has read.
+        let mut word = File::options().read(true).write(true).open(&go).expect("a line to the orphan");
+        word.write_all(b"go\n").expect("a word for the orphan");
         let end = Instant::now() + PATIENCE;
         let said = loop {
             // It may not have made the file yet.
