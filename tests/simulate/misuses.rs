@@ -137,7 +137,7 @@ fn accidents_of_programs_are_answered_and_leave_nothing() {
         ("a program that nobody may look into", "done"),
         ("a program without free descriptors", "EMFILE, and with the file that it has done"),
         ("a program with a supervisor of its own", "EBUSY, and the GPU done"),
-        ("many programs at once", "100 of 100"),
+        ("many programs at once", "100 done, 0 EPERM, 0 no longer answered"),
         ("another program with the file of the one before", "done"),
         ("and with its memory", "EINVAL"),
     ];
@@ -155,9 +155,11 @@ fn programs_that_the_supervisor_has_no_files_for_are_refused() {
         let limit = Rlimit { current: Some(128), maximum: Some(128) };
         setrlimit(Resource::Nofile, limit).expect("fewer files, for good");
         let output = requests("accidents.py", &["many"]);
-        let counted = output.stdout.strip_prefix("programs at once: ").and_then(|rest| rest.strip_suffix(" of 100\n"));
-        let count = counted.and_then(|count| count.parse::<u32>().ok()).expect("how many were answered");
+        let counted = output.stdout.strip_prefix("programs at once: ").and_then(|rest| rest.split_once(' '));
+        let count = counted.and_then(|(count, _)| count.parse::<u32>().ok()).expect("how many were answered");
         assert!((20..100).contains(&count), "{count}");
+        let rest = format!("programs at once: {count} done, {} EPERM, 0 no longer answered\n", 100 - count);
+        assert_eq!(output.stdout, rest, "{}", output.stderr);
         assert!(output.stderr.contains(" at once were refused: the limit of open files"), "{}", output.stderr);
     });
 }
