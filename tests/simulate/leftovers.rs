@@ -19,8 +19,8 @@ const EMPTY: [&str; 2] = ["/run", "/dev/shm"];
 /// How long the kernel and the supervisors may take to clear away.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Runs a test of this program, whose name this is, in new namespaces, as their first process, and checks that nothing is left of what it started:
-/// no process, mount, control group, file or socket.
+/// Runs the test `name` of this program again as the first process of new namespaces, and checks that it leaves nothing:
+/// no process, mount, file or socket.
 pub fn leaves_nothing(name: &str, body: impl FnOnce()) {
     if std::env::var(INSIDE).is_ok_and(|inside| inside == name) {
         for place in EMPTY {
@@ -68,19 +68,7 @@ fn everything() -> BTreeSet<String> {
     for place in EMPTY.map(Path::new).into_iter().chain([gpu.as_path()]) {
         all.extend(below(place).iter().map(|path| format!("file {}", path.display())));
     }
-    let groups = below(Path::new("/sys/fs/cgroup")).into_iter().filter(|path| is_of_our_servers(path));
-    all.extend(groups.map(|path| format!("control group {}", path.display())));
     all
-}
-
-/// Whether this is the control group of a testbed whose server had a process id of these namespaces: `testbed-ID-NUMBER`.
-/// Other programs' come and go.
-fn is_of_our_servers(group: &Path) -> bool {
-    let last = fs::read_to_string("/proc/loadavg").expect("/proc/loadavg");
-    let last: u32 = last.split_whitespace().last().and_then(|number| number.parse().ok()).expect("the last process id");
-    let name = group.file_name().unwrap_or_default().to_string_lossy();
-    let server = name.strip_prefix("testbed-").and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
-    server.is_some_and(|server| server <= last)
 }
 
 /// Processes but this one, and those that have ended and would be waited for by an init, which this one is not.
