@@ -77,11 +77,16 @@ fn processes() -> Vec<String> {
     let numbers =
         entries.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().parse::<u32>().is_ok()));
     let others = numbers.filter(|path| *path != Path::new("/proc/1"));
-    let stat = |path: PathBuf| fs::read_to_string(path.join("stat")).ok();
-    // The state follows the name, which may have anything in it (`proc_pid_stat(5)`).
-    let runs = |stat: &String| stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']));
-    let name = |stat: String| stat.rsplit_once(')').map_or_else(|| stat.clone(), |(name, _)| name.to_owned());
-    others.filter_map(stat).filter(runs).map(|stat| format!("process {})", name(stat))).collect()
+    let running = |path: PathBuf| {
+        let stat = fs::read_to_string(path.join("stat")).ok()?;
+        // The state follows the name, which may have anything in it (`proc_pid_stat(5)`). It is the first thread's; there
+        // may be others that run.
+        let (name, rest) = stat.rsplit_once(") ")?;
+        let threads = fs::read_dir(path.join("task")).map_or(0, Iterator::count);
+        let has_ended = rest.starts_with('X') || rest.starts_with('Z') && threads < 2;
+        (!has_ended).then(|| format!("process {name})"))
+    };
+    others.filter_map(running).collect()
 }
 
 /// All that is below a directory; what vanishes meanwhile is not.
