@@ -37,11 +37,13 @@ pub fn leaves_nothing(name: &str, body: impl FnOnce()) {
     }
     // There is no network in them.
     let recipe = root();
-    let mut unshare = Command::new("unshare");
+    // As the first process of its namespaces, the test doesn't end by Ctrl-C. It ends with `unshare`, which ends with this.
+    let mut unshare = Command::new("setpriv");
+    unshare.args(["--pdeathsig", "KILL", "unshare"]);
     unshare.args(["--net", "--ipc", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
     unshare.arg(std::env::current_exe().expect("this program")).args(["--exact", name, "--nocapture"]);
     unshare.env(INSIDE, name).env(RECIPE, recipe).env("TMPDIR", EMPTY[1]);
-    let output = unshare.output().expect("unshare (of util-linux), as root");
+    let output = unshare.output().expect("setpriv and unshare (of util-linux), as root");
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && text.contains("1 passed"), "in its own namespaces:\n{text}");
 }
