@@ -138,8 +138,13 @@ fn accidents_of_programs_are_answered_and_leave_nothing() {
         ("a program without free descriptors", "EMFILE, and with the file that it has done"),
         ("a program with a supervisor of its own", "EBUSY, and the GPU done"),
         ("many programs at once", "100 done, 0 EPERM, 0 no longer answered"),
+        ("a program that ends with most of the GPU's memory", "done"),
+        ("one that is killed with as much", "SIGKILL"),
+        ("one that has as much then", "done"),
+        ("and wants it again", "ENOMEM"),
         ("another program with the file of the one before", "done"),
         ("and with its memory", "EINVAL"),
+        ("and with as much memory of its own", "done"),
     ];
     leaves_nothing("misuses::accidents_of_programs_are_answered_and_leave_nothing", || {
         // The supervisor has more files open than this for so many programs.
