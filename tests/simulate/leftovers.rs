@@ -20,7 +20,7 @@ const EMPTY: [&str; 2] = ["/run", "/dev/shm"];
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Runs the test `name` of this program again as the first process of new namespaces, and checks that it leaves nothing:
-/// no process, mount, file or socket.
+/// no process, mount or socket, and no file in the places of [`EMPTY`] or beside the recipe.
 pub fn leaves_nothing(name: &str, body: impl FnOnce()) {
     if std::env::var(INSIDE).is_ok_and(|inside| inside == name) {
         for place in EMPTY {
