@@ -1,4 +1,4 @@
-//! What each process does first that the server forks for itself.
+//! The first step of each process that the server forks to work for it.
 
 use std::fs::File;
 

@@ -8,7 +8,7 @@ use super::{FlagsIn, NO, Row, VectorAction, VectorOperation, row};
 use crate::half;
 use crate::operand::Type::{self, B16, B32, F16, F32};
 
-/// Two sources of 32 bits, and a bit.
+/// The two 32-bit sources of operations with a flag, which is not among them.
 pub(super) const ADD_BITS: &[Type] = &[B32, B32];
 
 /// Adds with a bit of a scalar register, and makes one.
