@@ -264,5 +264,6 @@ fn a_simulation_in_a_simulation_says_why_it_can_not_be() {
         let output = rocbed(["simulate", "gfx1030", "--", &program, "simulate", "gfx1100", "--", "true"]).run();
         assert_eq!(output.code, Some(125), "{}", output.stderr);
         assert!(output.stderr.contains("a supervisor of system calls is there already"), "{}", output.stderr);
+        assert!(output.stderr.contains("; run it outside of that"), "{}", output.stderr);
     });
 }

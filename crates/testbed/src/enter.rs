@@ -352,7 +352,8 @@ fn execute(entry: &Entry, with: &Preparations<'_>, term: Option<OsString>, mut i
         with.terminal.map_or(Ok(()), Terminal::take)?;
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
         ::confine::process::close_inherited_on_exec()?;
-        with.simulation.map_or(Ok(()), Simulation::apply)?;
+        let simulated = with.simulation.map_or(Ok(()), Simulation::apply);
+        simulated.map_err(|error| io::Error::other(error.in_one_line()))?;
         with.confinement.apply()
     })();
     let Some((program, arguments)) = entry.command.split_first() else { return FAILED };

@@ -17,6 +17,12 @@ pub enum Error {
     /// The GPUs of an inventory cannot be simulated.
     #[error("simulating GPUs: {0}")]
     SimulateMachine(#[from] gpusim::MachineError),
+    /// System calls of programs can have only one supervisor.
+    #[error(
+        "sending requests to the simulated GPUs: a supervisor of system calls is there already, as in another \
+         simulation and some containers"
+    )]
+    Supervised,
     /// A step outside of the testbed failed.
     #[error("{step}: {source}")]
     Step {
@@ -122,6 +128,7 @@ impl Advise for Error {
     fn help(&self) -> Help {
         match self {
             Self::Usage(_) => "see --help".into(),
+            Self::Supervised => "run it outside of that".into(),
             Self::NoUser(_) => "name one that is, or leave --user out".into(),
             Self::NoSubordinateIds { user, .. } => {
                 format!("as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}").into()

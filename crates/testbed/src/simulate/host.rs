@@ -191,7 +191,7 @@ fn execute(wanted: &Wanted, machine: &Machine, simulation: &Simulation) -> u8 {
         leave_mounts()?;
         mount_dev(machine).map_err(Error::step("mounting /dev with the simulated GPUs"))?;
         mount_sys(Path::new("/sys"), machine).map_err(Error::step("mounting /sys with the simulated GPUs"))?;
-        simulation.apply().map_err(Error::step("sending requests to the simulated GPUs"))
+        simulation.apply()
     })();
     if let Err(error) = prepared {
         eprintln!("rocbed: simulating GPUs: {}", error.in_one_line());

@@ -118,19 +118,19 @@ impl Simulation {
     }
 
     /// Sends this process's requests to the supervisor, and those of all that it starts.
-    pub(crate) fn apply(&self) -> io::Result<()> {
+    pub(crate) fn apply(&self) -> Result<(), Error> {
+        let step = "sending requests to the simulated GPUs";
         let listener = listener::install().map_err(|error| match error.raw_os_error() {
-            Some(libc::EBUSY) => {
-                io::Error::other("a supervisor of system calls is there already, as in some containers")
-            }
-            _ => error,
+            Some(libc::EBUSY) => Error::Supervised,
+            _ => Error::step(step)(error),
         })?;
         let borrowed = [listener.as_fd()];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         let fits = control.push(SendAncillaryMessage::ScmRights(&borrowed));
         debug_assert!(fits);
-        rustix::net::sendmsg(&self.line, &[IoSlice::new(b"l")], &mut control, SendFlags::NOSIGNAL)?;
+        rustix::net::sendmsg(&self.line, &[IoSlice::new(b"l")], &mut control, SendFlags::NOSIGNAL)
+            .map_err(Error::step(step))?;
         Ok(())
     }
 
