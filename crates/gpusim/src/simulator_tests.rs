@@ -344,7 +344,7 @@ fn a_kernel_runs_if_it_is_asked_for() {
 #[test]
 fn a_program_that_ends_before_its_kernel_or_in_the_middle_has_no_refused_one() {
     let (mut run, mut cut) = (0, 0);
-    for accesses in 0..100 {
+    for accesses in 0..300 {
         let mut program = Program::with_memory("gfx1030");
         program.simulator.kernels = Kernels::Run;
         program.signal();
