@@ -20,11 +20,15 @@ pub(super) fn user_of(job: &Job) -> RunAs {
 
 /// The words after `rocbed`. `sources` are files with the job's apt sources, and `own` package files to be installed.
 pub(super) fn words(job: &Job, local: &Local, sources: &[String], own: &[PathBuf]) -> Vec<String> {
-    let package = match &job.source {
+    let mut words = vec!["test".to_owned(), local.recipe.clone()];
+    // A `.dsc` is an own package, as the files are: beside packages of other sources the tested one has to be named.
+    if matches!(&job.source, JobSource::Path(path) if path.ends_with(".dsc")) {
+        words.push(job.source.name().to_owned());
+    }
+    words.push(match &job.source {
         JobSource::Package(name) => name.clone(),
         JobSource::Path(place) | JobSource::Url(place) => place.clone(),
-    };
-    let mut words = vec!["test".to_owned(), local.recipe.clone(), package];
+    });
     words.extend(own.iter().map(|path| path.display().to_string()));
     words.push("--json".to_owned());
     words.extend(local.options.iter().cloned());
@@ -85,6 +89,10 @@ mod tests {
             reproduce(&job, &local, &own)
                 .starts_with("rocbed test rocm rocfft /x/rocbed-bisect.packages/libhsa_1_amd64.deb --gpu --as=root ")
         );
+        let tested = Job { source: JobSource::Path("/x/rocfft_7.2-1.dsc".into()), ..job.clone() };
+        assert!(reproduce(&tested, &local, &own).starts_with(
+            "rocbed test rocm rocfft /x/rocfft_7.2-1.dsc /x/rocbed-bisect.packages/libhsa_1_amd64.deb --gpu --as=root "
+        ));
         let json = r#"{"uris": ["http://x"], "suites": ["./"], "trusted": true}"#;
         job.apt_sources = vec![serde_json::from_str(json)?];
         let directory = tempfile::tempdir()?;
