@@ -47,6 +47,8 @@ pub(super) enum From {
     TestedSource,
     /// The hub keeps it, and gives it to a run on this machine only with its admin token.
     NeedsToken,
+    /// The hub keeps it, and tells of no file that a testbed of this machine can install.
+    NotForHere,
     /// Neither the archive of today nor the hub has it.
     Missing,
 }
@@ -60,6 +62,7 @@ impl From {
             Self::HubLater => "kept at the hub for when it has read the archive again",
             Self::TestedSource => "of the tested source, which runs do not get from the hub",
             Self::NeedsToken => "kept at the hub, which gives them only to those with its admin token",
+            Self::NotForHere => "kept at the hub, but not as files for this machine",
             Self::Missing => "missing",
         }
     }
@@ -130,7 +133,7 @@ pub(super) fn find(groups: &[Group], gone: &[PackageVersion], kept: &KeptPackage
                 (From::Hub, Some(file.clone()))
             }
             (KeptUse::Given | KeptUse::InArchive, Some(_)) if is_here => (From::NeedsToken, None),
-            (KeptUse::Given | KeptUse::InArchive, None) if is_here => (From::Missing, None),
+            (KeptUse::Given | KeptUse::InArchive, None) if is_here => (From::NotForHere, None),
             (KeptUse::Given, _) => (From::Hub, None),
             (KeptUse::InArchive, _) => (From::HubLater, None),
         }
@@ -209,7 +212,16 @@ pub(super) fn warnings(
             "the archive of today does not have {}, and the hub gives its packages only to those with its admin token",
             few(&secret)
         );
-        found.push(Advice::new(what, "give the token with --token-file or ROCBED_TOKEN; or leave --local out"));
+        found.push(Advice::new(what, "begin with --token-file or ROCBED_TOKEN"));
+    }
+    let others: Vec<_> = of(From::NotForHere).collect();
+    if !others.is_empty() {
+        let what = format!(
+            "the archive of today does not have {}; the hub keeps them for other architectures only, or is too old to give \
+             them to this machine",
+            few(&others)
+        );
+        found.push(Advice::new(what, format!("update the hub if it is older than this rocbed; or {FROM_WHERE}")));
     }
     let later: Vec<_> = of(From::HubLater).collect();
     if !later.is_empty() {
@@ -331,7 +343,10 @@ mod tests {
         // Of another architecture, or without a hub.
         kept.may_fetch = true;
         kept.packages.iter_mut().for_each(|package| package.files.truncate(1));
-        assert!(told(&kept, &place).0.contains("2 missing (liba 1, libb 1)"));
+        let (line, warnings) = told(&kept, &place);
+        assert!(line.contains("2 kept at the hub, but not as files for this machine (liba 1, libb 1)"), "{line}");
+        assert!(warnings.contains("for other architectures only, or is too old"), "{warnings}");
+        assert!(!warnings.contains("nor does the hub keep it"), "{warnings}");
         assert!(told(&KeptPackages::default(), &here(None)).1.contains("name a hub that keeps packages with --hub"));
     }
 
