@@ -28,12 +28,12 @@ mod wording;
 
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
-use advice::Advice;
+use advice::{Advice, WithHelp as _};
 use anyhow::{Context as _, Result, bail};
 use archive::index::Universe;
 use history::groups::{Group, Grouped, group};
 use progress::Progress as _;
-use protocol::api::KeptPackages;
+use protocol::api::{KeptPackages, ProblemCode};
 use protocol::{Source as JobSource, exit};
 
 use super::{own_error, print, print_json};
@@ -348,17 +348,28 @@ fn find_origins(
     };
     let kept = match hub {
         Some(address) if !gone.is_empty() => {
-            let client = access(options, address)?.client(Patience::Short)?;
-            // The tests of a tree on this machine are those of any version.
+            let hub = access(options, address)?;
+            let client = hub.client(Patience::Short)?;
+            // A tree has its own tests, so any version of its packages will do.
             let tested = match &question.job.source {
                 JobSource::Path(_) => "",
                 source => source.name(),
             };
-            // What the hub keeps is not known: then nothing is said of where versions come from.
-            let Some(kept) = origins::ask(context, &client, tested, &gone) else {
-                return Ok(Vec::new());
-            };
-            kept
+            match (origins::ask(&client, tested, &gone), place) {
+                (Ok(kept), _) => kept,
+                // One of before there were kept packages.
+                (Err(error), Place::Local(_)) if error.code() == Some(ProblemCode::NotFound) => KeptPackages::default(),
+                (Err(error), place) => {
+                    let error = hub.explain(error).context("it is not known which packages the hub keeps");
+                    if matches!(place, Place::Local(_)) {
+                        let help = "begin when the hub answers: a search on this machine asks it at the start only";
+                        return Err(error.help(help));
+                    }
+                    // The hub finds that out for itself when it has the jobs; nothing is said of where versions come from.
+                    context.reporter.warn_of(&crate::error::report(&error));
+                    return Ok(Vec::new());
+                }
+            }
         }
         _ => KeptPackages::default(),
     };

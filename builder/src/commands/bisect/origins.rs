@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use advice::Advice;
 use archive::index::Universe;
-use client::Client;
+use client::{Client, ClientError};
 use history::bisect::Upgraded;
 use history::groups::{Group, versions};
-use progress::Progress as _;
 use protocol::api::{AskKept, KeptPackage, KeptPackages, KeptUse, PackageVersion};
 use protocol::{Job, MOST_PACKAGE_FILES, PackageFile};
 use serde::{Deserialize, Serialize};
@@ -16,7 +15,6 @@ use super::FROM_WHERE;
 use super::place::{Local, Place};
 use super::wording::counted;
 use crate::commands::bytes;
-use crate::context::Context;
 use crate::own_packages;
 
 /// How many versions are listed by name.
@@ -87,29 +85,17 @@ pub(super) fn not_in_archive(universe: &Universe, groups: &[Group]) -> Vec<Packa
     wanted(groups).into_iter().filter(|package| !has(package)).collect()
 }
 
-/// Asks a hub which of these versions it keeps. Warns if that cannot be found out, and returns `None`.
-pub(super) fn ask(
-    context: &Context,
-    client: &Client,
-    tested: &str,
-    packages: &[PackageVersion],
-) -> Option<KeptPackages> {
+/// Asks a hub which of these versions it keeps.
+pub(super) fn ask(client: &Client, tested: &str, packages: &[PackageVersion]) -> Result<KeptPackages, ClientError> {
     let mut kept = KeptPackages::default();
     for packages in packages.chunks(AskKept::MOST) {
         let question = AskKept { tested: tested.to_owned(), packages: packages.to_vec() };
-        match client.kept_packages(&question) {
-            Ok(answer) => {
-                kept.keeps |= answer.keeps;
-                kept.may_fetch |= answer.may_fetch;
-                kept.packages.extend(answer.packages);
-            }
-            Err(error) => {
-                context.reporter.warn(&format!("it is not known which packages the hub keeps: {error}"));
-                return None;
-            }
-        }
+        let answer = client.kept_packages(&question)?;
+        kept.keeps |= answer.keeps;
+        kept.may_fetch |= answer.may_fetch;
+        kept.packages.extend(answer.packages);
     }
-    Some(kept)
+    Ok(kept)
 }
 
 /// The file of a kept package that testbeds of this machine can install.
