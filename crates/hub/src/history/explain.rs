@@ -142,8 +142,7 @@ fn label(row: &TestRow, other: &TestRow) -> String {
     }
 }
 
-/// The next step. Where the machine is another one too, a job on a second machine tells it from the packages, unless there was
-/// one.
+/// The next step. Where the machine and packages are others, a job on a second machine tells which it is, unless there was one.
 fn next(explanation: &Explanation, is_cross_checked: bool) -> String {
     let test = &explanation.test;
     let job = test.first_bad.as_ref().or(test.last.as_ref()).map_or("", |run| run.job.as_str());
@@ -154,7 +153,9 @@ fn next(explanation: &Explanation, is_cross_checked: bool) -> String {
             let packages = open().filter(|change| change.kind == ChangeKind::Package).count();
             let has_machine = open().any(|change| change.kind == ChangeKind::Machine);
             match open().count() {
-                _ if has_machine && !is_cross_checked => format!("rocbed jobs confirm {job} --elsewhere"),
+                _ if has_machine && packages > 0 && !is_cross_checked => {
+                    format!("rocbed jobs confirm {job} --elsewhere")
+                }
                 1 => format!("rocbed results bug {job}"),
                 _ if packages > 0 && !test.test.is_empty() => {
                     format!("rocbed bisect {} --target {}", test.package, test.target)
