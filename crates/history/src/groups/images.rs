@@ -6,9 +6,9 @@ use protocol::PackageList;
 
 use super::{Changed, Group, Need, Sets, changes, is_of_the_boot, relations, sorted};
 
-/// Groups what differs between the packages of two images: first what takes effect in testbeds too, as one group that
-/// [`super::group`] can divide, then the kernel, then each source of firmware or microcode, after the firmware that it needs.
-/// So each can be had without the others.
+/// Groups what differs between the packages of two images: what takes effect in testbeds too, as one group that
+/// [`super::group`] can divide, the kernel, and each source of firmware or microcode. They are in this order, but each comes
+/// after those that it needs, so that it can be had without the others.
 ///
 /// With the kernel or a firmware goes what cannot be had apart: the other packages of its source, packages that one of them
 /// needs in an exact version, and packages that are only in one of the images, because nothing else needs them there.
@@ -16,16 +16,29 @@ use super::{Changed, Group, Need, Sets, changes, is_of_the_boot, relations, sort
 pub fn image_groups(good: &PackageList, bad: &PackageList, needs: &dyn Fn(&str, &str) -> Vec<Need>) -> Vec<Group> {
     let changed = changes(good, bad);
     let mut parts: Vec<ImagePart> = changed.iter().map(ImagePart::of).collect();
-    join(&changed, &relations(&changed, needs).exact, &mut parts);
     let is_only = |end: bool| {
         let only = move |changed: &&Changed| changed.package.version(end).is_some() && !changed.package.is_in_both();
         changed.iter().enumerate().filter(move |(_, one)| only(one)).map(|(at, one)| (one.package.name.as_str(), at))
     };
     let places = changed.iter().enumerate().map(|(at, one)| (one.package.name.as_str(), at)).collect();
-    for (list, end) in [(good, false), (bad, true)] {
-        let users = users(list, &is_only(end).map(|(name, _)| name).collect(), needs);
-        follow(&is_only(end).collect(), &places, &users, &mut parts);
-        follow_as_one(&changed, &places, &users, &mut parts);
+    let ends = [(good, false), (bad, true)].map(|(list, end)| {
+        let only: BTreeMap<&str, usize> = is_only(end).collect();
+        let users = users(list, &only.keys().copied().collect(), needs);
+        (only, users)
+    });
+    let exact = relations(&changed, needs).exact;
+    // What follows a firmware may need others in an exact version, which others follow. It ends: a package only ever goes from
+    // the rest to a part, and parts become fewer.
+    loop {
+        let before = parts.clone();
+        join(&changed, &exact, &mut parts);
+        for (only, users) in &ends {
+            follow(only, &places, users, &mut parts);
+            follow_as_one(&changed, &places, users, &mut parts);
+        }
+        if parts == before {
+            break;
+        }
     }
     let mut placed: Vec<(ImagePart, Changed)> = parts.into_iter().zip(changed).collect();
     placed.sort_by(|(one, _), (other, _)| one.cmp(other));
@@ -61,7 +74,7 @@ fn join(changed: &[Changed], exact: &BTreeSet<(usize, usize)>, parts: &mut [Imag
             match (&one_part, &other_part) {
                 (ImagePart::Other, _) => give(parts, *one, &other_part),
                 (_, ImagePart::Other) => give(parts, *other, &one_part),
-                // The kernel is the smaller one.
+                // `Kernel` sorts before `Firmware`.
                 _ => rename(parts, &one_part.clone().max(other_part.clone()), &one_part.min(other_part)),
             }
         }
@@ -299,6 +312,28 @@ mod tests {
         let both = index(&[("firmware-amd 2", "firmware-data", None), ("firmware-nic 2", "firmware-data", None)]);
         assert_eq!(words(&good, &bad, &both), ["data none -> 2", "amd 1 -> 2", "nic 1 -> 2"]);
         assert_eq!(words(&good, &bad, &|_, _| Vec::new()), ["amd 1 -> 2", "data none -> 2", "nic 1 -> 2"]);
+    }
+
+    #[test]
+    fn what_follows_a_firmware_takes_along_what_it_needs_in_an_exact_version() {
+        let good = list(&[("firmware-amd", "1", "amd"), ("data-common", "1", "data"), ("libc6", "1", "glibc")]);
+        let bad = list(&[
+            ("firmware-amd", "2", "amd"),
+            ("amd-data", "2", "amd-data"),
+            ("data-common", "2", "data"),
+            ("data-fonts", "2", "fonts"),
+            ("libc6", "2", "glibc"),
+        ]);
+        let needs = index(&[
+            ("firmware-amd 2", "amd-data", None),
+            ("amd-data 2", "data-common", Some("2")),
+            // New, and needed only by what goes with the firmware.
+            ("data-common 2", "data-fonts", None),
+        ]);
+        let together = "amd 1 -> 2, amd-data none -> 2, data 1 -> 2, fonts none -> 2";
+        assert_eq!(words(&good, &bad, &needs), ["glibc 1 -> 2", together]);
+        let back = "amd 2 -> 1, amd-data 2 -> none, data 2 -> 1, fonts 2 -> none";
+        assert_eq!(words(&bad, &good, &needs), ["glibc 2 -> 1", back]);
     }
 
     #[test]
