@@ -58,7 +58,7 @@ impl Tester for Here<'_> {
     fn finish(&mut self, job: &Job, _: &Upgraded, _: Option<&str>, stop: &Stop) -> Result<Ended> {
         let scratch = tempfile::tempdir().context("making a temporary directory")?;
         let sources = write_sources(job, scratch.path())?;
-        let (job, own) = self.kept.give(self.context, job)?;
+        let Some((job, own)) = self.kept.give(self.context, job, stop)? else { return Ok(Ended::Stopped) };
         let output = child::run(self.context, &words(&job, &self.local, &sources, &own), stop)?;
         let Some(output) = output else { return Ok(Ended::Stopped) };
         let Ok(result) = JobResult::parse(output.stdout.trim().as_bytes()) else {

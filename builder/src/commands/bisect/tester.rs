@@ -69,6 +69,12 @@ impl Stop {
         Self(Arc::default())
     }
 
+    /// One that was asked already.
+    #[cfg(test)]
+    pub(super) fn asked() -> Self {
+        Self(Arc::new(AtomicBool::new(true)))
+    }
+
     pub(super) fn is_asked(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }

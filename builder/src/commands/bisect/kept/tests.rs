@@ -5,6 +5,8 @@ use std::net::TcpListener;
 use std::thread;
 
 use clap::Parser as _;
+use debian::deb::fixtures::{ar, directory, file, tar};
+use protocol::api::Problem;
 use safetext::Secret;
 
 use super::super::origins::From;
@@ -15,20 +17,44 @@ fn context() -> Result<Context> {
     Ok(Context::new(&Cli::try_parse_from(["rocbed", "--quiet", "recipe", "list"])?.global))
 }
 
-/// Answers requests with these bodies, in their order; the address, and the first lines of requests.
-fn serve(bodies: &[&'static str]) -> Result<(HubAccess, thread::JoinHandle<Vec<String>>)> {
+/// The package file of `liba` in a version.
+fn deb(version: &str) -> Vec<u8> {
+    let control = format!(
+        "Package: liba\nVersion: {version}\nArchitecture: amd64\nMaintainer: A Test <test@example.org>\nDescription: test\n"
+    );
+    let control = tar(&[directory("./"), file("./control", &control)]);
+    ar(&[("debian-binary", b"2.0\n"), ("control.tar", &control), ("data.tar", &tar(&[directory("./")]))])
+}
+
+/// An answer to a request: a status with headers, and the body.
+type Answer = (String, Vec<u8>);
+
+/// An answer with a file.
+fn whole(body: &[u8]) -> Answer {
+    (format!("200 OK\r\ncontent-length: {}", body.len()), body.to_vec())
+}
+
+/// An answer with a problem.
+fn problem(code: ProblemCode) -> Result<Answer> {
+    let body = serde_json::to_vec(&Problem::new(code, "it is so"))?;
+    let head =
+        format!("{} no\r\ncontent-type: application/problem+json\r\ncontent-length: {}", code.status(), body.len());
+    Ok((head, body))
+}
+
+/// Answers requests, in their order; the address, and the first lines of requests.
+fn serve(answers: Vec<Answer>) -> Result<(HubAccess, thread::JoinHandle<Vec<String>>)> {
     let socket = TcpListener::bind("127.0.0.1:0")?;
     let address = format!("http://{}", socket.local_addr()?);
-    let bodies = bodies.to_vec();
     let server = thread::spawn(move || {
         let mut asked = Vec::new();
-        for body in bodies {
+        for (head, body) in answers {
             let (mut stream, _) = socket.accept().expect("a connection");
             let mut lines = BufReader::new(stream.try_clone().expect("the connection")).lines().map_while(Result::ok);
             asked.push(lines.next().unwrap_or_default());
             lines.take_while(|line| !line.is_empty()).for_each(drop);
-            write!(stream, "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len())
-                .expect("an answer");
+            write!(stream, "HTTP/1.1 {head}\r\nconnection: close\r\n\r\n").expect("an answer");
+            stream.write_all(&body).expect("an answer");
         }
         asked
     });
@@ -37,9 +63,9 @@ fn serve(bodies: &[&'static str]) -> Result<(HubAccess, thread::JoinHandle<Vec<S
 }
 
 /// `liba 1:2` with this content, of which the hub has told.
-fn origins(content: &str) -> Result<Vec<Origin>> {
+fn origins(content: &[u8]) -> Result<Vec<Origin>> {
     let package = PackageVersion { name: "liba".into(), version: "1:2".into() };
-    let (sha256, size) = (Digest::of(content.as_bytes()), content.len());
+    let (sha256, size) = (Digest::of(content), content.len());
     let file = serde_json::json!({ "file": "liba_2_amd64.deb", "sha256": sha256, "size": size });
     Ok(vec![
         Origin { package, from: From::Hub, file: Some(serde_json::from_value(file)?) },
@@ -57,47 +83,122 @@ fn job(version: &str) -> Job {
     job
 }
 
+/// What a run gets that nobody stops.
+fn given(kept: &mut Kept, context: &Context, version: &str) -> Result<(Job, Vec<PathBuf>)> {
+    kept.give(context, &job(version), &Stop::never())?.context("nobody stops it")
+}
+
+/// The error of a run that gets nothing, as it is shown.
+fn refused(content: &[u8], state: &Path, hub: Option<HubAccess>) -> Result<String> {
+    let error = given(&mut Kept::of(&origins(content)?, state, hub)?, &context()?, "1:2");
+    Ok(crate::error::report(&error.err().context("it is refused")?).to_string())
+}
+
 #[test]
 fn a_run_gets_the_files_of_its_versions_once_their_digests_are_right() -> Result<()> {
-    let (context, directory) = (context()?, tempfile::tempdir()?);
+    let (context, directory, content) = (context()?, tempfile::tempdir()?, deb("1:2"));
     let state = directory.path().join("rocbed-bisect.json");
-    let (hub, server) = serve(&["of liba"])?;
-    let mut kept = Kept::of(&origins("of liba")?, &state, Some(hub))?;
-    let (with, files) = kept.give(&context, &job("1:2"))?;
+    let (hub, server) = serve(vec![whole(&content)])?;
+    let mut kept = Kept::of(&origins(&content)?, &state, Some(hub))?;
+    let (with, files) = given(&mut kept, &context, "1:2")?;
     let path = directory.path().join("rocbed-bisect.packages/liba_1%3a2_amd64.deb");
-    assert_eq!((files, fs::read_to_string(&path)?.as_str()), (vec![path.clone()], "of liba"));
+    assert_eq!(files, [path.clone()]);
+    assert!(fs::read(&path)? == content);
     assert_eq!(with.versions.keys().collect::<Vec<_>>(), ["libb"]);
+    // Testbeds read it as another user.
+    let mode = |path: &Path| fs::metadata(path).map(|about| about.permissions().mode() & 0o777);
+    assert_eq!((mode(&path)?, mode(&directory.path().join("rocbed-bisect.packages"))?), (0o644, 0o755));
     // A version that the archive has stays one that apt is asked for.
-    let (other, files) = kept.give(&context, &job("1:3"))?;
+    let (other, files) = given(&mut kept, &context, "1:3")?;
     assert_eq!((other.versions.len(), files.len()), (2, 0));
     let asked = server.join().expect("no panic");
-    assert_eq!(asked, [format!("GET /api/v1/kept-packages/{} HTTP/1.1", Digest::of(b"of liba"))]);
+    assert_eq!(asked, [format!("GET /api/v1/kept-packages/{} HTTP/1.1", Digest::of(&content))]);
 
     // A search that is taken up has it, and needs no hub. A file that was changed meanwhile is fetched again.
-    let again = |hub| Kept::of(&origins("of liba")?, &state, hub)?.give(&context, &job("1:2"));
+    let again = |hub| given(&mut Kept::of(&origins(&content)?, &state, hub)?, &context, "1:2");
     again(None)?;
     fs::write(&path, "damaged")?;
-    assert!(again(None).is_err());
-    let (hub, _server) = serve(&["of liba"])?;
+    let error = refused(&content, &state, None)?;
+    assert!(error.contains("packages of a hub are to be fetched, and it is not known which"), "{error}");
+    let (hub, _server) = serve(vec![whole(&content)])?;
     again(Some(hub))?;
-    assert_eq!(fs::read_to_string(&path)?, "of liba");
+    assert!(fs::read(&path)? == content);
     Ok(())
 }
 
 #[test]
 fn another_file_than_the_hub_has_told_of_is_not_used() -> Result<()> {
-    let (context, directory) = (context()?, tempfile::tempdir()?);
+    let directory = tempfile::tempdir()?;
     let state = directory.path().join("rocbed-bisect.json");
     for (sent, says) in [
         ("of libX", "the hub sent another file for liba 1:2: 7 bytes with SHA-256"),
         ("of lib", "the hub sent another file for liba 1:2: 6 bytes"),
-        ("of liba and more", "the hub sends more than the file has"),
+        ("of liba and more", "for liba 1:2 the hub sends more than the file has"),
+        // The digest is right, and it is no package.
+        ("of liba", "reading what the hub sent for liba 1:2"),
     ] {
-        let (hub, _server) = serve(&[sent])?;
-        let error = Kept::of(&origins("of liba")?, &state, Some(hub))?.give(&context, &job("1:2"));
-        let error = crate::error::report(&error.err().context("it is refused")?).to_string();
-        assert!(error.contains(says), "{error}");
+        let (hub, _server) = serve(vec![whole(sent.as_bytes())])?;
+        let error = refused(b"of liba", &state, Some(hub))?;
+        assert!(error.contains(says) && error.contains("it is not used"), "{error}");
         assert_eq!(fs::read_dir(directory.path().join("rocbed-bisect.packages"))?.count(), 0, "nothing is left");
     }
+    // Nor is another package with the digest that the hub has told.
+    let content = deb("1:1");
+    let (hub, _server) = serve(vec![whole(&content)])?;
+    let error = refused(&content, &state, Some(hub))?;
+    assert!(error.contains("for liba 1:2 (amd64) the hub sent liba 1:1 (amd64)"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn what_the_hub_does_not_give_is_told_with_what_to_do() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let state = directory.path().join("rocbed-bisect.json");
+    for (code, says) in [
+        (ProblemCode::NotFound, "the hub keeps liba 1:2 no more\n  help: begin a new search"),
+        (ProblemCode::Unauthorized, "the hub does not know this token"),
+        (ProblemCode::Unauthorized, "`rocbed bisect --continue` goes on"),
+    ] {
+        let (hub, _server) = serve(vec![problem(code)?])?;
+        let error = refused(b"of liba", &state, Some(hub))?;
+        assert!(error.contains(says), "{error}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_download_that_was_cut_goes_on() -> Result<()> {
+    let (context, directory, content) = (context()?, tempfile::tempdir()?, deb("1:2"));
+    let state = directory.path().join("rocbed-bisect.json");
+    let (begin, rest) = content.split_at(100);
+    let cut = (format!("200 OK\r\ncontent-length: {}", content.len()), begin.to_vec());
+    let on = (format!("206 Partial Content\r\ncontent-length: {}", rest.len()), rest.to_vec());
+    let (hub, server) = serve(vec![cut, on])?;
+    let (_, files) = given(&mut Kept::of(&origins(&content)?, &state, Some(hub))?, &context, "1:2")?;
+    assert_eq!(files.len(), 1);
+    assert_eq!(server.join().expect("no panic").len(), 2);
+    Ok(())
+}
+
+#[test]
+fn a_search_that_is_told_to_stop_fetches_no_more_and_leaves_nothing_incomplete() -> Result<()> {
+    let (context, directory, content) = (context()?, tempfile::tempdir()?, deb("1:2"));
+    let state = directory.path().join("rocbed-bisect.json");
+    let packages = directory.path().join("rocbed-bisect.packages");
+    // Of a run that was ended at once.
+    fs::create_dir(&packages)?;
+    fs::write(packages.join(".tmpAbCdEf"), "of li")?;
+    let (hub, server) = serve(Vec::new())?;
+    let mut kept = Kept::of(&origins(&content)?, &state, Some(hub))?;
+    assert!(kept.give(&context, &job("1:2"), &Stop::asked())?.is_none());
+    assert_eq!(fs::read_dir(&packages)?.count(), 0);
+    assert_eq!(server.join().expect("no panic"), [""; 0]);
+
+    // Told while a file comes: no more of it is written.
+    let mut file = tempfile::tempfile()?;
+    let stop = Stop::asked();
+    let mut limited = Limited { file: &mut file, left: 9, is_more: false, task: &progress::Silent, stop: &stop };
+    assert!(limited.write_all(b"of liba").is_err());
+    assert_eq!(limited.left, 9);
     Ok(())
 }
