@@ -139,7 +139,7 @@ pub(super) fn line(origins: &[Origin]) -> Option<String> {
     }
     let contents = origins.iter().filter_map(|origin| origin.file.as_ref()?.content);
     let size = contents.map(|content| content.size).fold(0, u64::saturating_add);
-    let size = if size > 0 { format!("; {} to be fetched", bytes(size)) } else { String::new() };
+    let size = if size > 0 { format!("; {} in all", bytes(size)) } else { String::new() };
     let each = by.into_iter().map(|(from, packages)| match from {
         From::Archive => format!("{} {}", packages.len(), from.words()),
         From::Hub => format!("{} {} ({}{size})", packages.len(), from.words(), few(&packages)),
@@ -315,7 +315,7 @@ mod tests {
             (line(&origins).unwrap_or_default(), warnings.join("\n"))
         };
         let (line, _) = told(&kept, &place);
-        assert!(line.contains("2 kept at the hub (liba 1, libb 1; 4.00 KiB to be fetched), 1 of the tested"), "{line}");
+        assert!(line.contains("2 kept at the hub (liba 1, libb 1; 4.00 KiB in all), 1 of the tested"), "{line}");
         let files: Vec<_> = find(&groups, &gone, &kept, &place).into_iter().filter_map(|origin| origin.file).collect();
         assert_eq!(files.iter().map(PackageFile::name).collect::<Vec<_>>(), ["liba_1_amd64.deb", "libb_1_amd64.deb"]);
         // Without the token they are not to be had, and the plan says so.
