@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use advice::{Advice, WithHelp as _};
@@ -66,7 +65,7 @@ pub(super) fn machines(options: &Bisect) -> Result<Machines> {
     boot.extend(both.iter().cloned());
     let offline = source.offline.then(|| "--offline".to_owned());
     let build = if recipe.is_some() { both.into_iter().chain(offline).collect() } else { Vec::new() };
-    let digests = images.iter().map(|image| digest(image)).collect::<Result<Vec<_>>>()?;
+    let digests = images.iter().map(|image| digest_at_start(image)).collect::<Result<Vec<_>>>()?;
     Ok(Machines { images, digests, recipe, boot, build })
 }
 
@@ -74,10 +73,15 @@ pub(super) fn machines(options: &Bisect) -> Result<Machines> {
 fn digest(image: &Path) -> Result<Digest> {
     let path = if is_lock(image) { image.to_owned() } else { image.join(SUMS) };
     let read = || -> std::io::Result<Digest> { Ok(Digest::of_reader(File::open(&path)?)?.0) };
-    match read() {
-        Err(error) if error.kind() == ErrorKind::NotFound && is_lock(image) => Err(no_lock(image).into()),
-        read => read.with_context(|| format!("reading {}", path.display())),
+    read().with_context(|| format!("reading {}", path.display()))
+}
+
+/// The same for an image of a search that begins, whose lock may have yet to be made.
+fn digest_at_start(image: &Path) -> Result<Digest> {
+    if is_lock(image) && !image.exists() {
+        return Err(no_lock(image).into());
     }
+    digest(image)
 }
 
 /// The error for a lock that is not there.
@@ -204,7 +208,8 @@ mod tests {
 
     #[test]
     fn a_lock_that_is_not_there_is_told_with_how_to_make_it() {
-        let error = crate::error::report(&digest(Path::new("/nonexistent/my good.lock")).expect_err("no lock"));
+        let error =
+            crate::error::report(&digest_at_start(Path::new("/nonexistent/my good.lock")).expect_err("no lock"));
         assert_eq!(
             error.to_string(),
             "there is no lock /nonexistent/my good.lock\n  help: `rocbed lock RECIPE --lock '/nonexistent/my good.lock'` makes one \
@@ -232,6 +237,10 @@ mod tests {
         std::fs::remove_dir_all(&image)?;
         let error = crate::error::report(&check_unchanged(&machines, &image).expect_err("it is gone")).to_string();
         assert!(error.contains("begin a new search") && error.contains("No such file"), "{error}");
+        // A new lock would be another one.
+        std::fs::remove_file(&lock)?;
+        let error = crate::error::report(&check_unchanged(&machines, &lock).expect_err("it is gone")).to_string();
+        assert!(error.contains("put back what was there") && !error.contains("rocbed lock"), "{error}");
         Ok(())
     }
 }
