@@ -247,18 +247,7 @@ fn question(context: &Context, options: &Bisect) -> Result<(Question, Place)> {
         (None, None, Some((place, _))) => Place::Hub(place.address),
         (None, None, None) => bail!("a search without --local needs a hub"),
     };
-    if let (Place::Local(_) | Place::Machines(_), Some(file)) = (&place, question.job.packages.first()) {
-        bail!(Advice::new(
-            format!("{} was tested with package files, such as {file}", question.bad.name),
-            "the hub has them: leave --local and --image out"
-        ));
-    }
-    if let (Place::Hub(_), JobSource::Path(path)) = (&place, &question.job.source) {
-        bail!(Advice::new(
-            format!("{path} is a source tree of one machine, and workers of the hub do not have it"),
-            "--local RECIPE runs the tests here"
-        ));
-    }
+    place.check(&question.job, &question.bad.name)?;
     Ok((question, place))
 }
 

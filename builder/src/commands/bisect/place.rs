@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use advice::Advice;
+use protocol::{Job, Source as JobSource};
 use serde::{Deserialize, Serialize};
 use sha256::Digest;
 
@@ -15,6 +17,27 @@ pub(super) enum Place {
     Local(Local),
     /// In virtual machines on this machine, which boot the images that are searched.
     Machines(Machines),
+}
+
+impl Place {
+    /// Checks that it has what a job of the search needs; `bad` is the run that it was made from.
+    pub(super) fn check(&self, job: &Job, bad: &str) -> Result<(), Advice> {
+        match (self, &job.source, job.packages.first()) {
+            (Self::Local(_) | Self::Machines(_), _, Some(file)) => Err(Advice::new(
+                format!("{bad} was tested with package files, such as {file}"),
+                "the hub has them: leave --local and --image out",
+            )),
+            (Self::Local(_), JobSource::Url(url), _) => Err(Advice::new(
+                format!("the tests of {bad} come from {url}, and `rocbed test` takes them from a tree on this machine"),
+                "leave --local out: workers of a hub fetch them",
+            )),
+            (Self::Hub(_), JobSource::Path(path), _) => Err(Advice::new(
+                format!("{path} is a source tree of one machine, and workers of the hub do not have it"),
+                "--local RECIPE runs the tests here",
+            )),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Testbeds on this machine, as `rocbed test` makes them.
@@ -46,4 +69,21 @@ pub(super) struct Machines {
     /// Options of `rocbed build`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) build: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_refused_where_it_cannot_run_before_the_first_run() {
+        let (hub, here) = (Place::Hub("http://hub".into()), Place::Local(Local::default()));
+        let (tree, address) = (JobSource::Path("/x/tree".into()), JobSource::Url("https://example.org/app.git".into()));
+        let says = |place: &Place, source: &JobSource| {
+            place.check(&Job::new(source.clone()), "app-2").err().map(|error| error.in_one_line()).unwrap_or_default()
+        };
+        assert!(says(&here, &address).contains("come from https://example.org/app.git"));
+        assert!(says(&hub, &tree).contains("--local RECIPE"));
+        assert_eq!([says(&here, &tree), says(&hub, &address)], ["", ""]);
+    }
 }
