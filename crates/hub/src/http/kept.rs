@@ -1,4 +1,4 @@
-//! Routes for packages that the hub keeps: anybody may ask which ones, and people with the admin token download them.
+//! Routes for packages that the hub keeps: readers may ask which ones, and people with the admin token download them.
 
 use axum::Json;
 use axum::extract::{Path, State};
