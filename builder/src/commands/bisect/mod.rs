@@ -86,9 +86,9 @@ fn bisect(context: &Context, options: &Bisect) -> Result<u8> {
         return Ok(0);
     }
     let mut tester: Box<dyn Tester> = match &state.place {
-        Place::Hub(address) => Box::new(at_hub::AtHub::new(context, access(options, address)?)?),
+        Place::Hub(address) => Box::new(at_hub::AtHub::new(context, access(context, options, address)?)?),
         Place::Local(local) => {
-            let hub = local.hub.as_ref().map(|address| access(options, address)).transpose()?;
+            let hub = local.hub.as_ref().map(|address| access(context, options, address)).transpose()?;
             let kept = kept::Kept::of(&state.versions, &options.state, hub)?;
             Box::new(here::Here::new(context, local.clone(), kept))
         }
@@ -142,11 +142,27 @@ fn bisect(context: &Context, options: &Bisect) -> Result<u8> {
     }
 }
 
-/// The hub of a search that is taken up. Its token comes from the options and the user's list of hubs.
-fn access(options: &Bisect, address: &str) -> Result<HubAccess> {
+/// The hub of a search. Its token comes from the options and the user's list of hubs. The file of a search that is taken up may
+/// be somebody else's: to a hub that only this file names, no other token is sent than the one that is stored for it.
+fn access(context: &Context, options: &Bisect, address: &str) -> Result<HubAccess> {
     let mut at = options.at.clone();
+    let is_of_file = options.take_up && at.hub.is_none();
+    let is_withheld = is_of_file && (at.token.is_some() || at.token_file.is_some());
+    if is_of_file {
+        (at.token, at.token_file) = (None, None);
+    }
     at.hub.get_or_insert_with(|| address.to_owned());
-    hubs::find(&at)
+    let hub = hubs::find(&at)?;
+    if is_withheld && hub.token.is_none() {
+        context.reporter.warn_of(
+            &Advice::new(
+                format!("the token is not sent to {address}, which only {} names", options.state.display()),
+                "name the hub with --hub, too, if it is the right one",
+            )
+            .into(),
+        );
+    }
+    Ok(hub)
 }
 
 /// A new search.
@@ -337,7 +353,7 @@ fn find_origins(
     };
     let kept = match hub {
         Some(address) if !gone.is_empty() => {
-            let hub = access(options, address)?;
+            let hub = access(context, options, address)?;
             let client = hub.client(Patience::Short)?;
             // A tree has its own tests, so any version of its packages will do.
             let tested = match &question.job.source {
