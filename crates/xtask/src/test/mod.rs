@@ -84,9 +84,9 @@ const UNITS_AT_ONCE: usize = 2;
 /// Most end-to-end programs at once; with more, each virtual machine would be too slow for the tests' time limits.
 const MOST_AT_ONCE: usize = 4;
 
-/// End-to-end programs that run at once: one more than processors, as each waits for something a quarter of its time.
+/// End-to-end programs that run at once: two more than processors, as each waits for something a third of its time.
 fn machines_at_once() -> usize {
-    (thread::available_parallelism().map_or(1, usize::from) + 1).min(MOST_AT_ONCE)
+    (thread::available_parallelism().map_or(1, usize::from) + 2).min(MOST_AT_ONCE)
 }
 
 /// Shows the free space where the tests build images: a full disk makes tests fail that have nothing to do with it.
