@@ -38,8 +38,9 @@ pub fn leaves_nothing(name: &str, body: impl FnOnce()) {
     // There is no network in them.
     let recipe = root();
     // As the first process of its namespaces, the test doesn't end by Ctrl-C. It ends with `unshare`, which ends with this.
-    let mut unshare = Command::new("setpriv");
-    unshare.args(["--pdeathsig", "KILL", "unshare"]);
+    // Signals that nohup or a shell has ignored would be ignored by all programs of the test.
+    let mut unshare = Command::new("env");
+    unshare.args(["--default-signal=HUP,INT,TERM", "setpriv", "--pdeathsig", "KILL", "unshare"]);
     unshare.args(["--net", "--ipc", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
     unshare.arg(std::env::current_exe().expect("this program")).args(["--exact", name, "--nocapture"]);
     unshare.env(INSIDE, name).env(RECIPE, recipe).env("TMPDIR", EMPTY[1]);
