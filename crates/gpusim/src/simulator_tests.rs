@@ -1,4 +1,6 @@
-use std::cell::Cell;
+#[path = "simulator_tests/ending.rs"]
+mod ending;
+
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -9,7 +11,6 @@ use crate::kfd_abi::{
     AcquireVm, AllocMemory, AvailableMemory, CreateEvent, CreateQueue, ExportDmabuf, FreeMemory, MapMemory,
     RuntimeEnable, SaveAreaHeader, event_type, memory_flag, number, queue_type,
 };
-use crate::memory::Fault;
 use crate::memory::tests::Piece;
 
 /// Where the program has its memory, and what of it its GPU gets.
@@ -228,44 +229,6 @@ fn a_copy_from_freed_memory_is_a_memory_fault() {
     assert_eq!(gpu_id, u64::from(program.gpu_id));
 }
 
-/// Memory of a program that ends after so many accesses.
-struct Ending(Piece, Cell<u32>);
-
-impl Ending {
-    fn access(&self) -> Result<(), Fault> {
-        self.1.set(self.1.get().checked_sub(1).ok_or(Fault)?);
-        Ok(())
-    }
-}
-
-impl Memory for Ending {
-    fn read(&self, address: u64, bytes: &mut [u8]) -> Result<(), Fault> {
-        self.access().and_then(|()| self.0.read(address, bytes))
-    }
-
-    fn write(&self, address: u64, bytes: &[u8]) -> Result<(), Fault> {
-        self.access().and_then(|()| self.0.write(address, bytes))
-    }
-}
-
-#[test]
-fn a_program_that_ends_in_the_middle_of_a_copy_has_no_fault() {
-    let (mut copies, mut cut) = (0, 0);
-    for accesses in 0..20 {
-        let mut program = Program::with_memory("gfx1030");
-        program.queue(queue_type::SDMA);
-        program.memory.write(RING, copy(DATA, DATA + 0x1000, 16).as_bytes()).unwrap();
-        program.put(WRITE_POINTER, &28_u64);
-        let process = program.simulator.processes.get_mut(&PROGRAM).unwrap();
-        process.memory = Box::new(Ending(program.memory.clone(), Cell::new(accesses)));
-        program.simulator.step(Duration::ZERO);
-        let report = program.simulator.report();
-        assert_eq!((report.faults, report.refused()), (0, false), "after {accesses} accesses");
-        (copies, cut) = (copies + report.copies, cut + u64::from(report.copies == 0));
-    }
-    assert!(copies > 0 && cut > 2, "{copies} and {cut}");
-}
-
 #[test]
 fn a_kernel_is_refused_and_its_completion_is_never_told() {
     let mut program = Program::with_memory("gfx1100");
@@ -339,25 +302,6 @@ fn a_kernel_runs_if_it_is_asked_for() {
     let text = report.to_string();
     assert!(text.starts_with("ran kernels, interpreted on the processor (requests "), "{text}");
     assert!(text.ends_with(", interpreted 1 of 6 instructions)"), "{text}");
-}
-
-#[test]
-fn a_program_that_ends_before_its_kernel_or_in_the_middle_has_no_refused_one() {
-    let (mut run, mut cut) = (0, 0);
-    for accesses in 0..300 {
-        let mut program = Program::with_memory("gfx1030");
-        program.simulator.kernels = Kernels::Run;
-        program.signal();
-        program.queue(queue_type::COMPUTE_AQL);
-        program.put_launch(kernel(&program, DATA + 0x1000, &STORES));
-        let process = program.simulator.processes.get_mut(&PROGRAM).unwrap();
-        process.memory = Box::new(Ending(program.memory.clone(), Cell::new(accesses)));
-        program.simulator.step(Duration::ZERO);
-        let report = program.simulator.report();
-        assert_eq!((report.refused_kernels, report.faults, report.problem), (0, 0, None), "after {accesses} accesses");
-        (run, cut) = (run + report.run_kernels, cut + u64::from(report.run_kernels == 0));
-    }
-    assert!(run > 0 && cut > 3, "{run} and {cut}");
 }
 
 #[test]
