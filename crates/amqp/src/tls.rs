@@ -105,7 +105,7 @@ pub(crate) fn config(options: &TlsOptions) -> Result<Arc<ClientConfig>, TlsError
     let system = transfer::tls::system_authorities();
     let system = system
         .map_err(|error| TlsError::new(error.to_string(), "mend that file, or name another one with SSL_CERT_FILE"))?;
-    // One of them that rustls does not know is no reason to trust none.
+    // One that rustls cannot read does not keep the others from being trusted.
     let (_added, _ignored) = roots.add_parsable_certificates(system);
     if let Some(text) = &options.authorities {
         let found = certificates(text, "debci-ca")?;

@@ -179,7 +179,7 @@ fn supervise(simulator: Simulator, outer: Option<&OwnedFd>, line: &OwnedFd) -> R
 /// has two of each program's.
 fn raise_limit() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
-    // Without it there is room for hundreds of programs; requests of further ones are refused.
+    // If it cannot be raised, there is room for hundreds of programs; requests of further ones are refused.
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap_or_default();
     getrlimit(Resource::Nofile).current
 }

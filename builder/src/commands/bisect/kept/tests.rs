@@ -83,9 +83,9 @@ fn job(version: &str) -> Job {
     job
 }
 
-/// What a run gets that nobody stops.
+/// The job and files of a run, in a search that is not stopped.
 fn given(kept: &mut Kept, context: &Context, version: &str) -> Result<(Job, Vec<PathBuf>)> {
-    kept.give(context, &job(version), &Stop::never())?.context("nobody stops it")
+    kept.give(context, &job(version), &Stop::never())?.context("the search was stopped")
 }
 
 /// The error of a run that gets nothing, as it is shown.
@@ -134,7 +134,7 @@ fn another_file_than_the_hub_has_told_of_is_not_used() -> Result<()> {
         ("of libX", "the hub sent another file for liba 1:2: 7 bytes with SHA-256"),
         ("of lib", "the hub sent another file for liba 1:2: 6 bytes"),
         ("of liba and more", "for liba 1:2 the hub sends more than the file has"),
-        // The digest is right, and it is no package.
+        // The digest is right, but it is not a package.
         ("of liba", "reading what the hub sent for liba 1:2"),
     ] {
         let (hub, _server) = serve(vec![whole(sent.as_bytes())])?;
