@@ -272,7 +272,7 @@ fn two_hundred_testbeds_leave_nothing_behind() {
         (20, vec!["--overlay-dir", directory.path().to_str().unwrap()]),
         (20, vec!["--network", "proxy", "--allow", "ftp.debian.org"]),
     ] {
-        let mut server = Server::start(&options);
+        let mut server = Server::start_alone(&options);
         let count = |server: &Server| {
             let of = |what: &str| fs::read_dir(format!("/proc/{}/{what}", server.pid())).unwrap().count();
             let mounts = fs::read_to_string(format!("/proc/{}/mountinfo", server.pid())).unwrap().lines().count();

@@ -42,10 +42,20 @@ impl Server {
     }
 
     pub fn start_with(options: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::start_command(&[], &Self::words(options), environment)
+    }
+
+    /// Starts a server in a mount namespace of its own, which has none of what other tests mount and unmount meanwhile.
+    pub fn start_alone(options: &[&str]) -> Self {
+        let prefix = ["unshare", "--mount", "--propagation", "private"].map(str::to_owned);
+        Self::start_command(&prefix, &Self::words(options), &[])
+    }
+
+    fn words(options: &[&str]) -> Vec<String> {
         let mut words = vec![env!("CARGO_BIN_EXE_autopkgtest-virt-rocbed").to_owned()];
         words.extend(["--root".to_owned(), root().display().to_string()]);
         words.extend(options.iter().map(|word| (*word).to_owned()));
-        Self::start_command(&[], &words, environment)
+        words
     }
 
     /// Starts a server with these arguments, and its commands too, behind a prefix.
