@@ -14,6 +14,8 @@ mod followed;
 mod pages;
 #[path = "docs/parse.rs"]
 mod parse;
+#[path = "docs/programs.rs"]
+mod programs;
 #[path = "docs/shell.rs"]
 mod shell;
 #[path = "docs/ways.rs"]

@@ -1,7 +1,8 @@
 //! Follows the README and the quick start from nothing, as a newcomer does: their commands one after the other in one
 //! directory, each with what the ones before it have left, and the files that the pages say to write.
 //!
-//! A command of these pages that [`STEPS`] does not have fails the test.
+//! A command of these pages that [`STEPS`] does not have fails the test. sudo finds rocbed only if the page says how to
+//! install its packages.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,6 +18,7 @@ use tempfile::TempDir;
 use crate::collect::{self, Line};
 use crate::no_complaints;
 use crate::pages::{self, Page, root};
+use crate::programs::Packages;
 use crate::world::{World, ended, leave_results};
 
 /// The pages that are followed, in the order in which they are read.
@@ -44,20 +46,20 @@ enum Step {
 const BOOTS: &str = "a boot in QEMU takes a minute; the tests there boot with these options";
 const COMPILES: &str = "compiles the programs, which are compiled when this runs";
 
+/// The command by which a page has rocbed's packages installed.
+const INSTALLS: &str = "apt-get install ./target/deb/rocbed_*.deb";
+
 /// Every command of the pages, without `sudo` and comments.
 const STEPS: &[(&str, Step)] = &[
     ("rocbed build rocm", Step::Typed),
-    ("rocbed flash images/rocm /dev/sdX", Step::OnStick),
     ("rocbed hub", Step::Hub),
+    ("rocbed flash images/rocm /dev/sdX --hub http://192.0.2.7:8420 --join-token TOKEN", Step::OnStick),
     (
         "cargo xtask demo",
         Step::Elsewhere("tests/packages.rs", "compiles the programs, and then is `rocbed demo`, which runs there"),
     ),
     ("cargo xtask deb", Step::Elsewhere("tests/packages.rs", COMPILES)),
-    (
-        "apt-get install ./target/deb/rocbed_*.deb",
-        Step::Elsewhere("tests/packages.rs", "installs packages for good; a clean root is for that"),
-    ),
+    (INSTALLS, Step::Elsewhere("tests/packages.rs", "installs packages for good; a clean root is for that")),
     ("cargo xtask build --release", Step::Elsewhere("crates/xtask/src/build.rs", COMPILES)),
     ("export PATH=$PWD/target/release:$PATH", Step::Typed),
     ("rocbed plan smoke", Step::Typed),
@@ -68,27 +70,31 @@ const STEPS: &[(&str, Step)] = &[
         "rocbed test smoke gzip",
         Step::Elsewhere("tests/docs/behind_proxy.rs", "needs the archive's source packages, which it gets there"),
     ),
-    ("rocbed flash images/rocm /dev/sdX --hub https://hub.example", Step::OnStick),
+    ("rocbed flash images/rocm /dev/sdX --hub https://hub.example --join-token TOKEN", Step::OnStick),
     (
         "rocbed netboot images/rocm",
         Step::Elsewhere("tests/netboot.rs", "answers DHCP; it has networks of its own there"),
     ),
     ("rocbed collect /dev/sdX", Step::AfterMachine),
-    ("rocbed jobs make --add", Step::InArchive),
+    (
+        "rocbed boot images/smoke --gpu gfx1030 --memory 2GiB --hub http://localhost:8420",
+        Step::Elsewhere("tests/worker.rs", BOOTS),
+    ),
+    ("rocbed jobs add gzip", Step::Typed),
     ("rocbed jobs watch --all", Step::WithWorker),
     ("rocbed results list", Step::Typed),
-    ("rocbed boot images/smoke --gpu gfx1030 --hub http://localhost:8420", Step::Elsewhere("tests/worker.rs", BOOTS)),
+    ("rocbed jobs make --add", Step::InArchive),
     ("rocbed flash --list", Step::Typed),
+    ("rocbed flash images/rocm /dev/sdX", Step::OnStick),
     ("rocbed settings /dev/sdX --jobs jobs.toml --set when-done=power-off", Step::OnStick),
     ("rocbed collect /dev/sdX -o results", Step::AfterMachine),
-    ("rocbed settings /dev/sdX --set hub=http://192.0.2.7:8420 --set join-token=TOKEN", Step::OnStick),
     ("rocbed jobs add rocrand hipcub --gpu any --as user,root", Step::Typed),
     ("rocbed recipe show rocm", Step::Typed),
     ("rocbed plan ./mine.toml", Step::Typed),
     ("rocbed lock ./mine.toml", Step::InArchive),
     ("rocbed build ./mine.toml", Step::Typed),
     ("rocbed inspect images/mine --packages", Step::Typed),
-    ("rocbed boot images/mine --gpu gfx1030 --jobs jobs.toml", Step::Elsewhere("tests/appliance.rs", BOOTS)),
+    ("rocbed boot images/mine --usb", Step::Elsewhere("tests/boot.rs", BOOTS)),
 ];
 
 #[test]
@@ -97,8 +103,9 @@ fn readme_and_quick_start_are_followed_from_nothing() {
     let checkout = Checkout::new();
     let (mut complaints, mut used) = (Vec::new(), BTreeSet::new());
     for page in pages::guide().iter().filter(|page| PAGES.iter().any(|name| page.path == Path::new(name))) {
-        let mut reader = Reader::new(&world, checkout.0.path());
-        for part in parts(page) {
+        let parts = parts(page);
+        let mut reader = Reader::new(&world, checkout.0.path(), packages(&parts));
+        for part in parts {
             let outcome = match &part {
                 Part::File { name, text, .. } => reader.write(name, text),
                 Part::Line(line) => reader.follow(line, &mut used),
@@ -126,6 +133,15 @@ impl Part {
             Self::Line(line) => &line.place,
         }
     }
+}
+
+/// Whether a page says how to install the packages. It may do so below the first commands, which only show what there is.
+fn packages(parts: &[Part]) -> Packages {
+    let installs = |part: &Part| match part {
+        Part::Line(line) => line.commands.iter().any(|command| command.text() == INSTALLS),
+        Part::File { .. } => false,
+    };
+    if parts.iter().any(installs) { Packages::Installed } else { Packages::Missing }
 }
 
 /// The files and lines of a page, in order. A block of TOML is the file that the text just before it names.
@@ -176,15 +192,16 @@ fn stand_in(recipe: &Path) {
 struct Reader<'a> {
     world: &'a World,
     directory: PathBuf,
+    packages: Packages,
     /// Without a hub that runs.
     home: TempDir,
     hub: Option<Hub>,
 }
 
 impl<'a> Reader<'a> {
-    fn new(world: &'a World, directory: &Path) -> Self {
+    fn new(world: &'a World, directory: &Path, packages: Packages) -> Self {
         let home = tempfile::tempdir().expect("a directory");
-        Self { world, directory: directory.to_owned(), home, hub: None }
+        Self { world, directory: directory.to_owned(), packages, home, hub: None }
     }
 
     /// Writes a file as the page has it. A recipe of the worker's kind must be one, and is then replaced.
@@ -239,7 +256,7 @@ impl<'a> Reader<'a> {
     fn shell(&self, line: &str, directory: &Path) -> Command {
         let mut shell = Command::new("sh");
         shell.args(["-ec", line]);
-        let mut shell = self.world.prepared(shell, directory);
+        let mut shell = self.world.prepared_with(self.packages, shell, directory);
         let home = self.hub.as_ref().map_or(self.home.path(), Hub::home);
         shell.env("HOME", home).env("ROCBED_CACHE", self.world.cache());
         shell
@@ -252,6 +269,8 @@ impl<'a> Reader<'a> {
     }
 
     fn start_hub(&mut self, line: &str) {
+        // A page may start it in more than one place: the reader has ended the one before.
+        self.hub = None;
         // A comment may follow. The port may be in use here, and what the hub prints is read by a program.
         let line = line.replacen("rocbed hub", "exec rocbed hub --json --listen 127.0.0.1:0 --min-free 0", 1);
         let shell = self.shell(&line, &self.directory);

@@ -104,6 +104,10 @@ const WAYS: &[(&str, Way)] = &[
     ("rocbed cache", Way::Here(Place::Archive)),
     ("tar --zstd", Way::Here(Place::Done)),
     ("cmp", Way::Parts("tests/same_twice.rs", &["build", "--locked", "--fresh"])),
+    (
+        "mmdebstrap",
+        Way::Nobody("makes a directory in /srv, from a server that tests do not reach; it has been typed by hand"),
+    ),
     ("autopkgtest PACKAGE", Way::Parts("tests/virtual_machine.rs", &["--vm"])),
     (
         "autopkgtest rocrand",
@@ -122,6 +126,7 @@ const WAYS: &[(&str, Way)] = &[
         "cat /var/lib/rocbed-hub/admin-token",
         Way::Nobody("needs the service; tests/packages.rs reads the file with --token-file"),
     ),
+    ("cat /var/lib/rocbed-hub/join-token", Way::Nobody("the same")),
     (
         "tar --extract --xz",
         Way::Nobody("would install it in the home directory; tests/packages.rs installs the packages"),

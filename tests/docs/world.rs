@@ -1,16 +1,17 @@
-//! Directories in which documented commands are run, with everything they need, and stand-ins for sudo and for a stick.
+//! Directories in which documented commands are run, with everything they need, and a stand-in for a stick.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use protocol::Verdict;
-use rocbed_tests::{Hub, MadeUpWorker, Server, TestArchive, rocbed, rocbed_path, scratch, smoke_image, tool};
+use rocbed_tests::{Hub, MadeUpWorker, Server, TestArchive, rocbed, scratch, smoke_image, tool};
 use tempfile::TempDir;
 
 use crate::pages::root;
+use crate::programs::{Packages, Programs};
 use crate::ways::Place;
 
 /// A list of jobs, used where a page says `jobs.toml`.
@@ -19,7 +20,7 @@ const JOBS: &str = "[[job]]\npackage = \"rocrand\"\ngpu = \"any\"\ntimeout = \"2
 /// Shared environment for commands; anything that takes time is made once.
 pub struct World {
     /// `sudo` and `rocbed`.
-    programs: TempDir,
+    programs: Programs,
     /// Directory with the smoke recipe's lock, under the names that the pages use.
     recipes: TempDir,
     images: TempDir,
@@ -33,12 +34,7 @@ impl World {
     pub fn new() -> Self {
         let image = smoke_image();
         let directory = || tempfile::tempdir_in(scratch()).expect("a directory");
-        let (programs, recipes, images) = (directory(), directory(), directory());
-        symlink(rocbed_path(), programs.path().join("rocbed")).expect("a link");
-        let sudo = programs.path().join("sudo");
-        fs::write(&sudo, "#!/bin/sh\nexec \"$@\"\n").expect("a program");
-        fs::set_permissions(&sudo, fs::Permissions::from_mode(0o755)).expect("a program");
-
+        let (recipes, images) = (directory(), directory());
         let text = "inherits = \"smoke\"\n";
         let lock = fs::read(root().join("recipes/smoke.lock")).expect("a lock");
         fs::create_dir(recipes.path().join("recipes")).expect("a directory");
@@ -55,7 +51,7 @@ impl World {
             fs::write(images.path().join(name), &lock).expect("a lock");
         }
         let cache = rocbed(["cache", "path"]).ok().trim().to_owned();
-        Self { programs, recipes, images, archive: archive(), cache }
+        Self { programs: Programs::new(), recipes, images, archive: archive(), cache }
     }
 
     /// Directory of recipes with locks.
@@ -92,9 +88,15 @@ impl World {
         self.prepared(shell, directory)
     }
 
-    /// A command with this environment's programs, and without the machine's own settings.
-    pub fn prepared(&self, mut shell: Command, directory: &Path) -> Command {
-        let path = format!("{}:{}", self.programs.path().display(), std::env::var("PATH").unwrap_or_default());
+    /// A command with this environment's programs, and without the machine's own settings. The packages are installed, as
+    /// the pages take it.
+    pub fn prepared(&self, shell: Command, directory: &Path) -> Command {
+        self.prepared_with(Packages::Installed, shell, directory)
+    }
+
+    /// A command as [`Self::prepared`] makes it, on a machine with or without the packages.
+    pub fn prepared_with(&self, packages: Packages, mut shell: Command, directory: &Path) -> Command {
+        let path = self.programs.path(packages);
         shell.current_dir(directory).env("PATH", path).env("HOME", directory).stdin(Stdio::null());
         for name in ["XDG_DATA_HOME", "XDG_CONFIG_HOME", "ROCBED_HUB", "ROCBED_TOKEN", "ROCBED_HUB_DATA", "ROCBED_CA"] {
             shell.env_remove(name);
