@@ -106,7 +106,7 @@ settings! {
         "GPUs to simulate. Results say `simulated`.";
     LeaveOut "leave-out" ValueKind::Words, Scope::Everybody,
         "none",
-        "GPUs that get no jobs: ids (PCI addresses) or unique ids, as `rocbed-init detect` shows them.";
+        "GPUs that get no jobs: ids (PCI addresses) or unique ids, as `rocbed detect` shows them.";
     SimulateFaults "simulate-faults" ValueKind::Bool, Scope::Everybody,
         "no",
         "Whether simulated GPUs take simulated faults: records of `/dev/kmsg` that begin with `rocbed-simulated-fault: `, and what a job's variable `ROCBED_SIMULATE_FAULT` names. Without effect on real GPUs.";
