@@ -114,7 +114,7 @@ fn choose(asked: Option<&str>, known: &[Known], local: Option<Local>) -> Result<
         (Some(address), None) => Ok(HubAccess { address: trimmed(address), token: None, join_token: None, ca: None }),
         (None, None) => bail!(Advice::new(
             "no hub is named, and none was started on this machine by this user",
-            "name one with --hub or ROCBED_HUB, or start one with `rocbed hub`"
+            "name one with --hub or ROCBED_HUB, or start one with `rocbed hub`; of the package rocbed-hub: docs/install.md"
         )),
     }
 }
