@@ -40,10 +40,8 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> Result<()> {
     let began = Instant::now();
-    host::install(&[host::TO_TEST, host::TO_BOOT])?;
     execute(cargo().args(["fmt", "--all", "--check"])).help("run `cargo fmt --all`")?;
-    eprintln!("\n== compiling the tests");
-    compile(cargo().args(["test", "--no-run", "--workspace"]))?;
+    prepare()?;
     let (mut end_to_end, mut units): (Vec<_>, Vec<_>) =
         program::list()?.into_iter().partition(|program| program.kind == Kind::EndToEnd);
     units.push(program::documentation());
@@ -76,6 +74,27 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         [] => Ok(()),
         failed => bail!("{} failed; the lines above say where", failed.join(", ")),
     }
+}
+
+/// Compiles the tests and installs what they need of the host: both at once, as apt-get waits for network and disk, while
+/// cargo keeps the processors busy. First one and then the other where sudo may ask for a password, which cargo's lines
+/// would hide.
+fn prepare() -> Result<()> {
+    let install = || host::install(&[host::TO_TEST, host::TO_BOOT]);
+    let compile = || {
+        eprintln!("\n== compiling the tests");
+        compile(cargo().args(["test", "--no-run", "--workspace"]))
+    };
+    if !host::is_root() {
+        install()?;
+        return compile();
+    }
+    thread::scope(|scope| {
+        let installing = scope.spawn(install);
+        let compiled = compile();
+        let installed = installing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        compiled.and(installed)
+    })
 }
 
 /// Programs with unit tests that run at once. Each runs several of its tests at once.
