@@ -19,7 +19,7 @@ use crate::run::{output, run as execute};
 
 /// How to measure.
 #[derive(Args)]
-pub(crate) struct Options {
+pub(crate) struct BenchOptions {
     /// Runs of each side
     #[arg(long, default_value_t = 3)]
     runs: u32,
@@ -35,7 +35,7 @@ pub(crate) struct Options {
 }
 
 /// Runs the comparison and prints a table on stdout.
-pub(crate) fn run(options: &Options) -> Result<()> {
+pub(crate) fn run(options: &BenchOptions) -> Result<()> {
     host::install(&[host::TO_TEST])?;
     let programs = build::programs(if options.dev { Profile::DevToMeasure } else { Profile::Release })?;
     let directory = &options.directory;

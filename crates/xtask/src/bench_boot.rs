@@ -20,7 +20,7 @@ const EMPTY_INIT: &str = include_str!("bench_boot/empty_init.rs");
 
 /// How to measure.
 #[derive(Args)]
-pub(crate) struct Options {
+pub(crate) struct BenchBootOptions {
     /// Runs of each side
     #[arg(long, default_value_t = 5)]
     runs: u32,
@@ -30,7 +30,7 @@ pub(crate) struct Options {
 }
 
 /// Runs both in turn and prints a table on stdout.
-pub(crate) fn run(options: &Options) -> Result<()> {
+pub(crate) fn run(options: &BenchBootOptions) -> Result<()> {
     host::install(&[host::TO_TEST, host::TO_BOOT])?;
     let programs = build::programs(Profile::DevToMeasure)?;
     fs::create_dir_all(&options.directory).with_context(|| format!("making {}", options.directory.display()))?;

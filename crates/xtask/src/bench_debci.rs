@@ -9,7 +9,7 @@ use crate::run::{cargo, run as execute};
 
 /// How much to measure.
 #[derive(Args)]
-pub(crate) struct Options {
+pub(crate) struct BenchDebciOptions {
     /// Jobs that are in the queue at once
     #[arg(long, default_value_t = 1000)]
     jobs: u32,
@@ -28,7 +28,7 @@ pub(crate) struct Options {
 }
 
 /// Runs the comparison and prints a table on stdout. Needs root: debci runs in namespaces.
-pub(crate) fn run(options: &Options) -> Result<()> {
+pub(crate) fn run(options: &BenchDebciOptions) -> Result<()> {
     host::install(&[host::TO_TEST])?;
     let programs = build::programs(if options.dev { Profile::DevToMeasure } else { Profile::Release })?;
     let mut bench = cargo();

@@ -9,7 +9,7 @@ use crate::run::{cargo, run as execute};
 
 /// What to look at.
 #[derive(Args)]
-pub(crate) struct Options {
+pub(crate) struct LintOptions {
     /// Only these packages; without any, the whole workspace
     #[arg(short, long, value_name = "NAME")]
     package: Vec<String>,
@@ -17,7 +17,7 @@ pub(crate) struct Options {
 
 /// Checks the format, then all lints, with warnings as errors. For the whole workspace also the fuzz targets, which are
 /// a separate workspace and could otherwise break unnoticed.
-pub(crate) fn run(options: &Options) -> Result<()> {
+pub(crate) fn run(options: &LintOptions) -> Result<()> {
     let packages: Vec<&str> = options.package.iter().flat_map(|name| ["--package", name]).collect();
     let chosen = |everything: &'static str| if packages.is_empty() { vec![everything] } else { packages.clone() };
     let mut format = cargo();

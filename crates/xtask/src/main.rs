@@ -36,17 +36,17 @@ enum Task {
     /// Compile the programs and run `rocbed demo`, installing what that needs
     Demo,
     /// Run every test, end to end ones included, installing what they need
-    Test(test::Options),
+    Test(test::TestOptions),
     /// Check the format and every lint, warnings as errors
-    Lint(lint::Options),
+    Lint(lint::LintOptions),
     /// Compare with mmdebstrap and mkfs.ext4 on this machine, in turn
-    Bench(bench::Options),
+    Bench(bench::BenchOptions),
     /// Compare the time until the agent is ready with the kernel's own
-    BenchBoot(bench_boot::Options),
+    BenchBoot(bench_boot::BenchBootOptions),
     /// Compare a hub that serves debci's queue with debci's own worker
-    BenchDebci(bench_debci::Options),
+    BenchDebci(bench_debci::BenchDebciOptions),
     /// Compare starts from a disk and over the network: time and memory
-    BenchNetboot(bench_netboot::Options),
+    BenchNetboot(bench_netboot::BenchNetbootOptions),
     /// Build rocbed and the static rocbed-init beside it
     Build {
         /// Optimised, for everyday use
@@ -54,7 +54,7 @@ enum Task {
         release: bool,
     },
     /// Build the Debian packages of the released programs
-    Deb(package::Options),
+    Deb(package::DebOptions),
     /// Make the container images of the hub and of the builder
     Oci(package::OciOptions),
     /// Make everything that is handed out: packages, container images, a tarball, the sources, digests
@@ -62,7 +62,7 @@ enum Task {
     /// Write the generated pages of docs/reference/ anew
     Docs,
     /// Take the pictures in docs/images anew, of a hub and its workers in QEMU
-    Screenshots(screenshots::Options),
+    Screenshots(screenshots::ScreenshotsOptions),
     /// Make a book of docs/: pages for a browser, below target/book
     Book,
 }

@@ -21,7 +21,7 @@ use start::{Measured, Start};
 
 /// How to measure.
 #[derive(Args)]
-pub(crate) struct Options {
+pub(crate) struct BenchNetbootOptions {
     /// Starts of each kind
     #[arg(long, default_value_t = 3)]
     runs: u32,
@@ -47,7 +47,7 @@ struct Way {
 }
 
 /// Measures all starts in turn and prints a table on stdout.
-pub(crate) fn run(options: &Options) -> Result<()> {
+pub(crate) fn run(options: &BenchNetbootOptions) -> Result<()> {
     ensure!(options.runs > 0, "--runs 0 measures nothing");
     host::install(&[host::TO_TEST, host::TO_BOOT])?;
     let programs = build::programs(Profile::DevToMeasure)?;

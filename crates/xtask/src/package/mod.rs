@@ -21,12 +21,12 @@ use crate::host;
 use crate::run::target_directory;
 use files::Files;
 
-pub(crate) use oci::{Options as OciOptions, run_oci};
-pub(crate) use release::{Options as ReleaseOptions, run_release};
+pub(crate) use oci::{OciOptions, run_oci};
+pub(crate) use release::{ReleaseOptions, run_release};
 
 /// What to package.
 #[derive(Args)]
-pub(crate) struct Options {
+pub(crate) struct DebOptions {
     /// Package the programs in this directory instead of compiling them: rocbed, rocbed-init, autopkgtest-virt-rocbed
     #[arg(long, value_name = "DIR")]
     programs: Option<PathBuf>,
@@ -39,7 +39,7 @@ pub(crate) struct Options {
 }
 
 /// `cargo xtask deb`: builds the packages, and prints their paths.
-pub(crate) fn deb(options: &Options) -> Result<()> {
+pub(crate) fn deb(options: &DebOptions) -> Result<()> {
     host::install(&[host::TO_PACKAGE])?;
     let programs = programs(options.programs.as_deref())?;
     let version = version::Version::of_checkout()?;

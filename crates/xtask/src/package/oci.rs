@@ -54,7 +54,7 @@ const SUFFIX: &str = "-x86_64.oci.tar";
 
 /// What to make.
 #[derive(Args)]
-pub(crate) struct Options {
+pub(crate) struct OciOptions {
     /// Package the programs in this directory instead of compiling them: rocbed, rocbed-init
     #[arg(long, value_name = "DIR")]
     programs: Option<PathBuf>,
@@ -67,7 +67,7 @@ pub(crate) struct Options {
 }
 
 /// `cargo xtask oci`: makes the images, and prints their paths.
-pub(crate) fn run_oci(options: &Options) -> Result<()> {
+pub(crate) fn run_oci(options: &OciOptions) -> Result<()> {
     host::install(&[host::to_build()])?;
     let programs = programs(options.programs.as_deref())?;
     let scratch = scratch()?;

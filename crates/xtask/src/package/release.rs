@@ -17,7 +17,7 @@ use crate::run::{output, run, target_directory, workspace};
 
 /// What to make.
 #[derive(Args)]
-pub(crate) struct Options {
+pub(crate) struct ReleaseOptions {
     /// Package the programs in this directory instead of compiling them: rocbed, rocbed-init, autopkgtest-virt-rocbed
     #[arg(long, value_name = "DIR")]
     programs: Option<PathBuf>,
@@ -27,7 +27,7 @@ pub(crate) struct Options {
 }
 
 /// Makes the packages, the container images, the tarball, the source and `SHA256SUMS`; prints what it has made, and the directory.
-pub(crate) fn run_release(options: &Options) -> Result<()> {
+pub(crate) fn run_release(options: &ReleaseOptions) -> Result<()> {
     host::install(&[host::TO_PACKAGE, host::TO_RELEASE, host::to_build()])?;
     ensure_committed(&workspace())?;
     let directory = options.output.clone().unwrap_or_else(|| target_directory().join("release-files"));

@@ -55,7 +55,7 @@ const PHONE: Size = Size { width: 412, height: 760 };
 
 /// `cargo xtask screenshots`
 #[derive(Debug, Args)]
-pub(crate) struct Options {
+pub(crate) struct ScreenshotsOptions {
     /// Use the rocbed and the static rocbed-init in this directory instead of compiling them
     #[arg(long, value_name = "DIR")]
     programs: Option<PathBuf>,
@@ -66,7 +66,7 @@ pub(crate) struct Options {
 }
 
 /// Takes all pictures.
-pub(crate) fn run(options: &Options) -> Result<()> {
+pub(crate) fn run(options: &ScreenshotsOptions) -> Result<()> {
     // The pages of histories need no machine.
     let needed: &[_] = if options.year.is_some() { &[host::TO_PICTURE] } else { &[host::TO_BOOT, host::TO_PICTURE] };
     host::install(needed)?;

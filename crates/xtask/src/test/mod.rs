@@ -24,7 +24,7 @@ use crate::run::{cargo, run as execute};
 
 /// What to test.
 #[derive(Args)]
-pub(crate) struct Options {
+pub(crate) struct TestOptions {
     /// Only the tests that need no archive, no QEMU and no image
     #[arg(long, conflicts_with = "end_to_end")]
     quick: bool,
@@ -38,7 +38,7 @@ pub(crate) struct Options {
     filter: Option<String>,
 }
 
-pub(crate) fn run(options: &Options) -> Result<()> {
+pub(crate) fn run(options: &TestOptions) -> Result<()> {
     let began = Instant::now();
     execute(cargo().args(["fmt", "--all", "--check"])).help("run `cargo fmt --all`")?;
     prepare()?;
