@@ -9,6 +9,7 @@ use client::{Client, request_id};
 use history::bisect::Upgraded;
 use protocol::api::{AddJobs, JobInfo, JobState};
 use protocol::{Job, JobList, JobResult, PackageList};
+use transfer::Backoff;
 
 use super::command::{reproduce, test_of, user_of};
 use super::place::Local;
@@ -16,9 +17,9 @@ use super::tester::{Ended, Ran, Stop, Tester, packages};
 use crate::context::Context;
 use crate::hubs::{HubAccess, Patience};
 
-/// First and last interval for asking whether a job is over.
-const FIRST: Duration = Duration::from_millis(50);
-const LAST: Duration = Duration::from_secs(2);
+/// First and longest pause before asking again whether a job is over.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// A hub whose workers run the tests.
 pub(super) struct AtHub<'a> {
@@ -83,7 +84,7 @@ impl Tester for AtHub<'_> {
 
     fn finish(&mut self, job: &Job, _: &Upgraded, id: Option<&str>, stop: &Stop) -> Result<Ended> {
         let id = id.context("a job without an id")?;
-        let (mut told, mut pause) = (None, FIRST);
+        let (mut told, mut backoff) = (None, Backoff::new(FIRST_PAUSE, LONGEST_PAUSE));
         loop {
             let info = self.job(id)?;
             if info.state.is_over() {
@@ -106,8 +107,7 @@ impl Tester for AtHub<'_> {
             if stop.is_asked() {
                 return Ok(Ended::Stopped);
             }
-            sleep(pause);
-            pause = pause.saturating_mul(2).min(LAST);
+            sleep(backoff.next_pause());
         }
     }
 }
