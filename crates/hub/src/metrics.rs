@@ -6,10 +6,14 @@ use std::sync::atomic::Ordering;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use protocol::Verdict;
 use protocol::api::{Health, JobState};
+use rusqlite::types::FromSql;
+use rusqlite::{Connection, Row};
 
 use crate::http::{Answer, Reader};
 use crate::hub::Shared;
+use crate::store::columns::Named;
 
 /// Writes one metric with its help text.
 fn one(out: &mut String, kind: &str, name: &str, help: &str, value: u64) {
@@ -25,31 +29,44 @@ fn many(out: &mut String, name: &str, help: &str, label: &str, values: &[(&str, 
     }
 }
 
+/// The numbers of jobs by state, and of results on real GPUs or none by verdict; without those that do not occur.
+type Counts = (Vec<(JobState, u32)>, Vec<(Verdict, u32)>);
+
+fn counts(db: &Connection) -> rusqlite::Result<Counts> {
+    fn row<T>(row: &Row<'_>) -> rusqlite::Result<(T, u32)>
+    where
+        Named<T>: FromSql,
+    {
+        let Named(value) = row.get(0)?;
+        Ok((value, row.get(1)?))
+    }
+    let mut statement = db.prepare_cached("SELECT state, count(*) FROM jobs GROUP BY state")?;
+    let jobs = statement.query_map([], row)?.collect::<rusqlite::Result<_>>()?;
+    // Parts of jobs are few, so they are taken off the sum and not looked up for each result.
+    let mut statement = db.prepare_cached(
+        "SELECT verdict, sum(results) FROM (
+             SELECT verdict, count(*) AS results FROM results WHERE simulated = 0 GROUP BY verdict
+             UNION ALL
+             SELECT r.verdict, -count(*) FROM shards s CROSS JOIN results r ON r.job = s.job
+             WHERE r.simulated = 0 GROUP BY r.verdict)
+         GROUP BY verdict",
+    )?;
+    let results = statement.query_map([], row)?.collect::<rusqlite::Result<_>>()?;
+    Ok((jobs, results))
+}
+
+/// The number of `wanted` in a list of numbers.
+fn count<T: PartialEq>(list: &[(T, u32)], wanted: &T) -> u64 {
+    list.iter().find(|(value, _)| value == wanted).map_or(0, |(_, count)| u64::from(*count))
+}
+
 pub(crate) async fn serve(State(shared): State<Shared>, _: Reader) -> Answer<Response> {
-    let counted = shared.readers.run(|db| {
-        let mut statement = db.prepare_cached("SELECT state, count(*) FROM jobs GROUP BY state")?;
-        let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, u32>(1)?)))?;
-        let jobs = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-        // Parts of jobs are few, so they are taken off the sum and not looked up for each result.
-        let mut statement = db.prepare_cached(
-            "SELECT verdict, sum(results) FROM (
-                 SELECT verdict, count(*) AS results FROM results WHERE simulated = 0 GROUP BY verdict
-                 UNION ALL
-                 SELECT r.verdict, -count(*) FROM shards s CROSS JOIN results r ON r.job = s.job
-                 WHERE r.simulated = 0 GROUP BY r.verdict)
-             GROUP BY verdict",
-        )?;
-        let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, u32>(1)?)))?;
-        Ok((jobs, rows.collect::<rusqlite::Result<Vec<_>>>()?, crate::kept::bytes(db)?))
-    });
-    let (jobs, results, kept) = counted.await?;
-    let count = |list: &[(String, u32)], wanted: &str| {
-        list.iter().find(|(name, _)| name == wanted).map_or(0, |(_, count)| u64::from(*count))
-    };
+    let counted = shared.readers.run(|db| Ok((counts(db)?, crate::kept::bytes(db)?)));
+    let ((jobs, results), kept) = counted.await?;
     let mut out = String::new();
-    let states = JobState::ALL.map(|state| (state.name(), count(&jobs, state.name())));
+    let states = JobState::ALL.map(|state| (state.name(), count(&jobs, &state)));
     many(&mut out, "jobs", "Jobs by state.", "state", &states);
-    let verdicts = protocol::Verdict::ALL.map(|verdict| (verdict.name(), count(&results, verdict.name())));
+    let verdicts = Verdict::ALL.map(|verdict| (verdict.name(), count(&results, &verdict)));
     many(&mut out, "results", "Results on real GPUs or none, by verdict.", "verdict", &verdicts);
     {
         let state = shared.core.state();

@@ -2,6 +2,7 @@
 
 use askama::Template;
 use axum::extract::State;
+use protocol::api::JobState;
 
 use crate::format::Time;
 use crate::http::Reader;
@@ -34,7 +35,7 @@ struct WaitingLine {
 
 struct JobLine {
     id: String,
-    state: String,
+    state: JobState,
     why: String,
     made: Time,
 }

@@ -4,6 +4,7 @@
 //! them alone.
 
 use jiff::Timestamp;
+use protocol::api::JobState;
 use rusqlite::{Connection, OptionalExtension};
 
 use crate::clock::timestamp;
@@ -99,7 +100,7 @@ pub(crate) struct WaitingPackage {
 #[derive(Debug, Clone)]
 pub(crate) struct MadeJob {
     pub(crate) id: String,
-    pub(crate) state: String,
+    pub(crate) state: JobState,
     pub(crate) why: String,
     pub(crate) made: Timestamp,
 }
@@ -132,7 +133,8 @@ pub(crate) fn overview(db: &Connection) -> rusqlite::Result<Overview> {
          ORDER BY w.job DESC LIMIT ?1",
     )?;
     let jobs = statement.query_map([SHOWN], |row| {
-        Ok(MadeJob { id: row.get(0)?, state: row.get(1)?, why: row.get(2)?, made: timestamp(row.get(3)?) })
+        let Named(state) = row.get(1)?;
+        Ok(MadeJob { id: row.get(0)?, state, why: row.get(2)?, made: timestamp(row.get(3)?) })
     })?;
     let mut find = db.prepare_cached("SELECT why FROM watch_waiting WHERE package = ?1 AND target = ?2")?;
     let mut shown = Vec::new();
