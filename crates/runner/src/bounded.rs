@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 
 /// Longest last part, in bytes, or a quarter of the limit if that is less. It is held in memory until the end.
 const LONGEST_END: u64 = 8 << 20;
@@ -17,6 +17,8 @@ pub(crate) struct BoundedLog {
     end: VecDeque<u8>,
     longest_end: usize,
     cut: u64,
+    /// The first error of writing to the file.
+    failed: Option<io::Error>,
 }
 
 impl BoundedLog {
@@ -24,17 +26,20 @@ impl BoundedLog {
     pub(crate) fn new(file: File, limit: u64) -> Self {
         let end = LONGEST_END.min(limit / 4);
         let longest_end = usize::try_from(end).unwrap_or(usize::MAX);
-        Self { file, room: limit - end, end: VecDeque::new(), longest_end, cut: 0 }
+        Self { file, room: limit - end, end: VecDeque::new(), longest_end, cut: 0, failed: None }
     }
 
-    /// Appends bytes. A full disk is noticed when the bundle is written; the tests continue.
+    /// Appends bytes. If they cannot be written, the tests continue, and [`Self::finish`] has the error.
     pub(crate) fn write(&mut self, bytes: &[u8]) {
         let fits = usize::try_from(self.room).unwrap_or(usize::MAX).min(bytes.len());
         let (first, rest) = bytes.split_at(fits);
-        self.room = match self.file.write_all(first) {
-            Ok(()) => self.room - fits as u64,
-            Err(_) => 0,
-        };
+        match self.file.write_all(first) {
+            Ok(()) => self.room -= fits as u64,
+            Err(error) => {
+                self.room = 0;
+                self.failed.get_or_insert(error);
+            }
+        }
         let kept = rest.get(rest.len().saturating_sub(self.longest_end)..).unwrap_or_default();
         let over = (self.end.len() + kept.len()).saturating_sub(self.longest_end);
         self.end.drain(..over);
@@ -43,16 +48,18 @@ impl BoundedLog {
     }
 
     /// Writes the last part. Later bytes would follow it.
-    pub(crate) fn finish(&mut self) {
-        if self.cut > 0 {
-            let said = format!("\n[the log is longer; {} bytes are left out here]\n", self.cut);
-            // A full disk is noticed when the bundle is written; the same below.
-            let _ = self.file.write_all(said.as_bytes());
-            self.cut = 0;
-        }
-        let end = std::mem::take(&mut self.end);
+    ///
+    /// # Errors
+    /// If a part of the log could not be written, now or before.
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
+        let (end, cut) = (std::mem::take(&mut self.end), std::mem::take(&mut self.cut));
+        let said = match cut {
+            0 => String::new(),
+            _ => format!("\n[the log is longer; {cut} bytes are left out here]\n"),
+        };
         let (first, last) = end.as_slices();
-        let _ = self.file.write_all(first).and_then(|()| self.file.write_all(last));
+        let written = [said.as_bytes(), first, last].into_iter().try_for_each(|part| self.file.write_all(part));
+        self.failed.take().map_or(written, Err)
     }
 }
 
@@ -69,7 +76,7 @@ mod tests {
         for piece in pieces {
             log.write(piece);
         }
-        log.finish();
+        log.finish().unwrap();
         String::from_utf8(fs::read(&path).unwrap()).unwrap()
     }
 
@@ -79,6 +86,18 @@ mod tests {
         let cut = "0123456789ab\n[the log is longer; 5 bytes are left out here]\nhijk";
         assert_eq!(written(16, &[b"0123456789abcdefghijk"]), cut);
         assert_eq!(written(16, &[b"0123456789abcdefg", b"h", b"ijk"]), cut);
+    }
+
+    #[test]
+    fn a_log_that_could_not_be_written_is_told_at_the_end() {
+        let full_disk = || File::options().write(true).open("/dev/full").unwrap();
+        let mut log = BoundedLog::new(full_disk(), 16);
+        log.write(b"0123");
+        assert!(log.finish().is_err());
+        let mut log = BoundedLog::new(full_disk(), 0);
+        assert!(log.finish().is_ok(), "nothing was to be written");
+        log.write(b"0123");
+        assert!(log.finish().is_err());
     }
 
     proptest! {

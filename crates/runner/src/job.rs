@@ -316,8 +316,11 @@ impl State<'_, '_> {
 
     /// Assembles the result.
     fn result(&mut self, started: Timestamp, local: Vec<LocalPackage>) -> JobResult {
-        self.kernel.finish();
-        self.log.finish();
+        for (name, written) in [("log", self.log.finish()), ("kernel.log", self.kernel.finish())] {
+            if let Err(error) = written {
+                self.warnings.push(format!("{name} is not whole: {error}"));
+            }
+        }
         let granted = &self.setup.gpus;
         let without =
             if self.ended_early == Some(EndReason::Deadline) { Verdict::Timeout } else { Verdict::TestbedFailed };

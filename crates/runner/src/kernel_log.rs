@@ -150,10 +150,13 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Reads the last records, and closes the log.
-    pub(crate) fn finish(&mut self) {
+    /// Reads the last records, and ends the log.
+    ///
+    /// # Errors
+    /// As [`BoundedLog::finish`].
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
         self.poll();
-        self.log.finish();
+        self.log.finish()
     }
 
     fn take(&mut self, fault: Fault) {

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -59,7 +59,8 @@ pub(crate) struct RunEnd {
     pub(crate) status_lost: bool,
     /// Number of tests in the log that had started, or were being prepared, when the run was to end.
     pub(crate) begun: usize,
-    /// Notes about files that the virtualisation server did not copy out of testbeds.
+    /// Notes about files that the virtualisation server did not copy out of testbeds, and about autopkgtest's log if it is
+    /// not whole.
     pub(crate) left_out: Vec<String>,
     /// Limits that testbeds reached.
     pub(crate) limits: Vec<LimitNote>,
@@ -72,22 +73,26 @@ struct OwnLog<'a> {
     directory: &'a Path,
     limit: u64,
     log: Option<BoundedLog>,
+    /// The error of creating it.
+    failed: Option<io::Error>,
     /// Output before the directory exists.
     early: Vec<u8>,
 }
 
 impl<'a> OwnLog<'a> {
     fn new(directory: &'a Path, limit: u64) -> Self {
-        Self { directory, limit, log: None, early: Vec::new() }
+        Self { directory, limit, log: None, failed: None, early: Vec::new() }
     }
 
     fn write(&mut self, bytes: &[u8]) {
         // autopkgtest creates the directory before its first output, and requires it to be empty then.
         if self.log.is_none() && self.directory.is_dir() {
-            let file = File::create_new(self.directory.join("log"));
-            self.log = file.ok().map(|file| BoundedLog::new(file, self.limit));
-            if let Some(log) = &mut self.log {
-                log.write(&std::mem::take(&mut self.early));
+            match File::create_new(self.directory.join("log")) {
+                Ok(file) => {
+                    let log = self.log.insert(BoundedLog::new(file, self.limit));
+                    log.write(&std::mem::take(&mut self.early));
+                }
+                Err(error) => self.failed = Some(error),
             }
         }
         match &mut self.log {
@@ -97,10 +102,12 @@ impl<'a> OwnLog<'a> {
         }
     }
 
-    fn finish(mut self) {
+    /// Ends the log. There is none if autopkgtest has made no directory.
+    fn finish(mut self) -> io::Result<()> {
         self.write(b"");
-        if let Some(log) = &mut self.log {
-            log.finish();
+        match self.log {
+            Some(mut log) => log.finish(),
+            None => self.failed.map_or(Ok(()), Err),
         }
     }
 }
@@ -159,7 +166,7 @@ pub(crate) fn run(
         command.env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     }
     let mut process = Process::start(&mut command).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => Error::NoAutopkgtest(program.into()),
+        io::ErrorKind::NotFound => Error::NoAutopkgtest(program.into()),
         _ => Error::step(format!("starting {}", program.display()))(error),
     })?;
     let (mut phase, mut reason, mut begun, mut stuck) = (Phase::Running, EndReason::Completed, None, false);
@@ -227,7 +234,7 @@ pub(crate) fn run(
     });
     // What commands after the last test said is about none, and must not be taken for the next run's.
     read_notes(context.simulation);
-    own.finish();
+    let written = own.finish();
     context.kernel.poll();
     let (status, status_lost) = if ended {
         match process.reap() {
@@ -240,7 +247,9 @@ pub(crate) fn run(
     let status = if reason == EndReason::Completed { status } else { None };
     let begun = begun.unwrap_or(reader.order.len());
     let limits = read_notes(&limit_notes).iter().filter_map(|line| LimitNote::parse(line)).collect();
-    Ok(RunEnd { reason, status, stuck, status_lost, begun, left_out: read_notes(&notes), limits, simulated })
+    let mut left_out = read_notes(&notes);
+    left_out.extend(written.err().map(|error| format!("autopkgtest's log is not whole: {error}")));
+    Ok(RunEnd { reason, status, stuck, status_lost, begun, left_out, limits, simulated })
 }
 
 /// Passes output on; returns the events of its lines.
