@@ -88,8 +88,10 @@ impl Watched {
         }
         let date = Timestamp::from_second(archive.date).context("reading the date of the Release file")?;
         let state = ArchiveState { suite: wish.suite.clone(), date, release: archive.release, packages };
-        // What is not removed now is removed another time.
-        let _ = fetcher.store().prune(&PrunePolicy { unused_for: Some(KEPT), ..PrunePolicy::default() });
+        // The archive was read all the same, and the next time this is tried again.
+        if let Err(error) = fetcher.store().prune(&PrunePolicy { unused_for: Some(KEPT), ..PrunePolicy::default() }) {
+            tracing::warn!(%error, "old indexes of the archive that is watched are not removed, and take room");
+        }
         Ok(Some(state))
     }
 }
