@@ -73,6 +73,7 @@ impl StartAgent for AgentProcess {
         // When memory runs out, the test that uses too much is to be killed and not the agent; testbeds reset this
         // for their own processes. If it fails, everything works as long as there is enough memory.
         if let Err(error) = std::fs::write(format!("/proc/{pid}/oom_score_adj"), SPARED) {
+            // There is no receiver once the machine is going down.
             let _ = self.events.send(Event::Said(format!("sparing the agent when memory runs out: {error}")));
         }
         Ok(pid)

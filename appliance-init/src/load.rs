@@ -30,7 +30,7 @@ pub fn watch(events: Sender<Event>) {
         }
     };
     // Without it the screen has a line less for each GPU.
-    drop(thread::Builder::new().name("GPU load".into()).spawn(watch));
+    let _ = thread::Builder::new().name("GPU load".into()).spawn(watch);
 }
 
 /// The load of the GPUs in `/sys/class/drm`. Those without sensors are left out.

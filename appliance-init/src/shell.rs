@@ -30,8 +30,10 @@ pub fn keep(settings: &Settings, events: Sender<Event>) -> Option<String> {
     let keep = move || {
         loop {
             match start(&terminal) {
-                // PID 1 may have reaped it already; both mean that it has ended.
-                Ok(mut child) => drop(child.wait()),
+                Ok(mut child) => {
+                    // PID 1 may have reaped it already; both mean that it has ended.
+                    let _ = child.wait();
+                }
                 Err(error) => {
                     // There is no receiver once the machine is going down.
                     let _ = events.send(Event::Said(format!("shell on {}: {error}", terminal.display())));

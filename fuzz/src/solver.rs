@@ -65,7 +65,7 @@ fn archive(bytes: &mut Bytes<'_>) -> String {
     for number in 0..usize::from(bytes.next() % 9) {
         let flags = bytes.next();
         let (name, version) = (NAMES[number % 4], 1 + number / 4);
-        // Writing to a string cannot fail.
+        // Writing to a String cannot fail.
         write!(text, "Package: {name}\nVersion: {version}\nArchitecture: all\n").unwrap_or_default();
         text.push_str(if flags & 1 == 0 { "" } else { "Essential: yes\n" });
         text.push_str(if flags & 2 == 0 { "" } else { "Priority: required\n" });

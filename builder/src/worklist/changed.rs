@@ -44,7 +44,7 @@ pub fn tested_with(indexes: &Indexes<'_>, candidate: &Candidate) -> BTreeMap<Str
             ControlFlow::Continue(())
         },
     );
-    // Nothing stops it.
+    // The closure above never breaks off.
     let _ = all;
     found
 }

@@ -52,7 +52,8 @@ pub fn worker_id(root: &Path, data: &Path) -> io::Result<String> {
     }
     let random = client::request_id().map_err(io::Error::other)?;
     let id = format!("random-{random}");
-    // Where it cannot be kept, the machine is a new worker after each start.
+    // Where it cannot be kept, the machine is a new worker after each start. That nothing can be written there is told by
+    // the check of its fitness, and it gets no jobs.
     let _ = durable::replace(&path, id.as_bytes(), durable::Readers::Owner);
     Ok(id)
 }

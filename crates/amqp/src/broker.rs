@@ -321,8 +321,8 @@ impl Shared {
         while !state.over {
             if let Some(session) = state.session.as_mut() {
                 let outcome = session.keep_alive();
-                // It is told when the connection is used next.
-                drop(state.settle(outcome));
+                // An error is told when the connection is used next.
+                let _ = state.settle(outcome);
             }
             state = self.ended.wait_timeout(state, self.timing.tick).unwrap_or_else(PoisonError::into_inner).0;
         }

@@ -369,7 +369,8 @@ impl Session {
         let method = Method::parse(&frame.payload).ok_or_else(|| unexpected("a method that is cut off"))?;
         match method {
             Method::ConnectionClose(code, text) => {
-                drop(self.send(CONNECTION, method::connection_close_ok()));
+                // The connection is over in any case; the broker's reason is the error to report.
+                let _ = self.send(CONNECTION, method::connection_close_ok());
                 Err(Error::Closed { code, text: safetext::printable(&text) })
             }
             Method::ChannelClose(code, text) => {

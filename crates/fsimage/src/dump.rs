@@ -49,7 +49,7 @@ pub fn dump(tree: &FileTree, digests: bool) -> io::Result<String> {
         for (name, value) in &metadata.xattrs {
             line.push(format!("{}={}", escaped(name), hex::encode(value)));
         }
-        // Writing to a string cannot fail.
+        // Writing to a String cannot fail.
         writeln!(text, "{}", line.join(" ")).map_err(io::Error::other)?;
     }
     Ok(text)

@@ -142,7 +142,7 @@ fn wake(around: &mut Surroundings<'_>, signal: u64) -> Result<(), u64> {
         let event = around.view.read_u32(field(24)?)?;
         around.view.write_u64(mailbox, event.into())?;
         // The interrupt of an event that is gone is dropped.
-        around.events.set(event).unwrap_or_default();
+        let _ = around.events.set(event);
     }
     Ok(())
 }

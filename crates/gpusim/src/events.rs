@@ -115,7 +115,8 @@ impl Events {
             })
             .collect();
         for id in ids {
-            self.set(id).unwrap_or_default();
+            // It is known: it was found above.
+            let _ = self.set(id);
         }
     }
 

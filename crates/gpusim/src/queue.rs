@@ -169,10 +169,12 @@ impl Queue {
         // An error that can't be delivered leaves the program waiting, as it would a GPU's.
         match place {
             Some(header) => {
-                or(memory, header.err_payload_addr, mask).unwrap_or_default();
-                around.events.set(header.err_event_id).unwrap_or_default();
+                let _ = or(memory, header.err_payload_addr, mask);
+                let _ = around.events.set(header.err_event_id);
             }
-            None => aql::stop(around, self.write_pointer, signal).unwrap_or_default(),
+            None => {
+                let _ = aql::stop(around, self.write_pointer, signal);
+            }
         }
     }
 }

@@ -19,6 +19,7 @@ where
     let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
         // On Linux this affects the calling thread only. If it is refused, the work is done at normal priority.
         let _ = rustix::process::setpriority_process(None, NICE);
+        // The request that wanted the outcome may be gone.
         let _ = sender.send(work());
     });
     thread.map_err(|error| internal(&error))?;

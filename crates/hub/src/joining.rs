@@ -43,7 +43,7 @@ impl Hub {
                 Err(problem) => tracing::warn!(%problem, "it is not known which results are to be joined"),
             }
             // Those that were told meanwhile are not lost: one of them ends the wait at once.
-            drop(tokio::time::timeout(AGAIN, self.shared.core.until_joinable()).await);
+            let _ = tokio::time::timeout(AGAIN, self.shared.core.until_joinable()).await;
         }
     }
 }

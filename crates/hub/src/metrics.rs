@@ -17,12 +17,13 @@ use crate::store::columns::Named;
 
 /// Writes one metric with its help text.
 fn one(out: &mut String, kind: &str, name: &str, help: &str, value: u64) {
-    // Writing to a string cannot fail.
+    // Writing to a String cannot fail.
     let _ = write!(out, "# HELP rocbed_{name} {help}\n# TYPE rocbed_{name} {kind}\nrocbed_{name} {value}\n");
 }
 
 /// Writes a metric with one number for each value of a label.
 fn many(out: &mut String, name: &str, help: &str, label: &str, values: &[(&str, u64)]) {
+    // Writing to a String cannot fail.
     let _ = write!(out, "# HELP rocbed_{name} {help}\n# TYPE rocbed_{name} gauge\n");
     for (text, value) in values {
         let _ = writeln!(out, "rocbed_{name}{{{label}=\"{text}\"}} {value}");

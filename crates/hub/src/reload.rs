@@ -30,7 +30,7 @@ impl Hub {
             let Ok(mut hangup) = signal(SignalKind::hangup()) else { return std::future::pending().await };
             while hangup.recv().await.is_some() {
                 let (hub, tls) = (self.clone(), tls.clone());
-                // On a separate thread, as the files may be on a slow disk.
+                // On a separate thread, as the files may be on a slow disk. It logs its errors itself.
                 let _ = tokio::task::spawn_blocking(move || hub.reload(tls.as_ref())).await;
             }
             std::future::pending::<()>().await;

@@ -104,11 +104,12 @@ impl Hub {
         tasks.shutdown().await;
         self.stop();
         if let Some(link) = self.shared.debci.get().cloned() {
-            // It waits for results that are being sent.
-            drop(tokio::task::spawn_blocking(move || link.end()).await);
+            // It waits for results that are being sent. An error is a panic, which was printed where it happened.
+            let _ = tokio::task::spawn_blocking(move || link.end()).await;
         }
         if let Some(link) = self.shared.offers.get().cloned() {
-            drop(tokio::task::spawn_blocking(move || link.end()).await);
+            // As with the other.
+            let _ = tokio::task::spawn_blocking(move || link.end()).await;
         }
         if let Some(graceful) = Arc::into_inner(graceful)
             && tokio::time::timeout(LAST_ANSWERS, graceful.shutdown()).await.is_err()
@@ -177,7 +178,7 @@ impl Accept {
                 self.known.make_room();
             }
             let Ok(permit) = self.connection_permits.clone().acquire_owned().await else { return };
-            // Answers are small and wait for nothing.
+            // Answers are small and should not wait to be sent together; where this is refused, they only come later.
             let _ = stream.set_nodelay(true);
             let watcher = self.graceful.watcher();
             let (router, tls, hub) = (self.router.clone(), self.tls.clone(), self.hub.clone());

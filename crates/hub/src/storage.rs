@@ -137,7 +137,8 @@ impl Hub {
                 return false;
             }
         }
-        // Nothing may be left of what could not be uploaded.
+        // What could not be uploaded may have been all there was, so the bucket is asked whether it works again. The next
+        // round asks once more.
         let bundles = self.shared.bundles.clone();
         let _ = run_in_background("storage", move || bundles.bucket().map(Bucket::recheck)).await;
         true

@@ -75,6 +75,7 @@ impl ModuleIndex {
         let mut text = "# Aliases for symbols, used by symbol_request().\n".to_owned();
         for module in self.modules() {
             for symbol in &module.exports {
+                // Writing to a String cannot fail.
                 let _ = writeln!(text, "alias symbol:{symbol} {}", module.name);
             }
         }

@@ -110,8 +110,10 @@ impl Dnsmasq {
             thread::spawn(move || {
                 for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                     match event(&line) {
-                        // The receiver is gone: the program is about to end.
-                        Some(event) => drop(events.send(event)),
+                        Some(event) => {
+                            // The receiver is gone only when the program is about to end.
+                            let _ = events.send(event);
+                        }
                         None => said(&line),
                     }
                 }

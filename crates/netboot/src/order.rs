@@ -69,7 +69,7 @@ impl ReadOrder {
     fn write(&self, noted: &mut Noted) {
         noted.unsaved = 0;
         // It only makes later starts faster. Where the directory cannot be written to, it is known as long as this server runs.
-        drop(durable::replace_unsynced(&self.path, &noted.order.to_bytes(), Readers::Everyone));
+        let _ = durable::replace_unsynced(&self.path, &noted.order.to_bytes(), Readers::Everyone);
     }
 
     /// The order as a file; `None` as long as no machine has read anything.

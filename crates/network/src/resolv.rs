@@ -13,7 +13,7 @@ const MOST: usize = 3;
 pub(crate) fn text(dns: &[IpAddr], search: &[String]) -> String {
     let mut text = "# Written by rocbed from ip= and DHCP; changes are lost.\n".to_owned();
     if !search.is_empty() {
-        // Writing to a String never fails.
+        // Writing to a String cannot fail.
         let _ = writeln!(text, "search {}", search.join(" "));
     }
     for (at, server) in dns.iter().enumerate() {

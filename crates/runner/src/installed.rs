@@ -60,7 +60,7 @@ pub(crate) fn read(directory: &Path) -> PackageRecords {
             records.insert(*number, (packages(&text("packages")), archives(&text("archives"))));
         }
     }
-    // The next run as another user makes its own.
+    // If it stays, the run as the next user fails to make its own, and says so.
     let _ = fs::remove_dir_all(directory);
     PackageRecords { records, tests }
 }

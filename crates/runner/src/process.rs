@@ -79,6 +79,7 @@ impl Process {
     /// Sends SIGKILL to the whole process group, which includes the virtualisation server; the testbed ends with it.
     /// Not after [`Process::reap`].
     pub(crate) fn kill_all(&self) {
+        // It fails only if none of them is left.
         let _ = rustix::process::kill_process_group(self.pid, Signal::KILL);
     }
 

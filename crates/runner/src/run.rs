@@ -157,7 +157,7 @@ pub(crate) fn run(
     let limit_notes = context.temporary.join("limit-notes");
     command.env(reached::NOTES, &limit_notes);
     let records = context.temporary.join(RECORDS);
-    // Those of the run as another user.
+    // Those of the run as another user. If they stay, the next line fails.
     let _ = std::fs::remove_dir_all(&records);
     std::fs::create_dir(&records).map_err(Error::step(format!("making {}", records.display())))?;
     command.env(PACKAGE_RECORDS, &records);
@@ -282,7 +282,7 @@ fn read_notes(path: &Path) -> Vec<String> {
     let mut text = String::new();
     let read = File::open(path).and_then(|file| file.take(LONGEST_NOTES).read_to_string(&mut text));
     if read.is_ok() {
-        // If it stays, the next run reads the same notes again.
+        // It is in our own directory, where only a failing disk could keep it; then its notes are only told once more.
         let _ = std::fs::remove_file(path);
     }
     text.lines().map(str::to_owned).collect()

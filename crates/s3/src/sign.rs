@@ -95,7 +95,7 @@ impl Signer<'_> {
         headers.sort();
         let mut text = format!("{}\n{}\n{}\n", request.method, request.path, canonical_query(query));
         for (name, value) in &headers {
-            // Writing to a string cannot fail.
+            // Writing to a String cannot fail.
             let _ = writeln!(text, "{name}:{}", value.trim());
         }
         let _ = write!(text, "\n{}\n{}", signed_headers(request.headers), request.payload);

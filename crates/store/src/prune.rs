@@ -148,6 +148,6 @@ impl Drop for Alone<'_> {
     fn drop(&mut self) {
         // Converting from exclusive to shared does not wait and cannot fail; after a failed conversion it waits at
         // most for another process's pruning.
-        flock(&*self.0.lock, FlockOperation::LockShared).ok();
+        let _ = flock(&*self.0.lock, FlockOperation::LockShared);
     }
 }

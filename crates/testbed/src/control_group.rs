@@ -72,6 +72,7 @@ impl Parent {
             )))?;
         }
         for (group, name) in [above, directory].into_iter().flat_map(|group| OPTIONAL.map(|name| (group, name))) {
+            // One that is missing is not used.
             let _ = fs::write(group.join("cgroup.subtree_control"), format!("+{name}"));
         }
         let parent = Self { directory: directory.to_owned(), made: 0 };

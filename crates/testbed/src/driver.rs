@@ -225,7 +225,8 @@ fn enter(plan: &DriverPlan) -> Result<(), Error> {
     }
     drop((lower, shared, root));
     crate::mounts::pivot()?;
-    // If the working directory is shared, relative paths keep their meaning.
+    // If the working directory is shared, relative paths keep their meaning; otherwise it is not there, and the command
+    // starts in /.
     if let Some(here) = here {
         let _ = rustix::process::chdir(&here);
     }

@@ -159,6 +159,7 @@ fn watch(commands: &Commands, hub: &Hub, job: &str, machine: &mut Child) -> Resu
             Err(error) => Some(error),
         };
         if let Some(error) = ended {
+            // It may have ended just now; the error below is the one to report.
             let _ = watching.kill();
             let _ = watching.wait();
             return Err(error);

@@ -51,7 +51,7 @@ pub(super) fn list(devices: &[&Device]) -> String {
         text.push('\n');
         parts(device, &mut text);
         if let Some(refused) = refused(device) {
-            // Writing to a string cannot fail.
+            // Writing to a String cannot fail.
             let _ = writeln!(text, "    not to be written: {refused}");
         }
     }
@@ -69,6 +69,7 @@ pub(super) fn lost(device: &Device) -> String {
     parts(device, &mut text);
     if device.partitions.iter().any(|part| part.part_label.as_deref() == Some("rocbed-data")) {
         let path = device.path.display();
+        // Writing to a String cannot fail.
         let _ = writeln!(text, "  it has been a worker's stick: `rocbed collect {path}` takes its results off first");
     }
     text
@@ -87,6 +88,7 @@ fn parts(device: &Device, text: &mut String) {
             _ => None,
         });
         words.extend(at);
+        // Writing to a String cannot fail.
         let _ = writeln!(text, "    {}", words.join("  "));
     };
     if device.partitions.is_empty() && device.contents.is_some() {

@@ -98,8 +98,10 @@ fn press(view: &mut View, key: Key, wake: &Sender<()>) -> bool {
         (false, Key::Char('s')) => view.sort = view.sort.next(),
         (false, Key::Char('/')) => view.typing = true,
         (false, Key::Escape) => view.filter.clear(),
-        // The thread may have ended with the hub; the next look tells.
-        (false, Key::Char(' ')) => drop(wake.send(())),
+        (false, Key::Char(' ')) => {
+            // The thread may have ended with the hub; the next look tells.
+            let _ = wake.send(());
+        }
         (true, Key::Other) | (false, _) => {}
     }
     true

@@ -174,7 +174,7 @@ impl Debci {
         );
         if let Some(broker) = &self.broker {
             // If the broker has taken it back, it comes again.
-            drop(broker.reject(message.receipt));
+            let _ = broker.reject(message.receipt);
         }
     }
 
@@ -329,8 +329,8 @@ impl JobSource for Debci {
             return Ok(());
         }
         if let Some(broker) = &self.broker {
-            // Otherwise it is back already.
-            drop(broker.requeue(current.receipt));
+            // If this fails, the broker has taken it back already.
+            let _ = broker.requeue(current.receipt);
         }
         Ok(())
     }

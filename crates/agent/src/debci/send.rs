@@ -137,7 +137,7 @@ impl Debci {
     pub(super) fn acknowledge(&self, receipt: Receipt) {
         if let Some(broker) = &self.broker {
             // If the broker has taken it back, it comes again, and is known then.
-            drop(broker.acknowledge(receipt));
+            let _ = broker.acknowledge(receipt);
         }
     }
 }

@@ -73,7 +73,7 @@ impl<P: Probe> Worker<P> {
         );
         // The others work without it, and it is listed among the unusable ones.
         let is_missing = !still.is_empty() && self.known.is_empty();
-        // If this cannot be written, it is found again after the next start.
+        // If this cannot be written, it is written with the next change, or found again after the next start.
         let _ = self.record.set_missing(still);
         is_missing.then(|| Defect::new(what, advice))
     }

@@ -37,7 +37,7 @@ pub enum ParseError {
 pub(super) fn write(map: &BlockMap) -> String {
     let mut text = String::from("<?xml version=\"1.0\" ?>\n<bmap version=\"2.0\">\n");
     let mut element = |name: &str, value: &str| {
-        // Writing to a string cannot fail.
+        // Writing to a String cannot fail.
         let _ = writeln!(text, "    <{name}> {value} </{name}>");
     };
     element("ImageSize", &map.image_size.to_string());

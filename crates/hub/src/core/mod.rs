@@ -233,8 +233,9 @@ impl Core {
         self.joinable.notified().await;
     }
 
-    /// Notifies open pages, if there are any.
+    /// Notifies open pages.
     pub(crate) fn tell(&self, event: HubEvent) {
+        // There is no receiver as long as no page is open.
         let _ = self.events.send(event);
     }
 }
@@ -266,8 +267,10 @@ where
             Err(Failure::Refused(problem)) => Err(problem),
             Err(Failure::Database(error)) => return Err(error),
         };
-        // The client may have gone and no longer wait.
-        Ok(Box::new(move |outcome: Result<(), Problem>| drop(sender.send(outcome.and(result)))))
+        Ok(Box::new(move |outcome: Result<(), Problem>| {
+            // The client may have gone and no longer wait.
+            let _ = sender.send(outcome.and(result));
+        }))
     });
     (command, receiver)
 }
@@ -340,9 +343,14 @@ impl Writer {
     fn deliver(&self, after: Vec<Notice>) {
         for notice in after {
             match notice {
-                // If the client has gone, it repeats the request and gets the same lease.
-                Notice::Grant(answer, claimed) => drop(answer.send(Ok(*claimed))),
-                Notice::Event(event) => drop(self.events.send(event)),
+                Notice::Grant(answer, claimed) => {
+                    // If the client has gone, it repeats the request and gets the same lease.
+                    let _ = answer.send(Ok(*claimed));
+                }
+                Notice::Event(event) => {
+                    // There is no receiver as long as no page is open.
+                    let _ = self.events.send(event);
+                }
                 Notice::Join => self.joinable.notify_one(),
             }
         }

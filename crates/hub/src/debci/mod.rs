@@ -91,7 +91,7 @@ impl Hub {
             link.keep(thread.map_err(|error| failed(format!("starting a thread: {error}")))?);
         }
         // A second server would need a second connection, which nothing offers.
-        drop(self.shared.debci.set(link));
+        let _ = self.shared.debci.set(link);
         Ok(())
     }
 }

@@ -234,7 +234,8 @@ impl Taker {
             Ok(known) => known,
             Err(problem) => {
                 for receipt in receipts {
-                    drop(self.bridge.link.broker.requeue(receipt));
+                    // If this fails, the connection is lost, and the broker has it back already.
+                    let _ = self.bridge.link.broker.requeue(receipt);
                 }
                 return Err(problem.into());
             }
@@ -332,7 +333,7 @@ impl Taker {
 
     fn acknowledge(&self, receipt: amqp::Receipt) {
         // If the broker has taken it back, it comes again, and is known then.
-        drop(self.bridge.link.broker.acknowledge(receipt));
+        let _ = self.bridge.link.broker.acknowledge(receipt);
     }
 
     /// Waits until a worker is free, or the queues are worth a look.

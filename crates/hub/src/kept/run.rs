@@ -55,7 +55,7 @@ impl Hub {
             }
             sleep(OFTEN).await;
             // Whatever it is, also that there were too many to hear of all.
-            drop(timeout(SELDOM, events.recv()).await);
+            let _ = timeout(SELDOM, events.recv()).await;
         }
     }
 

@@ -111,7 +111,7 @@ impl Converter {
             let (text, after) = rest.split_at(plain);
             if !text.is_empty() {
                 if !open && self.look != Look::default() {
-                    // Writing to a string cannot fail.
+                    // Writing to a String cannot fail.
                     let _ = write!(out, "<span class=\"{}\">", self.look.classes());
                     open = true;
                 }

@@ -82,7 +82,7 @@ impl Logs {
         }
         let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
         if let Err(error) = file.write_all(new) {
-            // A full disk may have stored a part, so the file is cut back before the next piece is appended.
+            // A full disk may have stored a part. It is what belongs there: if it stays, the next piece goes on after it.
             let _ = file.set_len(length);
             return Err(error.into());
         }

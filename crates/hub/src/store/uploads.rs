@@ -109,7 +109,8 @@ impl UploadFile {
             return Err(UploadError::TooMany(self.size));
         }
         if let Err(error) = self.file.write_all(bytes) {
-            // The client is told the offset, so the file must end there.
+            // A full disk may have stored a part. It is what belongs there: if it stays, the client is told to go on after
+            // it, as the offset is read from the file.
             let _ = self.file.set_len(self.offset);
             return Err(error.into());
         }

@@ -89,7 +89,7 @@ impl ResponderThread {
         while !stop.load(Ordering::Relaxed) {
             if looked.elapsed() >= LIST_LINKS_EVERY {
                 // A link that cannot be listened on is tried again next time.
-                drop(self.update_links());
+                let _ = self.update_links();
                 looked = Instant::now();
             }
             self.announce_again();

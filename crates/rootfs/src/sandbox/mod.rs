@@ -196,7 +196,7 @@ impl Inside {
         if let Some(namespace) = &self.namespace {
             shift::join(namespace).map_err(Step::Ids.failed())?;
         }
-        // Our own filter forbids all use of keys.
+        // If it stays, its keys are of no use inside: the filter that is applied below forbids all use of keys.
         let _ = confine::process::leave_session_keyring();
         drop_rights().map_err(Step::Rights.failed())?;
         self.filters.apply().map_err(Step::Filter.failed())?;

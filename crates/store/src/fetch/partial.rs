@@ -104,7 +104,7 @@ impl Partial {
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        // An empty file is useless. It is ours as long as it is locked.
+        // An empty file is useless, and harms nothing if it stays. It is ours as long as it is locked.
         if self.length == 0 && is_at(&self.file, &self.path).unwrap_or(false) {
             let _ = std::fs::remove_file(&self.path);
         }

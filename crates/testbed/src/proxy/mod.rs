@@ -183,6 +183,7 @@ fn relay(client: TcpStream, host: TcpStream) -> io::Result<()> {
     })?;
     let (mut from_host, mut to_client) = (host, client);
     let back = io::copy(&mut from_host, &mut to_client);
+    // It fails if the client has gone.
     let _ = to_client.shutdown(if back.is_ok() { Shutdown::Write } else { Shutdown::Both });
     // The client's part ends with its connection.
     let _ = there.join();

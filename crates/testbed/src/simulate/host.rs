@@ -173,7 +173,7 @@ fn wait(child: &Child, signals: &Signals) -> Result<u8, Error> {
     while let Event::Signal(number) = signals.wait(child.as_fd(), None).map_err(Error::step(step))? {
         for (_, signal) in PASSED_ON.into_iter().filter(|(passed, _)| *passed == number) {
             // If it has just ended, the next wait notices. From a terminal it has the signal already.
-            drop(child.signal(signal));
+            let _ = child.signal(signal);
         }
     }
     let status = child.wait().map_err(Error::step(step))?;

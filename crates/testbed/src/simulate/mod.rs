@@ -108,7 +108,7 @@ impl Simulation {
             if let Err(error) = &ended {
                 // Whoever asks for a summary gets this; if it does not arrive, the line closes.
                 let text = format!("!{error}");
-                rustix::net::send(&theirs, text.as_bytes(), SendFlags::NOSIGNAL).map(drop).unwrap_or_default();
+                let _ = rustix::net::send(&theirs, text.as_bytes(), SendFlags::NOSIGNAL);
             }
             u8::from(ended.is_err())
         })
@@ -180,7 +180,7 @@ fn supervise(simulator: Simulator, outer: Option<&OwnedFd>, line: &OwnedFd) -> R
 fn raise_limit() -> Option<u64> {
     let limit = getrlimit(Resource::Nofile);
     // If it cannot be raised, there is room for hundreds of programs; requests of further ones are refused.
-    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap_or_default();
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     getrlimit(Resource::Nofile).current
 }
 

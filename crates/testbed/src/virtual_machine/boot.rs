@@ -201,6 +201,7 @@ impl Booted {
             // A QEMU that did not end holds the other end, and the reader would wait for it. An error means that it is closed.
             let _ = port.shutdown(Shutdown::Both);
         }
+        // It has nothing to return; a panic was printed where it happened.
         let _ = self.reader.take().map(JoinHandle::join);
         match stopped {
             Some(Err(error @ VmError::Stuck { .. })) => Err(error.into()),

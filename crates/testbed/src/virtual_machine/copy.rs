@@ -231,7 +231,8 @@ impl Making {
         let written = io::copy(&mut (&reader).take(most), &mut &to)?;
         if (&reader).read(&mut [0])? > 0 {
             fetch.kill();
-            ended(&fetch).ok();
+            // It was killed; why is the error below.
+            let _ = ended(&fetch);
             return Err(io::Error::other(format!("it has more than the {most} bytes that are left of the limit")));
         }
         if !is_log {

@@ -54,7 +54,11 @@ fn start(switch: &Switch, channel: u32) -> io::Result<()> {
         .stdin(Stdio::from(OwnedFd::from(its)))
         .stdout(Stdio::null())
         .spawn()?;
-    switch.attach(channel, socket, move || drop(child.wait()))
+    let reap = move || {
+        // How its command ended was told over its socket; if not, that the socket closes is told.
+        let _ = child.wait();
+    };
+    switch.attach(channel, socket, reap)
 }
 
 #[cfg(test)]

@@ -87,8 +87,10 @@ impl Switch {
         // Written without the lock, so that a full socket holds up only the port's reader.
         let socket = lock(&self.0.channels).get(&channel).map(UnixStream::try_clone);
         match socket {
-            // If its process is gone, the channel's thread notices.
-            Some(Ok(mut socket)) => drop(Frame { channel: 0, message }.write(&mut socket)),
+            Some(Ok(mut socket)) => {
+                // If its process is gone, the channel's thread notices.
+                let _ = Frame { channel: 0, message }.write(&mut socket);
+            }
             Some(Err(_)) => drop(self.detach(channel)),
             None => return false,
         }

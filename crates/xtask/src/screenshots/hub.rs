@@ -116,6 +116,7 @@ impl Hub {
 
 impl Drop for Hub {
     fn drop(&mut self) {
+        // It may have ended already.
         let _ = Command::new("kill").args(["-TERM", &self.process.id().to_string()]).status();
         let _ = self.process.wait();
     }

@@ -42,7 +42,7 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        // Like Ctrl-C, so that QEMU ends too.
+        // Like Ctrl-C, so that QEMU ends too. It may have ended already.
         let _ = Command::new("kill").args(["-INT", &self.0.id().to_string()]).status();
         let _ = self.0.wait();
     }

@@ -53,16 +53,17 @@ impl Offers {
             Ok(()) => {
                 self.link.got_result();
                 // If the broker has taken it back, it comes again, and is known then.
-                drop(broker.acknowledge(receipt));
+                let _ = broker.acknowledge(receipt);
             }
             Err(NoResult::Refused(reason)) => {
                 self.link.refused(format!("a result is refused: {reason}"));
-                // The broker forgets it, or keeps it where its administrator wants such messages.
-                drop(broker.reject(receipt));
+                // The broker forgets it, or keeps it where its administrator wants such messages. If this fails, it comes again,
+                // and is refused again.
+                let _ = broker.reject(receipt);
             }
             Err(NoResult::Later(what)) => {
                 // It goes back to its place also if this fails.
-                drop(broker.requeue(receipt));
+                let _ = broker.requeue(receipt);
                 return Err(what);
             }
         }

@@ -108,7 +108,7 @@ impl Hub {
                 .map_err(|error| Advice::new(format!("starting a thread: {error}"), "give the machine more memory"))?,
         );
         // A second broker would need a second connection, which nothing offers.
-        drop(self.shared.offers.set(link));
+        let _ = self.shared.offers.set(link);
         Ok(())
     }
 }
