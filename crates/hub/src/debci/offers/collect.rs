@@ -6,8 +6,7 @@ use amqp::Message;
 use debci::{RESULTS_QUEUE, Received};
 use protocol::api::{CreateUpload, Problem, ProblemCode};
 
-use super::give::of_hub;
-use super::{LARGEST, Offers, bundle};
+use super::{LARGEST, OfferError, Offers, bundle};
 use crate::core::offers::{OFFERED, OfferedJob};
 use crate::core::{Delivered, WorkerClock};
 
@@ -22,12 +21,12 @@ enum NoResult {
     /// It is refused, for this reason.
     Refused(String),
     /// The hub cannot take it now.
-    Later(String),
+    Later(OfferError),
 }
 
 impl From<std::io::Error> for NoResult {
     fn from(error: std::io::Error) -> Self {
-        Self::Later(format!("a result cannot be unpacked: {error}"))
+        Self::Later(OfferError::Unpack(error.to_string()))
     }
 }
 
@@ -36,18 +35,17 @@ impl From<Problem> for NoResult {
         use ProblemCode::{AlreadyCompleted, BundleInvalid, JobCancelled, LeaseOver, WrongJob};
         match problem.code {
             AlreadyCompleted | BundleInvalid | JobCancelled | LeaseOver | WrongJob => Self::Refused(problem.detail),
-            _ => Self::Later(of_hub(&problem)),
+            _ => Self::Later(problem.into()),
         }
     }
 }
 
 impl Offers {
     /// Takes one result, if there is one. Returns whether there was.
-    pub(super) fn collect(&self) -> Result<bool, String> {
+    pub(super) fn collect(&self) -> Result<bool, OfferError> {
         let broker = &self.link.broker;
-        let Some(message) = broker.take(RESULTS_QUEUE).map_err(|error| self.link.failed(&error))? else {
-            return Ok(false);
-        };
+        let message = broker.take(RESULTS_QUEUE).map_err(|error| OfferError::Broker(self.link.failed(&error)))?;
+        let Some(message) = message else { return Ok(false) };
         let receipt = message.receipt;
         match self.end_job(&message) {
             Ok(()) => {
@@ -61,10 +59,10 @@ impl Offers {
                 // and is refused again.
                 let _ = broker.reject(receipt);
             }
-            Err(NoResult::Later(what)) => {
+            Err(NoResult::Later(error)) => {
                 // It goes back to its place also if this fails.
                 let _ = broker.requeue(receipt);
-                return Err(what);
+                return Err(error);
             }
         }
         Ok(true)
@@ -82,11 +80,7 @@ impl Offers {
         let received = debci::receive(&message.body, most, &unpacked).map_err(|error| {
             let passing = error.is_passing();
             let text = whole(&error);
-            if passing {
-                NoResult::Later(format!("a result cannot be unpacked: {text}"))
-            } else {
-                NoResult::Refused(text)
-            }
+            if passing { NoResult::Later(OfferError::Unpack(text)) } else { NoResult::Refused(text) }
         })?;
         let (server, run) = (self.rules.server.clone(), received.run);
         let offered = self.shared.core.write_blocking(move |tx| tx.offered_job(&server, run))?;
@@ -124,7 +118,7 @@ impl Offers {
         let announced = CreateUpload { size, sha256: digest, direct: false };
         shared.core.write_blocking(move |tx| tx.create_upload(OFFERED, &announced).map(drop))?;
         if !shared.bundles.adopt(&made.path, &digest)? {
-            return Err(NoResult::Later("a bundle has changed while it was stored".into()));
+            return Err(NoResult::Later(OfferError::BundleChanged));
         }
         let summary = contents.result.summary();
         let delivered = Delivered { bundle: digest, size, result: contents.result, summary, clock: WorkerClock::Told };

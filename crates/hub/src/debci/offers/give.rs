@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use amqp::Delivery;
-use protocol::api::Problem;
 
-use super::Offers;
+use super::{OfferError, Offers};
 use crate::core::offers::Offered;
 
 impl Offers {
     /// Offers jobs while the queues have room for some. An offer that the broker has not confirmed is published again, also
     /// after a restart: if it is there twice, the first result counts.
-    pub(super) fn give(&self) -> Result<(), String> {
+    pub(super) fn give(&self) -> Result<(), OfferError> {
         self.publish_waiting()?;
         let candidates = self.shared.core.state().candidates(self.rules.after.is_some());
         if candidates.is_empty() {
@@ -20,27 +19,20 @@ impl Offers {
         }
         let mut rooms = BTreeMap::new();
         for (architecture, queue) in &self.queues {
-            let state = self.link.broker.look_at(queue).map_err(|error| self.link.failed(&error))?;
+            let state =
+                self.link.broker.look_at(queue).map_err(|error| OfferError::Broker(self.link.failed(&error)))?;
             let waiting = usize::try_from(state.messages).unwrap_or(usize::MAX);
             rooms.insert(architecture.clone(), self.ahead.saturating_sub(waiting));
         }
         let rules = self.rules.clone();
-        let count = self
-            .shared
-            .core
-            .write_blocking(move |tx| tx.offer_to_debci(&rules, &candidates, rooms))
-            .map_err(|problem| of_hub(&problem))?;
+        let count = self.shared.core.write_blocking(move |tx| tx.offer_to_debci(&rules, &candidates, rooms))?;
         if count > 0 { self.publish_waiting() } else { Ok(()) }
     }
 
     /// Publishes what the broker has not confirmed.
-    fn publish_waiting(&self) -> Result<(), String> {
+    fn publish_waiting(&self) -> Result<(), OfferError> {
         let server = self.rules.server.clone();
-        let waiting = self
-            .shared
-            .core
-            .write_blocking(move |tx| tx.unstored_offers(&server))
-            .map_err(|problem| of_hub(&problem))?;
+        let waiting = self.shared.core.write_blocking(move |tx| tx.unstored_offers(&server))?;
         for offer in waiting {
             if self.link.is_over() {
                 return Ok(());
@@ -50,19 +42,15 @@ impl Offers {
         Ok(())
     }
 
-    fn publish(&self, offer: &Offered) -> Result<(), String> {
+    fn publish(&self, offer: &Offered) -> Result<(), OfferError> {
         let left = offer.waits_until.saturating_sub(self.shared.config.clock.millis());
         // The broker does not hand out what has expired, so that nobody begins with a job that is about to be taken back.
         let Some(left) = u64::try_from(left).ok().filter(|left| *left > 0) else { return Ok(()) };
         let delivery = Delivery { priority: Some(offer.priority), expires: Some(Duration::from_millis(left)) };
         let published = self.link.broker.publish(&offer.queue, offer.line.as_bytes(), delivery);
-        published.map_err(|error| format!("job {} is not offered yet: {}", offer.run, self.link.failed(&error)))?;
         let run = offer.run;
-        self.shared.core.write_blocking(move |tx| tx.stored_offer(run)).map_err(|problem| of_hub(&problem))
+        published.map_err(|error| OfferError::Unconfirmed { run, why: self.link.failed(&error) })?;
+        self.shared.core.write_blocking(move |tx| tx.stored_offer(run))?;
+        Ok(())
     }
-}
-
-/// The words for a problem of the hub's own.
-pub(super) fn of_hub(problem: &Problem) -> String {
-    format!("the hub cannot go on with offers: {}", problem.detail)
 }

@@ -97,11 +97,11 @@ impl OffersLink {
         status.problem = Some(DebciProblem { when: Timestamp::now(), what });
     }
 
-    /// The words for an error of the broker.
-    pub(super) fn failed(&self, error: &amqp::Error) -> String {
+    /// An error of the broker with its help. Notes that the connection is lost, if it is.
+    pub(super) fn failed(&self, error: &amqp::Error) -> Advice {
         if self.broker.connection().is_none() {
             self.lock().connected = None;
         }
-        Advice::of(error).in_one_line()
+        Advice::of(error)
     }
 }

@@ -9,6 +9,7 @@
 
 mod bundle;
 mod collect;
+mod error;
 mod give;
 pub(crate) mod link;
 
@@ -22,6 +23,7 @@ use debci::{PRIORITIES, RESULTS_QUEUE};
 use crate::core::offers::OfferRules;
 use crate::debci::broker::{self, Broker, pauses, results};
 use crate::hub::{Hub, Shared};
+use error::OfferError;
 use link::OffersLink;
 
 /// Largest result that is read, in bytes. Brokers take no larger messages than 16 MiB unless they are told to.
@@ -131,8 +133,8 @@ impl Offers {
                         self.link.rest(OFTEN);
                     }
                 }
-                Err(what) => {
-                    self.link.problem(what);
+                Err(error) => {
+                    self.link.problem(error.to_string());
                     self.link.rest(backoff.next_pause());
                 }
             }
@@ -145,19 +147,23 @@ impl Offers {
 
     /// Declares the queues, so that workers and this hub agree on them. Fails while somebody else reads the results: that is
     /// debci's collector, which would drop those of this hub.
-    fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), OfferError> {
+        let failed = |error: amqp::Error| OfferError::Broker(self.link.failed(&error));
         let declared: Vec<Queue> = self.queues.iter().map(|(_, queue)| queue.clone()).collect();
-        self.link.broker.declare(&declared).map_err(|error| self.link.failed(&error))?;
-        let state = self.link.broker.look_at(&results()).map_err(|error| self.link.failed(&error))?;
+        self.link.broker.declare(&declared).map_err(failed)?;
+        let state = self.link.broker.look_at(&results()).map_err(failed)?;
         self.link.connected();
         if state.consumers == 0 {
             return Ok(());
         }
-        Err(format!(
-            "no job is offered: {} programs read the queue {RESULTS_QUEUE} of {}, debci's collector perhaps, and would \
-             get results of this hub's jobs; give the workers and the hub a virtual host of their own",
-            state.consumers, self.rules.server
-        ))
+        Err(OfferError::Broker(Advice::new(
+            format!(
+                "no job is offered: {} programs read the queue {RESULTS_QUEUE} of {}, debci's collector perhaps, and would \
+                 get results of this hub's jobs",
+                state.consumers, self.rules.server
+            ),
+            "give the workers and the hub a virtual host of their own",
+        )))
     }
 
     fn tidy(&self) {
