@@ -13,7 +13,7 @@ fn main() -> io::Result<()> {
     let words: Vec<u32> = text.split_whitespace().filter_map(|word| u32::from_str_radix(word, 16).ok()).collect();
     let mut at = 0;
     while let Some(rest) = words.get(at..).filter(|rest| !rest.is_empty()) {
-        let (name, size) = name(architecture, rest).unwrap_or_else(|unknown| (unknown.leak(), 4));
+        let (name, size) = name(architecture, rest).unwrap_or_else(|unknown| (unknown.name.leak(), 4));
         println!("{:x} {name}", at * 4);
         at += usize::try_from(size / 4).unwrap_or(1);
     }

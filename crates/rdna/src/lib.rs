@@ -38,6 +38,7 @@ mod wave;
 mod workgroup;
 
 pub use architecture::Architecture;
+pub use decode::UnknownInstruction;
 pub use dispatch::{Dispatch, Progress};
 pub use launch::Packet;
 pub use memory::{Fault, Memory};
@@ -46,11 +47,9 @@ pub use problem::Problem;
 /// The name of the first instruction of these words, and the bytes that it takes.
 ///
 /// # Errors
-/// If it isn't known: with its name or its encoding and number.
-pub fn name(architecture: Architecture, words: &[u32]) -> Result<(&'static str, u64), String> {
-    decode::decode(architecture, words)
-        .map(|instruction| (instruction.name, instruction.size))
-        .map_err(|unknown| unknown.name)
+/// If it isn't known.
+pub fn name(architecture: Architecture, words: &[u32]) -> Result<(&'static str, u64), UnknownInstruction> {
+    decode::decode(architecture, words).map(|instruction| (instruction.name, instruction.size))
 }
 
 /// An instruction of a generation.

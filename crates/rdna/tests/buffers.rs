@@ -117,7 +117,8 @@ fn the_words_are_the_instructions_that_they_are_said_to_be() {
         "s_load_b128 s_load_b128 v_lshlrev_b32 global_load_b128 buffer_store_format_x global_store_b128 s_endpgm"
     );
     // Numbers from 128 on have their highest bit beside the others.
-    assert_eq!(name(Architecture::Gfx10, &[0xe200_2000, 0x8001_0100]), Err("MUBUF instruction 128".to_owned()));
+    let unknown = name(Architecture::Gfx10, &[0xe200_2000, 0x8001_0100]).unwrap_err();
+    assert_eq!(unknown.name, "MUBUF instruction 128");
 }
 
 #[test]

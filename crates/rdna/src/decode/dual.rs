@@ -1,7 +1,7 @@
 //! VOPD: two vector instructions at once, which waves of 32 lanes have in gfx11.
 
 use super::vector::plain;
-use super::{Unknown, Words, bits, byte};
+use super::{UnknownInstruction, Words, bits, byte};
 use crate::instruction::{Action, Instruction, Vector};
 use crate::operand::Operand;
 use crate::table::{Encoding, Tables, VectorAction};
@@ -36,7 +36,7 @@ struct Half {
     destination: u8,
 }
 
-pub(super) fn vopd(tables: &'static Tables, words: Words<'_>) -> Result<Instruction, Unknown> {
+pub(super) fn vopd(tables: &'static Tables, words: Words<'_>) -> Result<Instruction, UnknownInstruction> {
     let (first, second) = (words.get(0), words.get(1));
     let destination = byte(second, 24);
     let halves = [
@@ -63,7 +63,7 @@ fn read(
     words: Words<'_>,
     half: &Half,
     size: &mut usize,
-) -> Result<(&'static str, Vector), Unknown> {
+) -> Result<(&'static str, Vector), UnknownInstruction> {
     let found = if half.number == MOVE {
         tables.vector(Encoding::VOP1, 1)
     } else {
@@ -78,7 +78,7 @@ fn read(
     let first = if half.first == LITERAL {
         literal()
     } else {
-        Operand::decode(half.first, true).ok_or_else(|| Unknown::operand(name))?
+        Operand::decode(half.first, true).ok_or_else(|| UnknownInstruction::operand(name))?
     };
     let second = Operand::Vector(half.second);
     let sources = match operation.action {

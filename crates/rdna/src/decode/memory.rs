@@ -1,11 +1,11 @@
 //! SMEM, FLAT, MUBUF and DS.
 
-use super::{Unknown, Words, bits, byte, instruction, signed};
+use super::{UnknownInstruction, Words, bits, byte, instruction, signed};
 use crate::instruction::{Action, Buffer, Flat, Instruction, Local, ScalarLoad, Segment};
 use crate::operand::{Operand, register, scalar};
 use crate::table::{Access, ScalarMemory, Tables};
 
-pub(super) fn smem(tables: &'static Tables, words: Words<'_>) -> Result<Instruction, Unknown> {
+pub(super) fn smem(tables: &'static Tables, words: Words<'_>) -> Result<Instruction, UnknownInstruction> {
     let (first, second) = (words.get(0), words.get(1));
     let number = bits(first, 18, 8);
     let (name, operation) = tables.scalar_memory(number).ok_or_else(|| words.unknown("SMEM", number))?;
@@ -21,12 +21,12 @@ pub(super) fn smem(tables: &'static Tables, words: Words<'_>) -> Result<Instruct
         ScalarMemory::Time | ScalarMemory::Nothing => 0,
     };
     if last > 128 && load.destination != register::NULL {
-        return Err(Unknown::operand(name));
+        return Err(UnknownInstruction::operand(name));
     }
     Ok(instruction(name, 2, Action::ScalarMemory(load)))
 }
 
-pub(super) fn flat(tables: &'static Tables, words: Words<'_>) -> Result<Instruction, Unknown> {
+pub(super) fn flat(tables: &'static Tables, words: Words<'_>) -> Result<Instruction, UnknownInstruction> {
     let (first, second) = (words.get(0), words.get(1));
     let is_gfx11 = words.is_gfx11();
     let number = bits(first, 18, 7);
@@ -34,7 +34,7 @@ pub(super) fn flat(tables: &'static Tables, words: Words<'_>) -> Result<Instruct
         0 => Segment::Any,
         1 => Segment::Private,
         2 => Segment::Global,
-        _ => return Err(Unknown::encoding("FLAT with segment 3")),
+        _ => return Err(UnknownInstruction::encoding("FLAT with segment 3")),
     };
     let encoding = match segment {
         Segment::Any => "FLAT",
@@ -50,7 +50,7 @@ pub(super) fn flat(tables: &'static Tables, words: Words<'_>) -> Result<Instruct
         crate::names::name(words.architecture, encoding, number).ok_or_else(|| words.unknown(encoding, number))?;
     // gfx10 has LDS at bit 13 instead.
     if !is_gfx11 && bits(first, 13, 1) != 0 {
-        return Err(Unknown::operand(name));
+        return Err(UnknownInstruction::operand(name));
     }
     let base = scalar(byte(second, 16) & 0x7f, is_gfx11);
     let base = (segment != Segment::Any && base != register::NULL).then_some(base);
@@ -73,12 +73,12 @@ pub(super) fn flat(tables: &'static Tables, words: Words<'_>) -> Result<Instruct
     Ok(instruction(name, 2, Action::Flat(flat)))
 }
 
-pub(super) fn mubuf(tables: &'static Tables, words: Words<'_>) -> Result<Instruction, Unknown> {
+pub(super) fn mubuf(tables: &'static Tables, words: Words<'_>) -> Result<Instruction, UnknownInstruction> {
     let (first, second) = (words.get(0), words.get(1));
     let is_gfx11 = words.is_gfx11();
     let number = bits(first, 18, 8);
     let (name, operation) = tables.buffer(number).ok_or_else(|| words.unknown("MUBUF", number))?;
-    let scalar_offset = Operand::decode(second >> 24, is_gfx11).ok_or_else(|| Unknown::operand(name))?;
+    let scalar_offset = Operand::decode(second >> 24, is_gfx11).ok_or_else(|| UnknownInstruction::operand(name))?;
     let flag = |in_gfx10: (u32, u32), in_gfx11: (u32, u32)| {
         let (word, bit) = if is_gfx11 { in_gfx11 } else { in_gfx10 };
         bits(words.get(word as usize), bit, 1) != 0
@@ -97,17 +97,17 @@ pub(super) fn mubuf(tables: &'static Tables, words: Words<'_>) -> Result<Instruc
     // Loads into LDS, and the bit that reports what is not resident.
     let unknown = flag((0, 16), (1, 21)) || flag((1, 23), (1, 21));
     if unknown && !operation.does_nothing() {
-        return Err(Unknown::operand(name));
+        return Err(UnknownInstruction::operand(name));
     }
     Ok(instruction(name, 2, Action::Buffer(buffer)))
 }
 
-pub(super) fn ds(tables: &'static Tables, words: Words<'_>) -> Result<Instruction, Unknown> {
+pub(super) fn ds(tables: &'static Tables, words: Words<'_>) -> Result<Instruction, UnknownInstruction> {
     let (first, second) = (words.get(0), words.get(1));
     let number = bits(first, 18, 8);
     let (name, operation) = tables.local(number).ok_or_else(|| words.unknown("DS", number))?;
     if bits(first, 17, 1) != 0 {
-        return Err(Unknown { name: format!("{name} on memory of the whole GPU") });
+        return Err(UnknownInstruction { name: format!("{name} on memory of the whole GPU") });
     }
     let local = Local {
         operation,

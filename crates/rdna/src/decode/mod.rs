@@ -16,14 +16,15 @@ use crate::table::{Encoding, Tables};
 /// Most words of an instruction.
 pub(crate) const WORDS: usize = 3;
 
-/// What isn't known.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Unknown {
+/// An instruction that isn't known.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the interpreter does not know {name}")]
+pub struct UnknownInstruction {
     /// Its name, or its encoding and number.
-    pub(crate) name: String,
+    pub name: String,
 }
 
-impl Unknown {
+impl UnknownInstruction {
     fn new(architecture: Architecture, encoding: &str, number: u32) -> Self {
         let name = names::name(architecture, encoding, number);
         Self { name: name.map_or_else(|| format!("{encoding} instruction {number}"), str::to_owned) }
@@ -56,8 +57,8 @@ impl Words<'_> {
         self.architecture == Architecture::Gfx11
     }
 
-    fn unknown(&self, encoding: &str, number: u32) -> Unknown {
-        Unknown::new(self.architecture, encoding, number)
+    fn unknown(&self, encoding: &str, number: u32) -> UnknownInstruction {
+        UnknownInstruction::new(self.architecture, encoding, number)
     }
 }
 
@@ -80,7 +81,7 @@ fn instruction(name: &'static str, words: usize, action: Action) -> Instruction 
 }
 
 /// The first instruction of these words. Words that are missing are taken for 0, which is for callers to notice by its size.
-pub(crate) fn decode(architecture: Architecture, words: &[u32]) -> Result<Instruction, Unknown> {
+pub(crate) fn decode(architecture: Architecture, words: &[u32]) -> Result<Instruction, UnknownInstruction> {
     let words = Words { words, architecture };
     let first = words.get(0);
     let tables = Tables::of(architecture);
@@ -107,10 +108,10 @@ pub(crate) fn decode(architecture: Architecture, words: &[u32]) -> Result<Instru
         0b11_0110 => memory::ds(tables, words),
         0b11_0111 => memory::flat(tables, words),
         0b11_1000 => memory::mubuf(tables, words),
-        0b11_1010 => Err(Unknown::encoding("MTBUF")),
-        0b11_1100 => Err(Unknown::encoding("MIMG")),
+        0b11_1010 => Err(UnknownInstruction::encoding("MTBUF")),
+        0b11_1100 => Err(UnknownInstruction::encoding("MIMG")),
         0b11_1101 => memory::smem(tables, words),
-        0b11_1110 => Err(Unknown::encoding("EXP")),
-        _ => Err(Unknown::encoding(&format!("{:#08b}", first >> 26))),
+        0b11_1110 => Err(UnknownInstruction::encoding("EXP")),
+        _ => Err(UnknownInstruction::encoding(&format!("{:#08b}", first >> 26))),
     }
 }

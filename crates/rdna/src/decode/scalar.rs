@@ -1,6 +1,6 @@
 //! SOP1, SOP2, SOPK, SOPC and SOPP.
 
-use super::{Unknown, Words, bits, byte, instruction};
+use super::{UnknownInstruction, Words, bits, byte, instruction};
 use crate::instruction::{Action, Instruction, Scalar};
 use crate::operand::{Operand, scalar};
 use crate::table::{Encoding, Tables};
@@ -8,7 +8,11 @@ use crate::table::{Encoding, Tables};
 /// Number that stands for a literal.
 const LITERAL: u32 = 255;
 
-pub(super) fn decode(tables: &'static Tables, words: Words<'_>, encoding: Encoding) -> Result<Instruction, Unknown> {
+pub(super) fn decode(
+    tables: &'static Tables,
+    words: Words<'_>,
+    encoding: Encoding,
+) -> Result<Instruction, UnknownInstruction> {
     let first = words.get(0);
     let number = match encoding {
         Encoding::SOP1 => bits(first, 8, 8),
@@ -25,7 +29,7 @@ pub(super) fn decode(tables: &'static Tables, words: Words<'_>, encoding: Encodi
             size = 2;
             return Ok(Operand::Literal(words.get(1)));
         }
-        Operand::decode(number, words.is_gfx11()).ok_or_else(|| Unknown::operand(name))
+        Operand::decode(number, words.is_gfx11()).ok_or_else(|| UnknownInstruction::operand(name))
     };
     let before = Operand::Scalar(destination);
     let number = (first & 0xffff) as u16;

@@ -1,6 +1,6 @@
 //! VOP1, VOP2, VOP3, VOPC and VOP3P, with what chooses lanes and parts of registers.
 
-use super::{Unknown, Words, bits, byte, instruction};
+use super::{UnknownInstruction, Words, bits, byte, instruction};
 use crate::instruction::{Action, Instruction, Part, Selection, Unused, Vector};
 use crate::operand::{Operand, Type, register, scalar};
 use crate::table::{Encoding, FlagsIn, Tables, VectorAction, VectorOperation};
@@ -70,12 +70,12 @@ impl<'a> Reader<'a> {
         literal
     }
 
-    fn invalid<T>(&self) -> Result<T, Unknown> {
-        Err(Unknown::operand(self.name))
+    fn invalid<T>(&self) -> Result<T, UnknownInstruction> {
+        Err(UnknownInstruction::operand(self.name))
     }
 
     /// Reads a source with 9 bits. `is_short` is for the shorter forms, where gfx11 names halves of registers.
-    fn source(&mut self, index: usize, number: u32, is_short: bool) -> Result<(), Unknown> {
+    fn source(&mut self, index: usize, number: u32, is_short: bool) -> Result<(), UnknownInstruction> {
         if index >= self.count() {
             return Ok(());
         }
@@ -122,12 +122,12 @@ impl<'a> Reader<'a> {
     }
 
     /// What follows the first source if lanes come from elsewhere in rows of 16.
-    fn rows(&mut self, word: u32) -> Result<(), Unknown> {
+    fn rows(&mut self, word: u32) -> Result<(), UnknownInstruction> {
         let control = bits(word, 8, 9) as u16;
         let is_known =
             matches!(control, 0..=0xff | 0x101..=0x10f | 0x111..=0x11f | 0x121..=0x12f | 0x140 | 0x141 | 0x150..=0x16f);
         if !is_known {
-            return Err(Unknown { name: format!("{} with lanes by {control:#x}", self.name) });
+            return Err(UnknownInstruction { name: format!("{} with lanes by {control:#x}", self.name) });
         }
         self.vector.selection = Selection::Rows {
             control,
@@ -142,20 +142,20 @@ impl<'a> Reader<'a> {
     }
 
     /// What follows the first word if parts of registers are meant. `second` is the second source's number.
-    fn parts(&mut self, second: Option<u8>, is_comparison: bool) -> Result<(), Unknown> {
+    fn parts(&mut self, second: Option<u8>, is_comparison: bool) -> Result<(), UnknownInstruction> {
         let word = self.next();
         let register = |number: u8, is_scalar: bool| {
             if is_scalar { Operand::decode(number.into(), false) } else { Some(Operand::Vector(number)) }
         };
         let part = |lowest: u32| {
             let signed = bits(word, lowest + 3, 1) != 0;
-            Part::of(bits(word, lowest, 3), signed).ok_or_else(|| Unknown::operand(self.name))
+            Part::of(bits(word, lowest, 3), signed).ok_or_else(|| UnknownInstruction::operand(self.name))
         };
         let sources = [part(16)?, part(24)?];
         let destination = if is_comparison {
             Part::WHOLE
         } else {
-            Part::of(bits(word, 8, 3), false).ok_or_else(|| Unknown::operand(self.name))?
+            Part::of(bits(word, 8, 3), false).ok_or_else(|| UnknownInstruction::operand(self.name))?
         };
         let first = register(byte(word, 0), bits(word, 23, 1) != 0);
         let second = second.map(|number| register(number, bits(word, 31, 1) != 0));
@@ -187,7 +187,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn done(mut self) -> Result<Instruction, Unknown> {
+    fn done(mut self) -> Result<Instruction, UnknownInstruction> {
         if let VectorAction::Accumulate(_) = self.vector.operation.action {
             self.vector.sources[2] = Operand::Vector(self.vector.destination);
             self.vector.halves |= self.vector.halves >> 3 << 2;
@@ -215,7 +215,7 @@ impl Part {
     }
 }
 
-pub(super) fn vop1(tables: &'static Tables, words: Words<'_>) -> Result<Instruction, Unknown> {
+pub(super) fn vop1(tables: &'static Tables, words: Words<'_>) -> Result<Instruction, UnknownInstruction> {
     let first = words.get(0);
     let number = bits(first, 9, 8);
     let found = tables.vector(Encoding::VOP1, number).ok_or_else(|| words.unknown("VOP1", number))?;
@@ -234,7 +234,7 @@ pub(super) fn vop1(tables: &'static Tables, words: Words<'_>) -> Result<Instruct
     reader.done()
 }
 
-pub(super) fn vop2(tables: &'static Tables, words: Words<'_>) -> Result<Instruction, Unknown> {
+pub(super) fn vop2(tables: &'static Tables, words: Words<'_>) -> Result<Instruction, UnknownInstruction> {
     let first = words.get(0);
     let number = bits(first, 25, 6);
     let found = tables.vector(Encoding::VOP2, number).ok_or_else(|| words.unknown("VOP2", number))?;
@@ -259,7 +259,7 @@ pub(super) fn vop2(tables: &'static Tables, words: Words<'_>) -> Result<Instruct
     reader.done()
 }
 
-pub(super) fn vopc(tables: &'static Tables, words: Words<'_>) -> Result<Instruction, Unknown> {
+pub(super) fn vopc(tables: &'static Tables, words: Words<'_>) -> Result<Instruction, UnknownInstruction> {
     let first = words.get(0);
     let number = bits(first, 17, 8);
     let found = tables.vector(Encoding::VOPC, number).ok_or_else(|| words.unknown("VOPC", number))?;
@@ -275,7 +275,7 @@ pub(super) fn vopc(tables: &'static Tables, words: Words<'_>) -> Result<Instruct
     reader.done()
 }
 
-pub(super) fn vop3(tables: &'static Tables, words: Words<'_>) -> Result<Instruction, Unknown> {
+pub(super) fn vop3(tables: &'static Tables, words: Words<'_>) -> Result<Instruction, UnknownInstruction> {
     let (first, second) = (words.get(0), words.get(1));
     let number = bits(first, 16, 10);
     let found = tables.vector(Encoding::VOP3, number).ok_or_else(|| words.unknown("VOP3", number))?;
@@ -317,7 +317,7 @@ pub(super) fn vop3(tables: &'static Tables, words: Words<'_>) -> Result<Instruct
     reader.done()
 }
 
-pub(super) fn vop3p(tables: &'static Tables, words: Words<'_>) -> Result<Instruction, Unknown> {
+pub(super) fn vop3p(tables: &'static Tables, words: Words<'_>) -> Result<Instruction, UnknownInstruction> {
     let (first, second) = (words.get(0), words.get(1));
     let number = bits(first, 16, 7);
     let found = tables.vector(Encoding::VOP3P, number).ok_or_else(|| words.unknown("VOP3P", number))?;
