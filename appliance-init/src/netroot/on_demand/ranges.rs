@@ -123,20 +123,18 @@ impl Ranges {
         &self,
         (offset, length): (u64, u64),
         purpose: Purpose,
-        accept: impl Fn(&[u8]) -> Result<(), String>,
+        accept: impl Fn(&[u8]) -> Result<(), RangesError>,
         mut again: impl FnMut(&str, Duration) -> bool,
     ) -> Option<(Vec<u8>, Duration)> {
         let mut backoff = self.backoff.clone();
         loop {
             let began = Instant::now();
-            let reason = match self.try_get(offset, length, purpose) {
-                Ok(bytes) => match accept(&bytes) {
-                    Ok(()) => return Some((bytes, began.elapsed())),
-                    Err(reason) => reason,
-                },
-                Err(error) => error.to_string(),
+            let got = self.try_get(offset, length, purpose).and_then(|bytes| accept(&bytes).map(|()| bytes));
+            let reason = match got {
+                Ok(bytes) => return Some((bytes, began.elapsed())),
+                Err(reason) => reason,
             };
-            if !again(&reason, backoff.next_pause()) {
+            if !again(&reason.to_string(), backoff.next_pause()) {
                 return None;
             }
         }

@@ -11,7 +11,7 @@ use chunked::{Chunk, Index};
 use super::fuse::Content;
 use super::memory::{Budget, Meminfo};
 use super::pace::Pace;
-use super::ranges::{Purpose, Ranges};
+use super::ranges::{Purpose, Ranges, RangesError};
 
 /// Decompressed chunks that are kept: the kernel asks for a chunk in several reads.
 const DECOMPRESSED: usize = 32;
@@ -225,10 +225,10 @@ impl<O: Observer> Store<O> {
             chunks.iter().map(|(_, chunk)| frame(chunk)).collect()
         };
         let accept = |bytes: &[u8]| {
-            let frames = frames(bytes).ok_or("the answer is too short")?;
+            let frames = frames(bytes).ok_or_else(|| RangesError::Again("the answer is too short".into()))?;
             let mut numbered = chunks.iter().zip(&frames);
             numbered.try_for_each(|((number, _), frame)| {
-                self.index.verify(*number, frame).map_err(|error| error.to_string())
+                self.index.verify(*number, frame).map_err(|error| RangesError::Again(error.to_string()))
             })
         };
         let mut has_come = false;
