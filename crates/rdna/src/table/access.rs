@@ -117,12 +117,16 @@ const fn registers(count: u8) -> Portion {
     Portion::Registers(count)
 }
 
-const fn bytes(count: u8, signed: bool) -> Portion {
+pub(super) const fn bytes(count: u8, signed: bool) -> Portion {
     Portion::Bytes { count, signed }
 }
 
-const fn half(count: u8, signed: bool, upper: bool) -> Portion {
-    Portion::Half { count, signed, upper }
+pub(super) const fn lower_half(count: u8, signed: bool) -> Portion {
+    Portion::Half { count, signed, upper: false }
+}
+
+pub(super) const fn upper_half(count: u8, signed: bool) -> Portion {
+    Portion::Half { count, signed, upper: true }
 }
 
 const fn narrow(apply: fn(u64, u64, u64) -> u64) -> Access {
@@ -133,7 +137,7 @@ const fn wide(apply: fn(u64, u64, u64) -> u64) -> Access {
     Access::Atomic { is_wide: true, compares: false, apply }
 }
 
-const fn comparing(is_wide: bool, apply: fn(u64, u64, u64) -> u64) -> Access {
+pub(super) const fn comparing(is_wide: bool, apply: fn(u64, u64, u64) -> u64) -> Access {
     Access::Atomic { is_wide, compares: true, apply }
 }
 
@@ -212,19 +216,19 @@ pub(super) const FLAT: &[Row<FlatOperation>] = &[
     row("*_load_dwordx3|*_load_b96", 15, 22, Access::Load(registers(3))),
     row("*_load_dwordx4|*_load_b128", 14, 23, Access::Load(registers(4))),
     row("*_store_byte|*_store_b8", 24, 24, Access::Store(bytes(1, false))),
-    row("*_store_byte_d16_hi|*_store_d16_hi_b8", 25, 36, Access::Store(half(1, false, true))),
+    row("*_store_byte_d16_hi|*_store_d16_hi_b8", 25, 36, Access::Store(upper_half(1, false))),
     row("*_store_short|*_store_b16", 26, 25, Access::Store(bytes(2, false))),
-    row("*_store_short_d16_hi|*_store_d16_hi_b16", 27, 37, Access::Store(half(2, false, true))),
+    row("*_store_short_d16_hi|*_store_d16_hi_b16", 27, 37, Access::Store(upper_half(2, false))),
     row("*_store_dword|*_store_b32", 28, 26, Access::Store(registers(1))),
     row("*_store_dwordx2|*_store_b64", 29, 27, Access::Store(registers(2))),
     row("*_store_dwordx3|*_store_b96", 31, 28, Access::Store(registers(3))),
     row("*_store_dwordx4|*_store_b128", 30, 29, Access::Store(registers(4))),
-    row("*_load_ubyte_d16|*_load_d16_u8", 32, 30, Access::Load(half(1, false, false))),
-    row("*_load_ubyte_d16_hi|*_load_d16_hi_u8", 33, 33, Access::Load(half(1, false, true))),
-    row("*_load_sbyte_d16|*_load_d16_i8", 34, 31, Access::Load(half(1, true, false))),
-    row("*_load_sbyte_d16_hi|*_load_d16_hi_i8", 35, 34, Access::Load(half(1, true, true))),
-    row("*_load_short_d16|*_load_d16_b16", 36, 32, Access::Load(half(2, false, false))),
-    row("*_load_short_d16_hi|*_load_d16_hi_b16", 37, 35, Access::Load(half(2, false, true))),
+    row("*_load_ubyte_d16|*_load_d16_u8", 32, 30, Access::Load(lower_half(1, false))),
+    row("*_load_ubyte_d16_hi|*_load_d16_hi_u8", 33, 33, Access::Load(upper_half(1, false))),
+    row("*_load_sbyte_d16|*_load_d16_i8", 34, 31, Access::Load(lower_half(1, true))),
+    row("*_load_sbyte_d16_hi|*_load_d16_hi_i8", 35, 34, Access::Load(upper_half(1, true))),
+    row("*_load_short_d16|*_load_d16_b16", 36, 32, Access::Load(lower_half(2, false))),
+    row("*_load_short_d16_hi|*_load_d16_hi_b16", 37, 35, Access::Load(upper_half(2, false))),
     row("*_atomic_swap|*_atomic_swap_b32", 48, 51, narrow(|_, data, _| data)),
     row("*_atomic_cmpswap|*_atomic_cmpswap_b32", 49, 52, comparing(false, exchange_if)),
     row("*_atomic_add|*_atomic_add_u32", 50, 53, narrow(|old, data, _| old.wrapping_add(data))),
@@ -286,19 +290,19 @@ pub(super) const MUBUF: &[Row<BufferOperation>] = &[
     untyped("buffer_load_dwordx3|buffer_load_b96", 15, 22, Access::Load(registers(3))),
     untyped("buffer_load_dwordx4|buffer_load_b128", 14, 23, Access::Load(registers(4))),
     untyped("buffer_store_byte|buffer_store_b8", 24, 24, Access::Store(bytes(1, false))),
-    untyped("buffer_store_byte_d16_hi|buffer_store_d16_hi_b8", 25, 36, Access::Store(half(1, false, true))),
+    untyped("buffer_store_byte_d16_hi|buffer_store_d16_hi_b8", 25, 36, Access::Store(upper_half(1, false))),
     untyped("buffer_store_short|buffer_store_b16", 26, 25, Access::Store(bytes(2, false))),
-    untyped("buffer_store_short_d16_hi|buffer_store_d16_hi_b16", 27, 37, Access::Store(half(2, false, true))),
+    untyped("buffer_store_short_d16_hi|buffer_store_d16_hi_b16", 27, 37, Access::Store(upper_half(2, false))),
     untyped("buffer_store_dword|buffer_store_b32", 28, 26, Access::Store(registers(1))),
     untyped("buffer_store_dwordx2|buffer_store_b64", 29, 27, Access::Store(registers(2))),
     untyped("buffer_store_dwordx3|buffer_store_b96", 31, 28, Access::Store(registers(3))),
     untyped("buffer_store_dwordx4|buffer_store_b128", 30, 29, Access::Store(registers(4))),
-    untyped("buffer_load_ubyte_d16|buffer_load_d16_u8", 32, 30, Access::Load(half(1, false, false))),
-    untyped("buffer_load_ubyte_d16_hi|buffer_load_d16_hi_u8", 33, 33, Access::Load(half(1, false, true))),
-    untyped("buffer_load_sbyte_d16|buffer_load_d16_i8", 34, 31, Access::Load(half(1, true, false))),
-    untyped("buffer_load_sbyte_d16_hi|buffer_load_d16_hi_i8", 35, 34, Access::Load(half(1, true, true))),
-    untyped("buffer_load_short_d16|buffer_load_d16_b16", 36, 32, Access::Load(half(2, false, false))),
-    untyped("buffer_load_short_d16_hi|buffer_load_d16_hi_b16", 37, 35, Access::Load(half(2, false, true))),
+    untyped("buffer_load_ubyte_d16|buffer_load_d16_u8", 32, 30, Access::Load(lower_half(1, false))),
+    untyped("buffer_load_ubyte_d16_hi|buffer_load_d16_hi_u8", 33, 33, Access::Load(upper_half(1, false))),
+    untyped("buffer_load_sbyte_d16|buffer_load_d16_i8", 34, 31, Access::Load(lower_half(1, true))),
+    untyped("buffer_load_sbyte_d16_hi|buffer_load_d16_hi_i8", 35, 34, Access::Load(upper_half(1, true))),
+    untyped("buffer_load_short_d16|buffer_load_d16_b16", 36, 32, Access::Load(lower_half(2, false))),
+    untyped("buffer_load_short_d16_hi|buffer_load_d16_hi_b16", 37, 35, Access::Load(upper_half(2, false))),
     // Caches, of which there are none.
     untyped("buffer_gl0_inv", 113, 43, Access::Load(Portion::Registers(0))),
     untyped("buffer_gl1_inv", 114, 44, Access::Load(Portion::Registers(0))),

@@ -79,9 +79,8 @@ fn fit(sum: i64, vector: &Vector) -> u32 {
     sum as u32
 }
 
-/// A number, negated and before that made absolute if asked for.
-fn changed(value: f32, negate: bool, absolute: bool) -> f32 {
-    let value = if absolute { value.abs() } else { value };
+/// A number, negated if asked for.
+fn negated(value: f32, negate: bool) -> f32 {
     if negate { -value } else { value }
 }
 
@@ -111,7 +110,7 @@ fn dot_bfloats(wave: &mut Wave, vector: &Vector) -> Done {
             let (halves, negate) =
                 if is_upper { (vector.upper_halves, vector.negate_upper) } else { (vector.halves, vector.negate) };
             let shift = if has(halves, source) { 16 } else { 0 };
-            changed(bfloat::value((bits >> shift) as u16), has(negate, source), false)
+            negated(bfloat::value((bits >> shift) as u16), has(negate, source))
         };
         let product = part(a[lane], 0, false) * part(b[lane], 1, false);
         let mut sum = part(a[lane], 0, true).mul_add(part(b[lane], 1, true), product) + f32::from_bits(c[lane] as u32);
@@ -199,10 +198,11 @@ fn multiply_floats(wave: &mut Wave, vector: &Vector, short: Short, is_wide: bool
     let kind = if is_wide { F32 } else { F16 };
     multiply(wave, vector, 16, kind, |a, b, c, before| {
         let c = if is_wide { f32::from_bits(c) } else { short.value(if is_constant { c } else { c >> shift }) };
-        let mut sum = changed(c, has(vector.negate, 2), has(vector.negate_upper, 2));
+        let c = if has(vector.negate_upper, 2) { c.abs() } else { c };
+        let mut sum = negated(c, has(vector.negate, 2));
         for (index, (a, b)) in a.iter().zip(b).enumerate() {
-            let a = changed(short.value(*a), negates(0, index), false);
-            let b = changed(short.value(*b), negates(1, index), false);
+            let a = negated(short.value(*a), negates(0, index));
+            let b = negated(short.value(*b), negates(1, index));
             sum = a.mul_add(b, sum);
         }
         if is_wide { sum.to_bits() } else { before & !(0xffff << shift) | short.nearest(sum) << shift }

@@ -185,34 +185,40 @@ pub(super) const SOP1: &[Row<ScalarOperation>] = &[
     row("s_bitreplicate_b64_b32", 59, 20, ScalarOperation::Value([B64, B32, B64], |a, _, _| {
         plain((0..32).map(|bit| ((a >> bit & 1) * 3) << (2 * bit)).sum())
     })),
-    row("s_and_saveexec_b64", 36, 33, exec(true, false, |source, exec| source & exec)),
-    row("s_or_saveexec_b64", 37, 35, exec(true, false, |source, exec| source | exec)),
-    row("s_xor_saveexec_b64", 38, 37, exec(true, false, |source, exec| source ^ exec)),
-    row("s_andn2_saveexec_b64|s_and_not1_saveexec_b64", 39, 49, exec(true, false, |source, exec| source & !exec)),
-    row("s_orn2_saveexec_b64|s_or_not1_saveexec_b64", 40, 51, exec(true, false, |source, exec| source | !exec)),
-    row("s_nand_saveexec_b64", 41, 39, exec(true, false, |source, exec| !(source & exec))),
-    row("s_nor_saveexec_b64", 42, 41, exec(true, false, |source, exec| !(source | exec))),
-    row("s_xnor_saveexec_b64", 43, 43, exec(true, false, |source, exec| !(source ^ exec))),
-    row("s_andn1_saveexec_b64|s_and_not0_saveexec_b64", 55, 45, exec(true, false, |source, exec| !source & exec)),
-    row("s_orn1_saveexec_b64|s_or_not0_saveexec_b64", 56, 47, exec(true, false, |source, exec| !source | exec)),
-    row("s_andn1_wrexec_b64|s_and_not0_wrexec_b64", 57, 53, exec(true, true, |source, exec| !source & exec)),
-    row("s_andn2_wrexec_b64|s_and_not1_wrexec_b64", 58, 55, exec(true, true, |source, exec| source & !exec)),
-    row("s_and_saveexec_b32", 60, 32, exec(false, false, |source, exec| source & exec)),
-    row("s_or_saveexec_b32", 61, 34, exec(false, false, |source, exec| source | exec)),
-    row("s_xor_saveexec_b32", 62, 36, exec(false, false, |source, exec| source ^ exec)),
-    row("s_andn2_saveexec_b32|s_and_not1_saveexec_b32", 63, 48, exec(false, false, |source, exec| source & !exec)),
-    row("s_orn2_saveexec_b32|s_or_not1_saveexec_b32", 64, 50, exec(false, false, |source, exec| source | !exec)),
-    row("s_nand_saveexec_b32", 65, 38, exec(false, false, |source, exec| !(source & exec))),
-    row("s_nor_saveexec_b32", 66, 40, exec(false, false, |source, exec| !(source | exec))),
-    row("s_xnor_saveexec_b32", 67, 42, exec(false, false, |source, exec| !(source ^ exec))),
-    row("s_andn1_saveexec_b32|s_and_not0_saveexec_b32", 68, 44, exec(false, false, |source, exec| !source & exec)),
-    row("s_orn1_saveexec_b32|s_or_not0_saveexec_b32", 69, 46, exec(false, false, |source, exec| !source | exec)),
-    row("s_andn1_wrexec_b32|s_and_not0_wrexec_b32", 70, 52, exec(false, true, |source, exec| !source & exec)),
-    row("s_andn2_wrexec_b32|s_and_not1_wrexec_b32", 71, 54, exec(false, true, |source, exec| source & !exec)),
+    row("s_and_saveexec_b64", 36, 33, save_exec(true, |source, exec| source & exec)),
+    row("s_or_saveexec_b64", 37, 35, save_exec(true, |source, exec| source | exec)),
+    row("s_xor_saveexec_b64", 38, 37, save_exec(true, |source, exec| source ^ exec)),
+    row("s_andn2_saveexec_b64|s_and_not1_saveexec_b64", 39, 49, save_exec(true, |source, exec| source & !exec)),
+    row("s_orn2_saveexec_b64|s_or_not1_saveexec_b64", 40, 51, save_exec(true, |source, exec| source | !exec)),
+    row("s_nand_saveexec_b64", 41, 39, save_exec(true, |source, exec| !(source & exec))),
+    row("s_nor_saveexec_b64", 42, 41, save_exec(true, |source, exec| !(source | exec))),
+    row("s_xnor_saveexec_b64", 43, 43, save_exec(true, |source, exec| !(source ^ exec))),
+    row("s_andn1_saveexec_b64|s_and_not0_saveexec_b64", 55, 45, save_exec(true, |source, exec| !source & exec)),
+    row("s_orn1_saveexec_b64|s_or_not0_saveexec_b64", 56, 47, save_exec(true, |source, exec| !source | exec)),
+    row("s_andn1_wrexec_b64|s_and_not0_wrexec_b64", 57, 53, write_exec(true, |source, exec| !source & exec)),
+    row("s_andn2_wrexec_b64|s_and_not1_wrexec_b64", 58, 55, write_exec(true, |source, exec| source & !exec)),
+    row("s_and_saveexec_b32", 60, 32, save_exec(false, |source, exec| source & exec)),
+    row("s_or_saveexec_b32", 61, 34, save_exec(false, |source, exec| source | exec)),
+    row("s_xor_saveexec_b32", 62, 36, save_exec(false, |source, exec| source ^ exec)),
+    row("s_andn2_saveexec_b32|s_and_not1_saveexec_b32", 63, 48, save_exec(false, |source, exec| source & !exec)),
+    row("s_orn2_saveexec_b32|s_or_not1_saveexec_b32", 64, 50, save_exec(false, |source, exec| source | !exec)),
+    row("s_nand_saveexec_b32", 65, 38, save_exec(false, |source, exec| !(source & exec))),
+    row("s_nor_saveexec_b32", 66, 40, save_exec(false, |source, exec| !(source | exec))),
+    row("s_xnor_saveexec_b32", 67, 42, save_exec(false, |source, exec| !(source ^ exec))),
+    row("s_andn1_saveexec_b32|s_and_not0_saveexec_b32", 68, 44, save_exec(false, |source, exec| !source & exec)),
+    row("s_orn1_saveexec_b32|s_or_not0_saveexec_b32", 69, 46, save_exec(false, |source, exec| !source | exec)),
+    row("s_andn1_wrexec_b32|s_and_not0_wrexec_b32", 70, 52, write_exec(false, |source, exec| !source & exec)),
+    row("s_andn2_wrexec_b32|s_and_not1_wrexec_b32", 71, 54, write_exec(false, |source, exec| source & !exec)),
 ];
 
-const fn exec(is_wide: bool, returns_new: bool, apply: fn(u64, u64) -> u64) -> ScalarOperation {
-    ScalarOperation::Exec { is_wide, returns_new, apply }
+/// Changes EXEC, and returns what it was.
+const fn save_exec(is_wide: bool, apply: fn(u64, u64) -> u64) -> ScalarOperation {
+    ScalarOperation::Exec { is_wide, returns_new: false, apply }
+}
+
+/// Changes EXEC, and returns what it is then.
+const fn write_exec(is_wide: bool, apply: fn(u64, u64) -> u64) -> ScalarOperation {
+    ScalarOperation::Exec { is_wide, returns_new: true, apply }
 }
 
 /// A position, or -1 if there is none.
