@@ -96,7 +96,13 @@ impl Hub {
                     }
                 };
                 // Also on disk: a hub that is started again looks at it again.
-                shared.core.write(move |tx| Ok(tables::mark_list(tx.db, list, is_used, is_whole)?)).await?;
+                let mark = move |db: &Connection| {
+                    if is_used {
+                        tables::forget_again(db, list)?;
+                    }
+                    tables::mark_list(db, list, is_whole)
+                };
+                shared.core.write(move |tx| Ok(mark(tx.db)?)).await?;
                 if is_whole {
                     later.done(list);
                 } else {
@@ -116,7 +122,8 @@ impl Hub {
     async fn note_use(&self, list: i64, packages: PackageList) -> Result<(), Problem> {
         let note = move |db: &Connection, now: i64| {
             tables::wanted(db, &packages, Some(now))?;
-            tables::mark_list(db, list, true, false)
+            tables::forget_again(db, list)?;
+            tables::mark_list(db, list, false)
         };
         self.shared.core.write(move |tx| Ok(note(tx.db, tx.now)?)).await
     }

@@ -100,12 +100,15 @@ fn unpacked(packed: &[u8]) -> Result<PackageList, ListError> {
     Ok(PackageList::parse(&String::from_utf8(zstd::decode_all(packed)?)?)?)
 }
 
-/// Notes that a list was looked at, and whether everything of it that the archive has is kept. A list that was looked at only
-/// because something of it was missing (`is_used` is false) may have been used meanwhile, which is still to be noted.
-pub(crate) fn mark_list(db: &Connection, list: i64, is_used: bool, is_whole: bool) -> rusqlite::Result<()> {
-    if is_used {
-        db.prepare_cached("DELETE FROM kept_again WHERE list = ?1")?.execute([list])?;
-    }
+/// Forgets that another run has had a list ([`list_again`]), as its use is noted. Not for a list that is looked at only because
+/// something of it was missing: a run may have had it meanwhile, whose use is still to be noted.
+pub(crate) fn forget_again(db: &Connection, list: i64) -> rusqlite::Result<()> {
+    db.prepare_cached("DELETE FROM kept_again WHERE list = ?1")?.execute([list])?;
+    Ok(())
+}
+
+/// Notes that a list was looked at, and whether everything of it that the archive has is kept.
+pub(crate) fn mark_list(db: &Connection, list: i64, is_whole: bool) -> rusqlite::Result<()> {
     db.prepare_cached("INSERT OR IGNORE INTO kept_lists (list) VALUES (?1)")?.execute([list])?;
     db.prepare_cached("DELETE FROM kept_lists WHERE list < (SELECT max(list) FROM kept_lists)")?.execute([])?;
     let later = if is_whole {
@@ -287,21 +290,25 @@ mod tests {
         let told = |db: &Connection| -> rusqlite::Result<Vec<(i64, bool)>> {
             Ok(pending(db)?.iter().map(|one| (one.list, one.is_used)).collect())
         };
+        let mark_used = |list: i64, is_whole: bool| {
+            forget_again(&db, list)?;
+            mark_list(&db, list, is_whole)
+        };
         assert_eq!(told(&db)?, [(1, true), (2, true)], "new lists");
-        mark_list(&db, 1, true, false)?;
-        mark_list(&db, 2, true, true)?;
+        mark_used(1, false)?;
+        mark_used(2, true)?;
         assert_eq!(told(&db)?, [(1, false)], "something of it is missing, and no run had it since");
         list_again(&db, 1)?;
         list_again(&db, 2)?;
         assert_eq!(told(&db)?, [(1, true), (2, true)]);
-        mark_list(&db, 1, true, false)?;
-        mark_list(&db, 2, true, true)?;
+        mark_used(1, false)?;
+        mark_used(2, true)?;
         assert_eq!(told(&db)?, [(1, false)]);
         // A run ends while the list is tried again.
         list_again(&db, 1)?;
-        mark_list(&db, 1, false, false)?;
+        mark_list(&db, 1, false)?;
         assert_eq!(told(&db)?, [(1, true)]);
-        mark_list(&db, 1, true, true)?;
+        mark_used(1, true)?;
         assert_eq!(told(&db)?, []);
         // When it is only looked at again, nothing was used.
         let file = ArchiveFile {
