@@ -1,4 +1,4 @@
-//! `rocbed bisect`
+//! Options of `rocbed bisect`.
 
 use std::path::PathBuf;
 

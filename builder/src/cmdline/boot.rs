@@ -1,4 +1,4 @@
-//! `rocbed boot`.
+//! Options of `rocbed boot`.
 
 use std::path::PathBuf;
 

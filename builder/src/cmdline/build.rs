@@ -1,4 +1,4 @@
-//! `rocbed plan`, `rocbed lock` and `rocbed build`.
+//! Options of `rocbed plan`, `rocbed lock` and `rocbed build`.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `rocbed cache`.
+//! Options of `rocbed cache` and its subcommands.
 
 use clap::Subcommand;
 

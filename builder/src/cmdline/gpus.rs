@@ -1,4 +1,4 @@
-//! `rocbed detect` and `rocbed faults`.
+//! Options of `rocbed detect` and `rocbed faults`.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `rocbed hub`, and how every command finds one.
+//! Options of `rocbed hub`, and those by which every command finds a hub.
 
 use std::path::PathBuf;
 

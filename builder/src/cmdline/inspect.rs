@@ -1,4 +1,4 @@
-//! `rocbed inspect` and `rocbed diff`.
+//! Options of `rocbed inspect` and `rocbed diff`.
 
 use std::path::PathBuf;
 

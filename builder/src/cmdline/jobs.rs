@@ -1,4 +1,4 @@
-//! `rocbed jobs`
+//! Options of `rocbed jobs` and its subcommands.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `rocbed known`
+//! Options of `rocbed known` and its subcommands.
 
 use clap::{Args, Subcommand};
 

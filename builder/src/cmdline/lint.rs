@@ -1,4 +1,4 @@
-//! `rocbed lint`
+//! Options of `rocbed lint`.
 
 use std::path::PathBuf;
 

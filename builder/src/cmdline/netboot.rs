@@ -1,4 +1,4 @@
-//! `rocbed netboot`.
+//! Options of `rocbed netboot`.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;

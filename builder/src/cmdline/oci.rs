@@ -1,4 +1,4 @@
-//! `rocbed oci`: not for users, so it is not in the help.
+//! Options of `rocbed oci`, which is not for users and not in the help.
 
 use std::path::PathBuf;
 

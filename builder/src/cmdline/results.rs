@@ -1,4 +1,4 @@
-//! `rocbed results`
+//! Options of `rocbed results` and its subcommands.
 
 use std::path::PathBuf;
 

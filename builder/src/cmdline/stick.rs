@@ -1,4 +1,4 @@
-//! `rocbed flash`, `rocbed settings`, `rocbed collect`.
+//! Options of `rocbed flash`, `rocbed settings` and `rocbed collect`.
 
 use std::path::PathBuf;
 

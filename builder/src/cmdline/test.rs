@@ -1,4 +1,4 @@
-//! `rocbed test` and `rocbed simulate`.
+//! Options of `rocbed test` and `rocbed simulate`.
 
 use std::path::PathBuf;
 

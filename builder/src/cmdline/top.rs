@@ -1,4 +1,4 @@
-//! `rocbed top`
+//! Options of `rocbed top`.
 
 use clap::Args;
 use protocol::Span;

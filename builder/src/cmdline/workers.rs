@@ -1,4 +1,4 @@
-//! `rocbed workers`
+//! Options of `rocbed workers` and its subcommands.
 
 use clap::{Args, Subcommand};
 

@@ -1,4 +1,4 @@
-//! Which addresses there are for processes and GPUs.
+//! Limits of addresses for processes and GPUs, and the size of a page.
 
 /// Bytes of a page, the smallest piece of memory that can be mapped.
 pub(crate) const PAGE: u64 = 4096;

@@ -1,4 +1,4 @@
-//! [`Events`]: what programs wait for (kernel `drivers/gpu/drm/amd/amdkfd/kfd_events.c`).
+//! [`Events`]: KFD's events, which programs wait for (kernel `drivers/gpu/drm/amd/amdkfd/kfd_events.c`).
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! [`Memory`]: access to the memory of the program that is simulated for.
+//! [`Memory`]: access to the memory of a program that uses the simulated GPUs.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 

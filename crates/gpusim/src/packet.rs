@@ -1,4 +1,5 @@
-//! What packets of all kinds are carried out with, and what comes of them.
+//! Types that AQL and SDMA packets share: what they have effects on ([`Surroundings`]), and how they end ([`Packet`],
+//! [`Stop`]).
 
 use crate::address_space::View;
 use crate::events::Events;

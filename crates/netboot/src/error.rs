@@ -1,4 +1,4 @@
-//! Errors of this crate.
+//! [`NetbootError`]: why an image cannot be served.
 
 use std::io;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! Errors of this crate.
+//! [`Error`]: a step of setting up the network that failed, and on what.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! The caller's settings.
+//! [`NetworkSettings`]: how the machine's links are to be set up.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};

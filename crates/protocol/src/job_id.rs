@@ -1,4 +1,4 @@
-//! [`job_id`]: ids of jobs that would have the same.
+//! [`job_id`]: numbers the ids of jobs that would otherwise have the same id.
 
 /// The id of the `number`th job with this id: the id itself for the first, `rocrand-2` for the second. Never longer
 /// than an id may be.

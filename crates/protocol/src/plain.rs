@@ -1,4 +1,4 @@
-//! Plain jobs: the results of other jobs do not count for their packages.
+//! What makes a job differ from its package's plain job. Only results of plain jobs count for a package.
 
 use crate::job::{Job, RunAs, Source};
 

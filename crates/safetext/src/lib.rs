@@ -1,4 +1,4 @@
-//! Makes text safe to print.
+//! Makes text from outside safe to print, and keeps secrets out of it.
 //!
 //! This crate implements two rules:
 //!

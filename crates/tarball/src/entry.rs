@@ -1,4 +1,4 @@
-//! Entries of an archive.
+//! [`Entry`]: a file, directory or link in an archive, and [`EntryKind`], which of them it is.
 
 use std::collections::BTreeMap;
 

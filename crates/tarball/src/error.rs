@@ -1,4 +1,4 @@
-//! Errors of reading an archive.
+//! [`Error`]: why an archive is refused or cannot be read.
 
 use std::io;
 

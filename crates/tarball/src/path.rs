@@ -1,4 +1,4 @@
-//! Paths of entries.
+//! Checks and normalises the paths of entries.
 
 use crate::{Error, Form, LONGEST_NAME, Rules};
 

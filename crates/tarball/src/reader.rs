@@ -1,4 +1,4 @@
-//! The reader.
+//! [`Reader`]: reads the entries of an archive in order.
 
 use std::io::{self, Read};
 

@@ -1,4 +1,4 @@
-//! Errors of this crate.
+//! [`VmError`]: why a machine could not be started or watched to its end.
 
 use std::io;
 use std::path::PathBuf;

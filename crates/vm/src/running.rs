@@ -1,4 +1,4 @@
-//! A running machine.
+//! [`Running`]: a machine that runs, and [`End`], how it ended.
 
 use std::fs::File;
 use std::io::{self, Read, Write};

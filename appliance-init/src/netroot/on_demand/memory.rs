@@ -1,4 +1,4 @@
-//! How much memory chunks may take that could be fetched again.
+//! How much memory may be used for chunks of the root: they can be fetched again when programs need it.
 
 use std::fs::File;
 use std::io;

@@ -1,4 +1,4 @@
-//! Runs as jobs of a hub.
+//! [`AtHub`]: makes the runs of a search as jobs of a hub.
 
 use std::collections::BTreeMap;
 use std::thread::sleep;

@@ -1,4 +1,4 @@
-//! What packages need each other for, from the indexes of a recipe's archive.
+//! Which package needs which, from the indexes of a recipe's archives: packages that belong together are tried together.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Where the runs of a search are made.
+//! [`Place`]: where the runs of a search are made, as it is kept and shown.
 
 use std::path::PathBuf;
 

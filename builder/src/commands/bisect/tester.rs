@@ -1,4 +1,4 @@
-//! Where runs are made: at a hub, in testbeds on this machine, or in virtual machines.
+//! [`Tester`]: makes the runs of a search: at a hub, in testbeds on this machine, or in virtual machines.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

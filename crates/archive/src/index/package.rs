@@ -1,3 +1,5 @@
+//! [`Package`]: a stanza of a `Packages` file; its fields are parsed when they are asked for.
+
 use super::is_safe_path;
 use debian::relation::{RelationError, Relations, parse};
 use sha256::Digest;

@@ -1,3 +1,5 @@
+//! [`Preference`]: how readily the solver takes a package of an archive.
+
 /// How readily a package is taken, best first. [`Policy`](crate::policy::Policy) decides it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Preference {

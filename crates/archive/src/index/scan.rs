@@ -1,3 +1,5 @@
+//! Finds the stanzas of a `Packages` file, and in each the fields that every lookup needs, in one pass over the text.
+
 use std::ops::Range;
 
 /// An index that cannot be used. Lines count from 1.

@@ -1,3 +1,5 @@
+//! [`SourceIndex`]: the source packages of a `Sources` file.
+
 use super::{FieldError, IndexError, is_safe_path};
 use debian::{
     deb822::{Comments, Paragraph, Paragraphs},

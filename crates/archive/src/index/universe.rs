@@ -1,3 +1,5 @@
+//! [`Universe`]: the packages of several `Packages` files together, found by name or by a name that they provide.
+
 use super::{
     Package, Preference,
     scan::{IndexError, Spans, scan, slice},

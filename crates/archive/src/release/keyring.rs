@@ -1,3 +1,5 @@
+//! [`Keyring`]: the OpenPGP certificates that may sign Release files; one with Debian's is built in.
+
 use sequoia_openpgp::{Cert, cert::CertParser, parse::Parse};
 
 /// The embedded keyring; `keyrings/README.md` documents its origin.

@@ -1,3 +1,5 @@
+//! Parses a Release file whose signature was checked, and refuses one that is out of date.
+
 use super::Signer;
 use crate::index::is_safe_path;
 use advice::{Advise, Help};

@@ -1,3 +1,5 @@
+//! Verifies the OpenPGP signatures of a Release file (`InRelease`, or `Release` with `Release.gpg`) against a keyring.
+
 use super::Keyring;
 use advice::{Advise, Help};
 use jiff::Timestamp;

@@ -1,3 +1,5 @@
+//! [`Request`]: what the solver is asked for: relations, a base of packages, and options.
+
 use super::refused::{RefusedPackage, help, refused};
 use crate::index::{FieldError, Universe};
 use advice::{Advise, Help};

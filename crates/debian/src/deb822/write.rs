@@ -1,3 +1,5 @@
+//! Writes deb822 paragraphs.
+
 use super::is_field_name;
 
 /// Writes paragraphs such that [`parse`](super::parse) reads back the same fields.

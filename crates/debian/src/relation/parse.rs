@@ -1,3 +1,5 @@
+//! Parses relations: a whole field, one item of it, or a user's request on a command line.
+
 use super::{Alternatives, Operator, Relation, Relations, Term};
 use crate::version::{Version, VersionError};
 

@@ -1,4 +1,4 @@
-//! Queries of known failures.
+//! Queries of the failures that are listed as known.
 
 use history::matches;
 use protocol::api::{AddKnown, KnownFailure};

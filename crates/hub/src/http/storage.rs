@@ -1,4 +1,4 @@
-//! The route for where bundles are kept.
+//! The route that tells where bundles are kept.
 
 use axum::Json;
 use axum::extract::State;

@@ -1,4 +1,4 @@
-//! [`WebhookStatus`]: how it goes with a receiver, as pages show it.
+//! [`WebhookStatus`]: whether deliveries to a receiver work, as pages show it.
 
 use std::sync::{Mutex, PoisonError};
 

@@ -1,4 +1,4 @@
-//! Clocks that can be set.
+//! [`Clock`]: the machine's clock, and one for tests.
 
 use std::io;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};

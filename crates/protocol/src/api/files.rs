@@ -1,4 +1,4 @@
-//! Files of a result's bundle.
+//! The files of a result's bundle, as a hub lists them.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

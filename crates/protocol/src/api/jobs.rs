@@ -1,4 +1,4 @@
-//! Jobs of a hub.
+//! Jobs of a hub: adding them, their states, and their attempts.
 
 use jiff::Timestamp;
 use schemars::JsonSchema;

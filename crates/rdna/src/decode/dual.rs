@@ -1,4 +1,4 @@
-//! VOPD: two vector instructions at once, which waves of 32 lanes have in gfx11.
+//! Decodes the encoding VOPD: two vector instructions at once, which waves of 32 lanes have in gfx11.
 
 use super::vector::plain;
 use super::{UnknownInstruction, Words, bits, byte};

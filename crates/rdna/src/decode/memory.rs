@@ -1,4 +1,4 @@
-//! SMEM, FLAT, MUBUF and DS.
+//! Decodes instructions that access memory: the encodings SMEM, FLAT, MUBUF and DS.
 
 use super::{UnknownInstruction, Words, bits, byte, instruction, signed};
 use crate::instruction::{Action, Buffer, Flat, Instruction, Local, ScalarLoad, Segment};

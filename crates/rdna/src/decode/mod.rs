@@ -1,4 +1,4 @@
-//! Decodes instructions.
+//! Decodes instructions: from their words to an [`Instruction`].
 //!
 //! An instruction has one or two words, and one more for a literal or for what chooses lanes. The highest bits of the first
 //! word say in which of the encodings it is.

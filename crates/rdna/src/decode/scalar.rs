@@ -1,4 +1,4 @@
-//! SOP1, SOP2, SOPK, SOPC and SOPP.
+//! Decodes scalar instructions: the encodings SOP1, SOP2, SOPK, SOPC and SOPP.
 
 use super::{UnknownInstruction, Words, bits, byte, instruction};
 use crate::instruction::{Action, Instruction, Scalar};

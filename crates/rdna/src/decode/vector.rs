@@ -1,4 +1,5 @@
-//! VOP1, VOP2, VOP3, VOPC and VOP3P, with what chooses lanes and parts of registers.
+//! Decodes vector instructions: the encodings VOP1, VOP2, VOP3, VOPC and VOP3P, with what chooses lanes and parts of
+//! registers.
 
 use super::{UnknownInstruction, Words, bits, byte, instruction};
 use crate::instruction::{Action, Instruction, Part, Selection, Unused, Vector};

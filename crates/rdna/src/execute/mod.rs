@@ -1,4 +1,4 @@
-//! Carries out instructions.
+//! Carries out a decoded instruction on a wave.
 
 mod bounds;
 mod buffer;

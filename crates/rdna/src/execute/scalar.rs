@@ -1,4 +1,4 @@
-//! Scalar instructions and loads.
+//! Carries out scalar instructions, and loads into scalar registers.
 
 use crate::instruction::{Scalar, ScalarLoad};
 use crate::memory::Memory;

@@ -1,4 +1,4 @@
-//! Vector instructions.
+//! Carries out vector instructions in the lanes that are active.
 
 use super::select;
 use crate::half;

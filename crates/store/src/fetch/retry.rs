@@ -1,4 +1,4 @@
-//! The delay that a server asks for.
+//! The delay that a server asks for before the next attempt (`Retry-After`).
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What of a directory that comes from a virtual machine is written on the host.
+//! Checks a directory that is copied out of a virtual machine: which of its entries are written on the host.
 //!
 //! In a container the sending process is the server's own, and has these rules already. A machine's processes are the
 //! test's, so everything is checked here, on the host, before another process writes it.

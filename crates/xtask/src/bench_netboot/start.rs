@@ -1,4 +1,4 @@
-//! One start of an image.
+//! One start of an image in QEMU, with the times of its steps.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! What is handed out: Debian packages (`cargo xtask deb`), container images (`cargo xtask oci`), and with them a tarball, the
-//! sources and digests (`cargo xtask release`).
+//! Makes what a release consists of: Debian packages (`cargo xtask deb`), container images (`cargo xtask oci`), and with them a
+//! tarball, the sources and digests (`cargo xtask release`).
 
 mod deb;
 mod files;

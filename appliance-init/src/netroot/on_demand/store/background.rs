@@ -1,4 +1,4 @@
-//! What nothing waits for yet: chunks that earlier starts read, then all others.
+//! Fetches chunks before anything reads them: first those that earlier starts read, then all others.
 //!
 //! Reads go first: on a link that is slow, or not known, the background asks for nothing while a read waits (for five seconds at
 //! most), and for little at once ([`super::Pace`]). On a fast one it goes on, so that it gets ahead of the reads.
