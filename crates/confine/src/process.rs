@@ -20,7 +20,7 @@ pub enum Mounts {
 ///
 /// # Errors
 ///
-/// Those of the system call.
+/// If the kernel refuses the system call.
 pub fn unshare(flags: UnshareFlags) -> io::Result<()> {
     // SAFETY: callers name namespaces, which do not touch memory; no table of file descriptors is unshared.
     unsafe { rustix::thread::unshare_unsafe(flags) }.map_err(Into::into)
@@ -42,7 +42,7 @@ pub fn close_inherited_on_exec() -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// Those of the system call.
+/// If the kernel refuses the system call.
 pub fn leave_session_keyring() -> io::Result<()> {
     let name = std::ptr::null::<libc::c_char>();
     // SAFETY: without a name the call reads no memory.
@@ -57,7 +57,7 @@ pub fn leave_session_keyring() -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// Those of the system call.
+/// If the kernel refuses the system call.
 pub fn limit_capabilities(kept: CapabilitySet) -> io::Result<()> {
     for number in 0..u64::BITS {
         let capability = CapabilitySet::from_bits_retain(1 << number);
@@ -103,7 +103,7 @@ pub fn set_mount_attributes(
 ///
 /// # Errors
 ///
-/// Those of the system call.
+/// If the kernel refuses the system call.
 pub fn unblock_signals() -> io::Result<()> {
     // SAFETY: a zeroed set is emptied before it is used.
     let error = unsafe {

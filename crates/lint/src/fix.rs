@@ -18,7 +18,7 @@ use crate::tree::{Entry, Memory, Tree};
 /// Most times that a tree is checked and mended.
 const ROUNDS: usize = 300;
 
-/// What was mended.
+/// What [`fix()`] has changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fixed {
     /// The files that were changed, each once.

@@ -18,7 +18,7 @@ impl Severity {
     /// All, the gravest first.
     pub const ALL: [Self; 3] = [Self::Error, Self::Warning, Self::Note];
 
-    /// As it is written.
+    /// The name in reports and on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Self::Note => "note",

@@ -129,7 +129,7 @@ impl FromStr for Hours {
     }
 }
 
-/// As it was written.
+/// The text that it was read from.
 impl fmt::Display for Hours {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)

@@ -158,7 +158,7 @@ impl InstalledPackage {
     }
 }
 
-/// As a line of a list.
+/// The package as a line of a [`PackageList`].
 impl fmt::Display for InstalledPackage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {} {}", self.name, self.architecture, self.version)?;

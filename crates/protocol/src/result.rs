@@ -215,7 +215,7 @@ impl TestOutcome {
         })
     }
 
-    /// As it is written.
+    /// The name in `result.json`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pass => "pass",

@@ -50,9 +50,9 @@ pub(crate) struct ScalarLoad {
 pub(crate) struct Vector {
     pub(crate) operation: &'static VectorOperation,
     pub(crate) destination: u8,
-    /// Scalar register for a bit of each lane, written.
+    /// Scalar register that gets a bit of each lane: a carry, or the result of a comparison.
     pub(crate) flags_out: u8,
-    /// The same, read.
+    /// Scalar register that a bit of each lane is read from.
     pub(crate) flags_in: u8,
     pub(crate) sources: [Operand; 3],
     /// One bit for each source: take its absolute value, then negate it.
@@ -127,7 +127,7 @@ pub(crate) struct Flat {
     pub(crate) returns: bool,
 }
 
-/// Which memory.
+/// The memory that an address is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Segment {
     /// Whichever the address is in.

@@ -32,7 +32,7 @@ pub enum Problem {
         fault: Fault,
         /// The instruction.
         name: &'static str,
-        /// Where that is.
+        /// The instruction's address.
         address: u64,
     },
     /// There is no code.

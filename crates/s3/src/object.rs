@@ -17,7 +17,7 @@ pub(crate) const DIGEST_HEADER: &str = "x-amz-meta-sha256";
 /// Header with the SHA-256 that the server compares with what it receives.
 pub(crate) const CHECKSUM_HEADER: &str = "x-amz-checksum-sha256";
 
-/// What bundles are.
+/// The header with the type of bundles: they are compressed with Zstandard.
 pub(crate) const CONTENT_TYPE: (&str, &str) = ("content-type", "application/zstd");
 
 /// What came of putting an object.

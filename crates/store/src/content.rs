@@ -23,7 +23,7 @@ const BUFFER: usize = 128 * 1024;
 /// Digest of a root directory's content when it was stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Content {
-    /// Its digest.
+    /// Digest of everything in the directory that an image would have.
     pub(crate) sha256: Digest,
     /// User namespace mapping of the owners' ids: seen from another user namespace the owners differ.
     ids: String,

@@ -23,7 +23,7 @@ pub enum StoreEntryKind {
     Partial,
 }
 
-/// One thing in a store.
+/// A file or directory in a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreEntry {
     /// Type of entry.

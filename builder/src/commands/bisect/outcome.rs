@@ -159,7 +159,7 @@ impl<'a> Outcome<'a> {
         if self.kind == Kind::Found { exit::PASSED } else { exit::SOME_FAILED }
     }
 
-    /// For people.
+    /// The outcome in words, for people.
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
         // Writing to a String cannot fail.

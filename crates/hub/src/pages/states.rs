@@ -57,9 +57,9 @@ struct Filter {
     targets: Vec<(String, bool)>,
     /// States to choose from; none if there is only one.
     states: Vec<(&'static str, String, bool)>,
-    /// The same for the API's list.
+    /// The package for a link to the API's list, which takes it in another form.
     program: String,
-    /// States of the API's list.
+    /// The states for that link.
     all_states: String,
 }
 

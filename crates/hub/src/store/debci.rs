@@ -67,7 +67,7 @@ impl Answer {
         }
     }
 
-    /// For people.
+    /// What became of it, in words for people.
     fn words(self) -> &'static str {
         match self {
             Self::Sent => "the result was sent",

@@ -45,7 +45,7 @@ pub enum ValueKind {
     Seconds,
     /// A number from 1 to 64.
     Count,
-    /// One of these.
+    /// One of these words.
     OneOf(&'static [&'static str]),
     /// Targets of GPUs.
     Gpus,

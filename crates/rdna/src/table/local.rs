@@ -6,7 +6,7 @@ use super::access::{
 };
 use super::{Access, NO, Portion, Row, row};
 
-/// What is done.
+/// What an instruction does with a workgroup's memory or between lanes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum LocalOperation {
     /// One access; `returns` for atomic operations that return what was there.

@@ -44,7 +44,7 @@ const fn row<T>(names: &'static str, gfx10: u16, gfx11: u16, operation: T) -> Ro
 }
 
 impl<T> Row<T> {
-    /// Its name in a generation.
+    /// The instruction's name in a generation: some were renamed in gfx11.
     pub(crate) fn name(&self, architecture: Architecture) -> &'static str {
         match (self.names.split_once('|'), architecture) {
             (None, _) => self.names,
@@ -188,7 +188,7 @@ pub(crate) enum Encoding {
 }
 
 impl Tables {
-    /// Those of a generation.
+    /// The tables of a generation.
     pub(crate) fn of(architecture: Architecture) -> &'static Self {
         static TABLES: [LazyLock<Tables>; 2] =
             [LazyLock::new(|| Tables::new(Architecture::Gfx10)), LazyLock::new(|| Tables::new(Architecture::Gfx11))];

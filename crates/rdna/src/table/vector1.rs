@@ -24,7 +24,7 @@ fn exponent(value: f64) -> i32 {
     if value == 0.0 || !value.is_finite() { 0 } else { split(value).1 + 1 }
 }
 
-/// That number.
+/// The number between a half and 1 that, times a power of two, is the value; the value itself if there is none.
 fn mantissa(value: f64) -> f64 {
     if value == 0.0 || !value.is_finite() { value } else { split(value).0 / 2.0 }
 }

@@ -53,7 +53,7 @@ pub enum Use {
     },
     /// Another device is built on it.
     Held {
-        /// As above.
+        /// The device or partition.
         device: String,
         /// The other device, by the name that its owner knows: `vg0-root`, `md127`.
         by: String,

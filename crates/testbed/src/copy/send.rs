@@ -104,7 +104,7 @@ fn next_extent(file: &File, from: u64, size: u64) -> io::Result<Option<Extent>> 
 pub(crate) enum What<'a> {
     /// Everything that can be sent, and these links.
     All(&'a [Link]),
-    /// What the budget admits.
+    /// What the limits of the copy leave room for; links that lead out are left out.
     Guarded(&'a mut CopyBudget),
 }
 

@@ -42,7 +42,7 @@ struct Wanted {
     gpus: String,
     /// A root directory, which is not written to; `None` for the machine's own.
     root: Option<PathBuf>,
-    /// What comes of kernels.
+    /// What happens to kernels that commands launch.
     kernels: Kernels,
     /// Whether not to say how far it came.
     quiet: bool,

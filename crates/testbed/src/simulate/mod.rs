@@ -44,7 +44,7 @@ const USUAL_MEMORY: u64 = 4 << 30;
 pub struct SimulateOptions {
     /// The GPUs, as [`machine`] reads them.
     pub gpus: String,
-    /// What comes of kernels.
+    /// What happens to kernels that commands launch.
     pub kernels: Kernels,
     /// File that gets a line about each command.
     pub report: Option<PathBuf>,

@@ -43,9 +43,9 @@ pub(super) struct Supervisor {
     listener: Listener,
     simulator: Simulator,
     programs: BTreeMap<u32, Program>,
-    /// As many as there can be at once.
+    /// How many programs there can be at once: each needs two open files.
     most_programs: usize,
-    /// Whether there were more.
+    /// Whether a program was refused because there were that many.
     was_full: bool,
     last_work: Instant,
 }

@@ -222,7 +222,7 @@ impl Program {
 pub(crate) struct Credit(u32);
 
 impl Credit {
-    /// That of a new channel.
+    /// What one side of a new channel may send before it hears from the other.
     pub(crate) fn new() -> Self {
         Self(WINDOW)
     }

@@ -12,9 +12,9 @@ use crate::run::{output, run};
 /// Which files are packaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Files {
-    /// Those of the checkout as they are now, without what git ignores: for trying changes.
+    /// The files of the checkout as they are now, without what git ignores: for trying changes.
     Checkout,
-    /// Those of the last commit.
+    /// The files of the last commit.
     Commit,
 }
 

@@ -36,9 +36,9 @@ const DOWNLOADS: usize = 8;
 #[expect(clippy::struct_field_names, reason = "it is a bucket, of the crate's type")]
 pub(crate) struct Bucket {
     bucket: s3::Bucket,
-    /// Those that are not in the bucket yet.
+    /// Bundles that are not in the bucket yet.
     waiting: Directory,
-    /// Those that are.
+    /// Copies of bundles that are in the bucket, so that they need not be downloaded.
     cache: Directory,
     cache_root: PathBuf,
     max_cache: u64,
