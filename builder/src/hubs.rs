@@ -12,7 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use advice::{Advice, WithHelp as _};
+use advice::{Advice, AtPath as _, WithHelp as _};
 use anyhow::{Context as _, Result, bail};
 use client::{Client, ClientError, ClientOptions};
 use protocol::api::ProblemCode;
@@ -114,7 +114,10 @@ fn choose(asked: Option<&str>, known: &[Known], local: Option<Local>) -> Result<
         (Some(address), None) => Ok(HubAccess { address: trimmed(address), token: None, join_token: None, ca: None }),
         (None, None) => bail!(Advice::new(
             "no hub is named, and none was started on this machine by this user",
-            "name one with --hub or ROCBED_HUB, or start one with `rocbed hub`; of the package rocbed-hub: docs/install.md"
+            [
+                "name one with --hub or ROCBED_HUB, or start one with `rocbed hub`",
+                "that of the package rocbed-hub needs an entry in hubs.toml, with its token: docs/install.md",
+            ]
         )),
     }
 }
@@ -128,7 +131,7 @@ fn same(one: &str, other: &str) -> bool {
 }
 
 fn read_token(path: &Path) -> Result<Secret> {
-    let text = fs::read_to_string(path).with_context(|| format!("reading the token in {}", path.display()))?;
+    let text = fs::read_to_string(path).at_path("reading the token in", path)?;
     match text.trim() {
         "" => bail!("there is no token in {}: it is empty", path.display()),
         token => Ok(Secret::new(token)),
@@ -242,7 +245,7 @@ mod tests {
         assert_eq!(choose(None, &list, Some(local()))?.address, "https://lab");
         assert_eq!(choose(None, &[], Some(local()))?.token, Some(Secret::new("local")));
         let error = crate::error::report(&choose(None, &[], None).unwrap_err()).to_string();
-        assert!(error.contains("--hub") && error.contains("rocbed hub"), "{error}");
+        assert!(error.contains("--hub") && error.contains("`rocbed hub`") && error.contains("rocbed-hub"), "{error}");
         Ok(())
     }
 

@@ -15,6 +15,7 @@ pub mod context;
 pub mod error;
 pub mod hubs;
 pub mod image;
+pub mod image_path;
 pub mod inspect;
 mod kernel_packages;
 pub mod local_packages;

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::PathBuf;
 
+use advice::AtPath as _;
 use anyhow::{Context as _, Result};
 use debian::deb::Deb;
 use sha256::Digest;
@@ -60,7 +61,7 @@ impl LocalPackages {
 
 fn read(path: &std::path::Path) -> Result<LocalPackage> {
     let reading = || format!("reading the package {}", path.display());
-    let mut file = File::open(path).with_context(reading)?;
+    let mut file = File::open(path).at_path("reading the package", path)?;
     let deb = Deb::read(&mut file).with_context(reading)?;
     let (sha256, size) = Digest::of_reader(File::open(path).with_context(reading)?).with_context(reading)?;
     let own = deb.control.iter().filter(|(name, _)| !OF_INDEX.iter().any(|field| field.eq_ignore_ascii_case(name)));

@@ -3,6 +3,7 @@
 use std::fs;
 use std::time::SystemTime;
 
+use advice::AtPath as _;
 use anyhow::{Context, Result, bail};
 use archive::release::{self, Keyring, Release, ValidUntil, verify_detached, verify_inrelease};
 use progress::Progress;
@@ -106,7 +107,7 @@ fn keyring(wish: &recipe::Archive) -> Result<Keyring> {
     }
     let mut keyring = Keyring::new();
     for path in &wish.keyrings {
-        let bytes = fs::read(path).with_context(|| format!("reading the keyring {}", path.display()))?;
+        let bytes = fs::read(path).at_path("reading the keyring", path)?;
         keyring.add(&path.display().to_string(), &bytes)?;
     }
     Ok(keyring)

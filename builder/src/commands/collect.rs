@@ -1,7 +1,5 @@
 //! `rocbed collect`: copies results from a stick.
 
-use std::fs::File;
-
 use advice::Advice;
 use anyhow::{Context as _, Result, bail};
 use progress::Progress as _;
@@ -9,11 +7,12 @@ use progress::Progress as _;
 use super::{bytes, print, print_json};
 use crate::cmdline::Collect;
 use crate::context::Context;
+use crate::image_path;
 
 /// Copies the results and lists them. Fails, after copying all, if a bundle is damaged.
 pub fn run(context: &Context, options: &Collect) -> Result<()> {
     let path = if options.device.is_dir() { options.device.join("disk.img") } else { options.device.clone() };
-    let disk = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+    let disk = image_path::open(&path)?;
     let collected = stick::collect::collect(&disk, &options.output).with_context(|| path.display().to_string())?;
     if options.json {
         print_json(&collected)?;

@@ -1,7 +1,7 @@
 //! `rocbed detect`: lists the GPUs of a machine.
 
-use advice::Advice;
-use anyhow::{Context as _, Result, bail};
+use advice::{Advice, AtPath as _};
+use anyhow::{Result, bail};
 use gpu::{Sources, Sysfs, read_log_file};
 
 use super::{print, print_json};
@@ -9,10 +9,7 @@ use crate::cmdline::Detect;
 
 /// Shows the GPUs of this machine, or of a copy of another machine's files.
 pub fn run(options: &Detect) -> Result<()> {
-    let log = options
-        .kernel_log
-        .as_deref()
-        .map(|file| read_log_file(file).with_context(|| format!("reading {}", file.display())));
+    let log = options.kernel_log.as_deref().map(|file| read_log_file(file).at_path("reading", file));
     let log = log.transpose()?;
     let sources = match (&options.sysfs, log) {
         (None, None) => Sources::of_this_machine(),

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
+use advice::Advice;
+use anyhow::Result;
 use serde::Serialize;
 
 use super::{print, print_json};
@@ -88,7 +89,13 @@ fn is_lock(path: &Path) -> bool {
 /// Between two locks every package counts, also those that only the build uses.
 fn versions(path: &Path, both_locks: bool) -> Result<Option<Versions>> {
     if is_lock(path) {
-        let Some(lock) = Lock::read(path)? else { bail!("{} is not a lock: it is missing or empty", path.display()) };
+        let missing = || {
+            Advice::new(
+                format!("{} is not a lock: it is missing or empty", path.display()),
+                "`rocbed lock RECIPE` makes the lock of a recipe; or give the path of one",
+            )
+        };
+        let lock = Lock::read(path)?.ok_or_else(missing)?;
         return Ok(Some(if both_locks { lock::versions(&lock) } else { lock::root_versions(&lock) }));
     }
     let packages = inspect::root_packages(path)?;

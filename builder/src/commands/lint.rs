@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use advice::{Advice, WithHelp as _};
+use advice::{Advice, AtPath as _, WithHelp as _};
 use anyhow::{Context as _, Result};
 use clap::builder::styling::{AnsiColor, Style};
 use lint::{Directory, Finding, RULES, Report, Rule, Scope, Severity};
@@ -43,7 +43,7 @@ fn check(context: &Context, options: &Lint) -> Result<u8> {
                 "unpack it with `dpkg-source -x`, and name the directory"
             ));
         }
-        lint::check(lint::dsc::open(source)?.tree())
+        lint::check(lint::dsc::open(source).at_path("opening the source package", source)?.tree())
     } else {
         let mut tree = open(source)?;
         if options.fix {

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::BufWriter;
 use std::path::Path;
 
+use advice::AtPath as _;
 use anyhow::{Context as _, Result};
 use fsimage::{FileTree, Timestamp};
 use oci::{Compression, Image, Layer};
@@ -21,7 +22,7 @@ pub fn run(context: &Context, options: &Oci) -> Result<()> {
     // Before any thread starts: for an unprivileged caller this process is run again as root of a user namespace.
     rootfs::sandbox::become_root()?;
     let recipe = recipe::load(&options.recipe)?;
-    let config = fs::read(&options.config).with_context(|| format!("reading {}", options.config.display()))?;
+    let config = fs::read(&options.config).at_path("reading", &options.config)?;
     let config = serde_json::from_slice(&config).with_context(|| format!("reading {}", options.config.display()))?;
     let found = locking::find(&recipe, &options.source)?;
     let fetcher = context.fetcher(&options.source)?;

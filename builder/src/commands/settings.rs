@@ -17,6 +17,7 @@ use super::{flash, print, print_json};
 use crate::cmdline::SettingsArgs;
 use crate::context::Context;
 use crate::image::reseal;
+use crate::image_path;
 use crate::wording::counted;
 
 /// The output of the command.
@@ -104,7 +105,7 @@ fn open(path: &Path, write: bool) -> Result<(PathBuf, File)> {
     match Node::at(&path).with_context(|| format!("examining {}", path.display()))? {
         // Reading is harmless, whatever the disk is used for.
         Node::Block(_) if !write => {
-            let disk = options.open(&path).with_context(|| format!("opening {}", path.display()))?;
+            let disk = image_path::open_with(&options, &path)?;
             Ok((path, disk))
         }
         Node::Block(_) => {
@@ -115,8 +116,8 @@ fn open(path: &Path, write: bool) -> Result<(PathBuf, File)> {
                 &TargetRequirements { fixed: true, ..TargetRequirements::default() },
             )?;
             options.custom_flags(rustix::fs::OFlags::EXCL.bits().cast_signed());
-            let disk = options.open(choice.path());
-            Ok((choice.path().to_owned(), disk.with_context(|| format!("opening {}", path.display()))?))
+            let disk = image_path::open_with(&options, choice.path())?;
+            Ok((choice.path().to_owned(), disk))
         }
         Node::File { .. } => {
             if path.extension().is_some_and(|end| end == "zst") {
@@ -125,15 +126,10 @@ fn open(path: &Path, write: bool) -> Result<(PathBuf, File)> {
                     "`rocbed flash` takes --set, and so does `rocbed settings` for the stick"
                 ));
             }
-            let disk = options.open(&path).with_context(|| format!("opening {}", path.display()))?;
+            let disk = image_path::open_with(&options, &path)?;
             Ok((path, disk))
         }
-        Node::Missing => {
-            bail!(Advice::new(
-                format!("there is no {}", path.display()),
-                "`rocbed flash --list` shows the devices that there are"
-            ))
-        }
+        Node::Missing => bail!(image_path::missing(&path)),
         _ => bail!("{} is neither a disk nor a disk image", path.display()),
     }
 }

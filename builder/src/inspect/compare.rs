@@ -14,6 +14,7 @@ use sha256::Digest;
 
 use super::root;
 use crate::image::IMAGE_FILES;
+use crate::image_path;
 
 /// One difference.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -106,7 +107,7 @@ pub fn compare(old: &Path, new: &Path) -> Result<Vec<Difference>> {
 fn compare_files(old: &Path, new: &Path, name: &str) -> Result<Option<Difference>> {
     let read = |path: &Path| -> Result<(u64, Digest)> {
         let reading = || format!("reading {}", path.display());
-        let file = File::open(path).with_context(reading)?;
+        let file = image_path::open(path)?;
         let length = super::input::length(&file).with_context(reading)?;
         // Holes cannot be found on a device.
         let digest = if file.metadata().with_context(reading)?.is_file() {

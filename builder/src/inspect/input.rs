@@ -8,6 +8,8 @@ use std::path::Path;
 use advice::{Advice, WithHelp as _};
 use anyhow::{Context as _, Result, bail, ensure};
 
+use crate::image_path;
+
 /// Path that stands for stdin.
 pub(super) const STDIN: &str = "-";
 
@@ -22,7 +24,6 @@ const START: u64 = 8192;
 
 /// Opens the input as a seekable file.
 pub(super) fn open(path: &Path) -> Result<File> {
-    let opening = || format!("opening {}", path.display());
     if path.as_os_str() == STDIN {
         ensure!(
             !io::stdin().is_terminal(),
@@ -30,13 +31,8 @@ pub(super) fn open(path: &Path) -> Result<File> {
         );
         return unpacked(io::stdin().lock(), path);
     }
-    let kind = path.metadata().with_context(opening)?.file_type();
-    let file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && kind.is_block_device() => {
-            return Err(error).with_context(opening).help("reading a whole disk needs root: sudo");
-        }
-        other => other.with_context(opening)?,
-    };
+    let file = image_path::open(path)?;
+    let kind = file.metadata().with_context(|| format!("examining {}", path.display()))?.file_type();
     if kind.is_fifo() {
         return unpacked(file, path);
     }

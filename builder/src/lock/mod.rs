@@ -53,7 +53,11 @@ pub enum LockError {
 
 impl Advise for LockError {
     fn help(&self) -> Help {
-        if self.is_invalid() { "`rocbed lock --update` makes it anew".into() } else { Help::none() }
+        match self {
+            Self::Read { error, .. } => Help::of_path(error),
+            Self::Write { .. } => Help::none(),
+            Self::Invalid { .. } => "`rocbed lock --update` makes it anew".into(),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use advice::Advice;
+use advice::{Advice, AtPath as _};
 use anyhow::{Context as _, Result, anyhow, bail};
 use debian::deb822::{Comments, Paragraph, parse};
 use protocol::{AptSource, Job, SignedBy};
@@ -89,10 +89,9 @@ fn source(paragraph: &Paragraph<'_>) -> Result<AptSource> {
 }
 
 fn small(path: &Path) -> Result<Vec<u8>> {
-    let reading = || format!("reading {}", path.display());
-    let size = fs::metadata(path).with_context(reading)?.len();
+    let size = fs::metadata(path).at_path("reading", path)?.len();
     if size > LARGEST {
         bail!("{} has {size} bytes, and {LARGEST} are the most", path.display());
     }
-    fs::read(path).with_context(reading)
+    fs::read(path).at_path("reading", path)
 }

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use advice::Advice;
+use advice::{Advice, AtPath as _};
 use anyhow::{Context as _, Result, bail, ensure};
 use debian::changes::Changes;
 use debian::deb::Deb;
@@ -56,16 +56,15 @@ pub(super) struct OtherArchitecture {
 
 /// Reads a `.deb`.
 pub(super) fn binary(path: &Path) -> Result<Binary> {
-    let reading = || format!("reading the package {}", path.display());
-    let mut file = File::open(path).with_context(reading)?;
-    let deb = Deb::read(&mut file).with_context(reading)?;
+    let mut file = File::open(path).at_path("reading the package", path)?;
+    let deb = Deb::read(&mut file).with_context(|| format!("reading the package {}", path.display()))?;
     if ![ARCHITECTURE, "all"].contains(&deb.architecture()) {
         bail!(OtherArchitecture { path: path.to_owned(), architecture: deb.architecture().to_owned() });
     }
     let source = deb.control.get("Source").and_then(|source| source.split_whitespace().next());
     let (package, version) = (deb.name().to_owned(), deb.version().to_owned());
     let source = source.unwrap_or(&package).to_owned();
-    let path = path.canonicalize().with_context(reading)?;
+    let path = path.canonicalize().at_path("finding", path)?;
     let file = package_file(&path, &content(&path)?)?;
     Ok(Binary { package, version, source, path, file })
 }
@@ -183,10 +182,9 @@ pub(super) fn matching(path: &Path) -> Result<Vec<PathBuf>> {
 
 /// Reads a control file.
 fn control(path: &Path) -> Result<Vec<u8>> {
-    let reading = || format!("reading {}", path.display());
-    let size = fs::metadata(path).with_context(reading)?.len();
+    let size = fs::metadata(path).at_path("reading", path)?.len();
     ensure!(size <= LARGEST_CONTROL, "{} has {size} bytes, which no control file has", path.display());
-    fs::read(path).with_context(reading)
+    fs::read(path).at_path("reading", path)
 }
 
 fn content(path: &Path) -> Result<FileContent> {

@@ -69,7 +69,8 @@ impl Advise for RecipeError {
                 format!("give a path such as ./my.toml, or one of the shipped recipes: {}", shipped.join(", ")).into()
             }
             Self::Name { .. } => "rename the file".into(),
-            Self::Read { .. } | Self::Invalid { .. } | Self::Inconsistent { .. } => Help::none(),
+            Self::Read { error, .. } => Help::of_path(error),
+            Self::Invalid { .. } | Self::Inconsistent { .. } => Help::none(),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use advice::AtPath as _;
 use anyhow::{Context as _, Result, bail};
 use debian::deb822::{Comments, Paragraphs};
 use gpu::Target;
@@ -41,7 +42,7 @@ pub fn of(package: &str, indexes: &Indexes<'_>, trees: &Trees) -> GpuNeed {
 pub fn of_tree(tree: &Path) -> Result<(String, Option<GpuNeed>)> {
     let read = |name: &str| {
         let path = tree.join(name);
-        fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
+        fs::read_to_string(&path).at_path("reading", &path)
     };
     let control =
         read("debian/control").context("--source takes an unpacked source tree, with debian/control in it")?;

@@ -7,6 +7,7 @@
 //! - Programs use `anyhow` and attach help where they know more than the library does, with [`WithHelp`].
 //! - [`Report`] takes all of it apart again, once, where an error is shown.
 
+mod at_path;
 mod error;
 mod help;
 mod report;
@@ -14,6 +15,7 @@ mod with_help;
 
 use std::error::Error;
 
+pub use at_path::AtPath;
 pub use error::Advice;
 pub use help::Help;
 pub use report::Report;

@@ -75,6 +75,7 @@ impl Advise for ClientError {
             Self::Certificate { help, .. } => help.clone().into(),
             Self::Refused(problem) => problem.advice.clone().into(),
             Self::NotAHub { .. } => "check the address".into(),
+            Self::File { error, .. } => Help::of_path(error),
             _ => Help::none(),
         }
     }

@@ -68,7 +68,11 @@ impl Advise for SourceError {
         match self {
             Self::NoImage(_) => "`rocbed build` makes an image".into(),
             Self::NotInSums { .. } => format!("give the digest with --sha256, or remove a stale {SUMS}").into(),
-            Self::Io { .. } | Self::Format { .. } | Self::BlockMap { .. } => Help::none(),
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                "`rocbed build NAME` makes images/NAME; or give a path that exists".into()
+            }
+            Self::Io { source, .. } => Help::of_path(source),
+            Self::Format { .. } | Self::BlockMap { .. } => Help::none(),
         }
     }
 }

@@ -11,6 +11,14 @@ pub enum Error {
     /// The command line is wrong.
     #[error("{0}")]
     Usage(String),
+    /// A file that the user named cannot be read.
+    #[error("reading {path}: {source}")]
+    Read {
+        /// The path.
+        path: String,
+        /// The cause.
+        source: io::Error,
+    },
     /// GPUs with these targets cannot be simulated.
     #[error("simulating GPUs: {0}")]
     Simulate(#[from] gpu::SimulateError),
@@ -128,6 +136,7 @@ impl Advise for Error {
     fn help(&self) -> Help {
         match self {
             Self::Usage(_) => "see --help".into(),
+            Self::Read { source, .. } => Help::of_path(source),
             Self::Supervised => "run it outside of that".into(),
             Self::NoUser(_) => "name one that is, or leave --user out".into(),
             Self::NoSubordinateIds { user, .. } => {

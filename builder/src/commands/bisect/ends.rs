@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path;
 
-use advice::Advice;
+use advice::{Advice, AtPath as _};
 use anyhow::{Context as _, Result, bail};
 use client::Client;
 use history::bisect::Answer;
@@ -37,7 +37,7 @@ pub(super) fn of_file(word: &str) -> Result<Loaded> {
         }
         Ok(JobResult::parse(&fs::read(path)?)?)
     };
-    let result = read().with_context(|| format!("reading the result {word}"))?;
+    let result = read().at_path("reading the result", path)?;
     let lists = result.installed.resolve().with_context(|| format!("reading the packages of {word}"))?;
     Ok(Loaded { name: word.to_owned(), machine: result.machine.name.clone(), result, lists })
 }

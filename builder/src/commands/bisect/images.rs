@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use advice::{Advice, WithHelp as _};
+use advice::{Advice, AtPath as _, WithHelp as _};
 use anyhow::{Context as _, Result, bail, ensure};
 use history::Environment;
 use jiff::Timestamp;
@@ -137,7 +137,8 @@ pub(super) fn question(options: &Bisect, images: &[PathBuf]) -> Result<Question>
         ));
     };
     let mut job = if what.contains('/') || what.starts_with('.') {
-        let tree = Path::new(what).canonicalize().with_context(|| format!("finding the source tree {what}"))?;
+        let tree = Path::new(what);
+        let tree = tree.canonicalize().at_path("finding the source tree", tree)?;
         let tree = tree.to_str().with_context(|| format!("the path {what} is not UTF-8"))?.to_owned();
         Job::new(JobSource::Path(tree))
     } else {

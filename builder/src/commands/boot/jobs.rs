@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use advice::{Advice, Report};
+use advice::{Advice, AtPath as _, Report};
 use anyhow::{Context, Result, bail, ensure};
 use protocol::{JobList, JobResult, Machine, Source, Verdict};
 use serde::Serialize;
@@ -17,7 +17,7 @@ use crate::virtio_channel::Listener;
 
 /// Reads a job list, and packs the source trees that it names as tar files in a directory.
 pub fn read(path: &Path, scratch: &Path) -> Result<(JobList, BTreeMap<String, PathBuf>)> {
-    let bytes = fs::read(path).with_context(|| format!("reading the job list {}", path.display()))?;
+    let bytes = fs::read(path).at_path("reading the job list", path)?;
     let mut list =
         JobList::parse_without_hub(&bytes).with_context(|| format!("reading the job list {}", path.display()))?;
     let base = path.parent().unwrap_or(Path::new("."));
@@ -45,7 +45,7 @@ pub fn read(path: &Path, scratch: &Path) -> Result<(JobList, BTreeMap<String, Pa
 
 /// Returns a source tree as a tar file: makes one from a directory, or uses `tree` itself if it is one.
 fn pack(tree: &Path, to: &Path) -> Result<PathBuf> {
-    let metadata = fs::metadata(tree).with_context(|| format!("examining {}", tree.display()))?;
+    let metadata = fs::metadata(tree).at_path("examining", tree)?;
     if !metadata.is_dir() {
         let name = tree.file_name().unwrap_or_default().to_string_lossy();
         ensure!(

@@ -19,6 +19,7 @@ use vm::{Boot as Start, Bus, Disk, Machine};
 
 use crate::cmdline::{Boot, DiskKind, Firmware, Network};
 use crate::commands::print;
+use crate::image_path;
 use crate::inspect::starts_with_secure_boot;
 
 /// Number of console lines that are kept in memory.
@@ -114,7 +115,7 @@ fn disk(options: &Boot) -> Result<Disk> {
         None if options.usb => Bus::UsbStorage,
         Some(DiskKind::Virtio) | None => Bus::Virtio,
     };
-    let mut file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+    let mut file = image_path::open(&path)?;
     let table =
         diskimage::gpt::read(&mut file).with_context(|| format!("reading the partitions of {}", path.display()))?;
     let sector = table.sector_size.bytes();

@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use advice::{Advice, WithHelp as _};
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use sha256::{Digest, sums};
 use stick::source::Source;
 use store::{Download, FetchOptions, Fetcher};
 
 use crate::context::Context;
+use crate::image_path;
 
 /// Size limit of a `SHA256SUMS` file in bytes.
 const SUMS: u64 = 1 << 20;
@@ -16,12 +17,23 @@ const SUMS: u64 = 1 << 20;
 /// Size limit of an image in bytes.
 const LARGEST: u64 = 256 << 30;
 
+/// Fails if an image given by path is not there.
+pub(super) fn require(image: &str) -> Result<()> {
+    let path = Path::new(image);
+    ensure!(is_address(image) || path.exists(), image_path::missing(path));
+    Ok(())
+}
+
 /// Opens an image given by path, or downloads it first.
 pub(super) fn open(context: &Context, image: &str, sha256: Option<Digest>) -> Result<Source> {
-    if image.starts_with("http://") || image.starts_with("https://") {
+    if is_address(image) {
         return download(context, image, sha256);
     }
     Ok(Source::open(Path::new(image), sha256)?)
+}
+
+fn is_address(image: &str) -> bool {
+    image.starts_with("http://") || image.starts_with("https://")
 }
 
 fn download(context: &Context, url: &str, sha256: Option<Digest>) -> Result<Source> {

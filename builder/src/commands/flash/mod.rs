@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use advice::Advice;
+use advice::{Advice, AtPath as _};
 use anyhow::{Context as _, Result, bail, ensure};
 use diskimage::{Guid, SectorSize};
 use progress::Progress as _;
@@ -35,6 +35,9 @@ const KILLED: i32 = 1;
 /// Lists devices, or writes one.
 pub fn run(context: &Context, options: &Flash) -> Result<()> {
     let machine = Machine::default();
+    if let Some(image) = &options.image {
+        fetch::require(image)?;
+    }
     let (Some(image), Some(device)) = (&options.image, &options.device) else {
         return list(context, &machine, options);
     };
@@ -149,8 +152,8 @@ fn files(options: &Flash) -> Result<Vec<NewFile>> {
 /// The job list that was named, checked, and its number of jobs.
 pub(super) fn jobs(onto: &OntoStick) -> Result<Option<(Vec<u8>, usize)>> {
     let Some(path) = &onto.jobs else { return Ok(None) };
-    let bytes = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-    let count = settings::check_jobs(&bytes).with_context(|| format!("reading {}", path.display()))?;
+    let bytes = fs::read(path).at_path("reading the job list", path)?;
+    let count = settings::check_jobs(&bytes).with_context(|| format!("reading the job list {}", path.display()))?;
     Ok(Some((bytes, count)))
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use advice::Advice;
+use advice::{Advice, AtPath as _};
 use anyhow::{Context as _, Result, ensure};
 use hub::{Webhook, WebhookOptions};
 use protocol::api::TestState;
@@ -44,7 +44,7 @@ struct Receiver {
 
 /// Reads the file. `pages` is the address of the hub's own pages, where it is known.
 pub(super) fn read(context: &Context, path: &Path, pages: Option<&str>) -> Result<Vec<Webhook>> {
-    let text = fs::read_to_string(path).with_context(|| format!("--webhooks: reading {}", path.display()))?;
+    let text = fs::read_to_string(path).at_path("--webhooks: reading", path)?;
     if fs::metadata(path).is_ok_and(|about| about.mode() & 0o007 != 0) {
         let told = format!("{} has secrets, and every user of this machine can read it", path.display());
         context.reporter.warn_of(&Advice::new(told, format!("chmod o= {}", path.display())).into());
@@ -70,7 +70,7 @@ fn parse(text: &str, pages: Option<&str>) -> Result<Vec<Webhook>> {
 
 impl Receiver {
     fn prepared(self, hub: Option<&str>) -> Result<Webhook> {
-        let read = |path: &Path| fs::read_to_string(path).with_context(|| format!("reading {}", path.display()));
+        let read = |path: &Path| fs::read_to_string(path).at_path("reading", path);
         let secret = match (self.secret, &self.secret_file) {
             (Some(secret), None) => secret,
             (None, Some(path)) => Secret::new(read(path)?.trim()),

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Read as _;
 use std::path::Path;
 
-use advice::Advice;
+use advice::{Advice, AtPath as _};
 use anyhow::{Context as _, Result, bail, ensure};
 use client::Client;
 use progress::{Progress as _, Unit};
@@ -24,6 +24,7 @@ use crate::own_packages::{self, OwnPackages};
 pub(super) fn packages(context: &Context, options: &JobsAdd) -> Result<u8> {
     no_lists(&options.packages)?;
     let (own, names) = own_and_others(&options.packages)?;
+    no_paths(&names)?;
     let jobs = jobs(options, &names, &own)?;
     let (place, client) = connect(&options.at)?;
     upload(context, &place, &client, &jobs, &own)?;
@@ -98,6 +99,22 @@ fn no_lists(packages: &[String]) -> Result<()> {
     }
 }
 
+/// Refuses paths of source trees, which only this machine has.
+fn no_paths(names: &[String]) -> Result<()> {
+    let is_path = |name: &&String| !name.contains("://") && (name.contains('/') || name.starts_with('.'));
+    match names.iter().find(is_path) {
+        None => Ok(()),
+        Some(path) if !Path::new(path).exists() => bail!(Advice::new(
+            format!("there is no {path}"),
+            "name source packages of the archive, addresses of source trees, or own packages (.deb, .changes)"
+        )),
+        Some(path) => bail!(Advice::new(
+            format!("{path} is on this machine, and workers of a hub cannot read it"),
+            "give the address of a source tree; `rocbed test` tests one that is here"
+        )),
+    }
+}
+
 /// Adds the jobs of a list.
 pub(super) fn import(context: &Context, options: &JobsImport) -> Result<u8> {
     let name = if options.file.as_os_str() == "-" { "stdin".to_owned() } else { options.file.display().to_string() };
@@ -105,7 +122,7 @@ pub(super) fn import(context: &Context, options: &JobsImport) -> Result<u8> {
     if options.file.as_os_str() == "-" {
         std::io::stdin().read_to_end(&mut bytes).context("reading stdin")?;
     } else {
-        bytes = fs::read(&options.file).with_context(|| format!("reading {name}"))?;
+        bytes = fs::read(&options.file).at_path("reading", &options.file)?;
     }
     let mut list = JobList::parse(&bytes).with_context(|| format!("reading the job list {name}"))?;
     let base = options.file.parent().unwrap_or(Path::new("."));
@@ -276,6 +293,18 @@ mod tests {
         for package in ["rocm-toml", "https://example.org/x.json"] {
             assert!(no_lists(&packages(package)).is_ok(), "{package}");
         }
+    }
+
+    #[test]
+    fn a_path_of_this_machine_is_not_given_to_workers() {
+        let told = |word: &str| crate::error::report(&no_paths(&[word.to_owned()]).unwrap_err()).to_string();
+        assert!(
+            told("./no-such-tree").starts_with("there is no ./no-such-tree\n  help: "),
+            "{}",
+            told("./no-such-tree")
+        );
+        assert!(told("..").contains("`rocbed test` tests one that is here"), "{}", told(".."));
+        assert!(no_paths(&["gzip".into(), "https://example.org/x.git".into()]).is_ok());
     }
 
     #[test]

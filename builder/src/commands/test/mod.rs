@@ -13,7 +13,7 @@ mod virtual_machine;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use advice::Advice;
+use advice::{Advice, AtPath as _};
 use anyhow::{Context as _, Result, bail, ensure};
 use progress::Progress as _;
 use protocol::{Job, JobResult, Source as JobSource, Verdict, exit};
@@ -163,7 +163,8 @@ fn job(options: &Test) -> Result<(Job, Vec<PathBuf>)> {
     let mut job = if let Some(dsc) = own.source_on_disk(tested) {
         Job::new(JobSource::Path(text(dsc)?))
     } else if is_path {
-        let path = Path::new(tested).canonicalize().with_context(|| format!("finding the source tree {tested}"))?;
+        let path = Path::new(tested);
+        let path = path.canonicalize().at_path("finding the source tree", path)?;
         Job::new(JobSource::Path(text(&path)?))
     } else {
         Job::of_package(tested)

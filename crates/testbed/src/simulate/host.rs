@@ -287,6 +287,6 @@ mod tests {
         }
         let error = crate::simulate::machine("radeon").unwrap_err().to_string();
         assert!(error.contains("`radeon` is not a GPU target"), "{error}");
-        assert!(crate::simulate::machine("/nowhere.json").unwrap_err().to_string().contains("opening the inventory"));
+        assert!(crate::simulate::machine("/nowhere.json").unwrap_err().to_string().contains("reading the inventory"));
     }
 }

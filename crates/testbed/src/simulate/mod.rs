@@ -65,8 +65,8 @@ pub(crate) fn option_kernels(option: &str) -> Option<Kernels> {
 pub fn machine(text: &str) -> Result<Machine, Error> {
     let inventory = if text.contains('/') || text.ends_with(".json") {
         let mut bytes = Vec::new();
-        let file = fs::File::open(text).map_err(Error::step(format!("opening the inventory {text}")))?;
-        file.take(MOST).read_to_end(&mut bytes).map_err(Error::step(format!("reading the inventory {text}")))?;
+        let reading = |source| Error::Read { path: format!("the inventory {text}"), source };
+        fs::File::open(text).and_then(|file| file.take(MOST).read_to_end(&mut bytes)).map_err(reading)?;
         serde_json::from_slice(&bytes)
             .map_err(|error| Error::Usage(format!("simulating {text}: it is not an inventory of GPUs: {error}")))?
     } else {
