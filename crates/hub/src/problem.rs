@@ -1,7 +1,7 @@
 //! Problems that callers see for faults inside the hub. The details go only to the hub's log, as they are not for
 //! clients.
 
-use protocol::api::{Problem, ProblemCode};
+use protocol::api::{JobInfo, Problem, ProblemCode};
 
 use crate::store::ReadError;
 
@@ -20,6 +20,14 @@ pub(crate) fn io_problem(error: &std::io::Error) -> Problem {
         }
         _ => internal(error),
     }
+}
+
+/// Problem where a job is asked for its result and has none: its state says why.
+pub(crate) fn without_result(id: &str, job: Option<&JobInfo>) -> Problem {
+    let Some(job) = job else { return Problem::new(ProblemCode::NotFound, format!("there is no job `{id}`")) };
+    let detail = format!("job `{}` has no result: it is {}", job.id, job.state);
+    let advice = format!("`rocbed jobs show {}` says more", job.id);
+    Problem { advice, ..Problem::new(ProblemCode::NotFound, detail) }
 }
 
 impl From<ReadError> for Problem {

@@ -5,6 +5,8 @@ use protocol::{GpuNeed, Job, JobResult, TestOutcome, Verdict};
 use rusqlite::{OptionalExtension, params};
 
 use crate::core::{Failure, Offer, Tx};
+use crate::problem::without_result;
+use crate::store;
 use crate::store::columns::Json;
 use crate::store::coverage::targets;
 
@@ -32,7 +34,8 @@ impl Tx<'_> {
             .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
             .optional()?;
         let Some((number, Json(job), Json(result), worker)) = found else {
-            return Err(Problem::new(ProblemCode::NotFound, format!("there is no result of job `{id}`")).into());
+            let found = store::job(self.db, id)?.map(|(_, _, job)| job);
+            return Err(without_result(id, found.as_ref()).into());
         };
         if matches!(result.verdict, Verdict::Pass | Verdict::Neutral) {
             let detail = format!("job `{id}` has not failed: there is nothing to confirm");

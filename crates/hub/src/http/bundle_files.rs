@@ -21,6 +21,7 @@ use crate::http::answer::{Answer, Refused, io_problem, refuse};
 use crate::http::auth::Reader;
 use crate::http::file::{self, Disposition};
 use crate::http::jobs::find;
+use crate::http::results::without_result;
 use crate::hub::Shared;
 use crate::limits::Stream;
 use crate::party::Party;
@@ -79,7 +80,7 @@ pub(crate) async fn page(shared: &Shared, party: &Party, job: &str, filter: Filt
 async fn listed(shared: &Shared, party: &Party, job: &str) -> Answer<(i64, Digest)> {
     let (number, _, info) = find(shared, job).await?;
     let Some(result) = info.result else {
-        return refuse(ProblemCode::NotFound, format!("there is no result of job `{job}`"));
+        return Err(without_result(shared, job).await?);
     };
     let lists = shared.file_lists.clone();
     let known = tokio::task::spawn_blocking(move || lists.page(number, "", 0, 1)).await?;

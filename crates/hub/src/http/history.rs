@@ -20,7 +20,7 @@ use crate::http::answer::{Answer, Refused, io_problem, refuse};
 use crate::http::auth::{Admin, Reader};
 use crate::http::body::Document;
 use crate::http::jobs::find;
-use crate::http::results::detail;
+use crate::http::results::{detail, without_result};
 use crate::hub::Shared;
 use crate::party::Party;
 use crate::store::NameFilter;
@@ -172,7 +172,7 @@ pub(crate) async fn packages(
     let wanted = job.clone();
     match shared.readers.run(move |db| history::packages_of_job(db, &wanted)).await? {
         Some(packages) => Ok(Json(packages)),
-        None => refuse(ProblemCode::NotFound, format!("there is no result of job `{job}`")),
+        None => Err(without_result(&shared, &job).await?),
     }
 }
 

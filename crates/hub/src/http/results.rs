@@ -8,7 +8,7 @@ use protocol::api::{Problem, ProblemCode, ResultDetail, ResultInfo, ResultPage};
 use protocol::{JobResult, Verdict};
 use serde::Deserialize;
 
-use crate::http::answer::{Answer, Refused, refuse};
+use crate::http::answer::{Answer, Refused};
 use crate::http::auth::Reader;
 use crate::http::file::{self, Disposition};
 use crate::http::jobs::number;
@@ -16,6 +16,7 @@ use crate::http::workers::meant;
 use crate::hub::Shared;
 use crate::limits::Stream;
 use crate::party::Party;
+use crate::problem;
 use crate::storage::open_bundle;
 use crate::store::names::Among;
 use crate::store::{self, ResultFilter};
@@ -71,15 +72,22 @@ async fn info(shared: &Shared, job: &str) -> Answer<ResultInfo> {
     let wanted = job.to_owned();
     match shared.readers.run(move |db| store::result(db, &wanted)).await? {
         Some(info) => Ok(info),
-        None => refuse(ProblemCode::NotFound, format!("there is no result of job `{job}`")),
+        None => Err(without_result(shared, job).await?),
     }
+}
+
+/// The refusal where a job is asked for its result and has none, with the reason.
+pub(crate) async fn without_result(shared: &Shared, job: &str) -> Answer<Refused> {
+    let wanted = job.to_owned();
+    let found = shared.readers.run(move |db| store::job(db, &wanted)).await?;
+    Ok(Refused(problem::without_result(job, found.as_ref().map(|(_, _, job)| job))))
 }
 
 /// `result.json` of a job's result.
 pub(crate) async fn detail(shared: &Shared, job: &str) -> Answer<JobResult> {
     let wanted = job.to_owned();
     let Some(json) = shared.readers.run(move |db| store::result_json(db, &wanted)).await? else {
-        return refuse(ProblemCode::NotFound, format!("there is no result of job `{job}`"));
+        return Err(without_result(shared, job).await?);
     };
     JobResult::parse(json.as_bytes())
         .map_err(|error| Problem::new(ProblemCode::Internal, format!("the result that is kept: {error}")).into())

@@ -3,7 +3,7 @@
 use askama::Template;
 use axum::extract::{Query, State};
 use protocol::Verdict;
-use protocol::api::{Compared, ComparedTest, Comparison, Problem, ProblemCode, ResultInfo};
+use protocol::api::{Compared, ComparedTest, Comparison, ResultInfo};
 use serde::Deserialize;
 
 use crate::format::Time;
@@ -14,6 +14,7 @@ use crate::hub::Shared;
 use crate::pages::change::Change;
 use crate::pages::{Page, PageError, now, render};
 use crate::party::Party;
+use crate::problem::without_result;
 
 /// Changed packages and other things that are listed.
 const CHANGES: usize = 200;
@@ -120,9 +121,9 @@ impl View {
 }
 
 async fn side(shared: &Shared, title: &'static str, job: &str) -> Result<Side, PageError> {
-    let missing = || Problem::new(ProblemCode::NotFound, format!("there is no result of job `{job}`"));
-    let ResultInfo { version, targets, verdict, simulated, worker, worker_name, received, .. } =
-        find(shared, job).await?.2.result.ok_or_else(missing)?;
+    let mut found = find(shared, job).await?.2;
+    let result = found.result.take().ok_or_else(|| without_result(job, Some(&found)))?;
+    let ResultInfo { version, targets, verdict, simulated, worker, worker_name, received, .. } = result;
     Ok(Side {
         title,
         job: job.to_owned(),

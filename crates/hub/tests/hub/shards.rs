@@ -207,7 +207,9 @@ fn parts_are_cancelled_given_up_and_retried() -> Outcome {
     let job = hub.people().job("rocrand")?;
     assert_eq!((job.state, job.result.is_none()), (JobState::GivenUp, true));
     assert!(job.why.as_deref().is_some_and(|why| why.starts_with("part 2 of 3 was given up: lost in 1")), "{job:?}");
-    assert_eq!(hub.people().result("rocrand").expect_err("none").code(), Some(ProblemCode::NotFound));
+    let refused = hub.people().result("rocrand").expect_err("none");
+    assert_eq!(refused.code(), Some(ProblemCode::NotFound));
+    assert!(refused.to_string().contains("job `rocrand` has no result: it is given-up"), "{refused}");
 
     // A new part takes the place of the old one, and its job goes on.
     assert_eq!(hub.people().retry("rocrand.3of3")?.id, "rocrand.3of3-2");

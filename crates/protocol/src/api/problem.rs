@@ -96,7 +96,7 @@ codes! {
         "forget their faults, restart, and register with them";
     /// There is nothing there.
     NotFound "not-found" 404 "there is no such thing"
-        "check the id; lists are at /api/v1/jobs, /api/v1/results and /api/v1/workers";
+        "check the id; `rocbed jobs list`, `rocbed results list` and `rocbed workers list` show them";
     /// There is something, but it cannot do this.
     MethodNotAllowed "method-not-allowed" 405 "this address does not take that method"
         "compare the request with the description at /api/v1/openapi.json";
