@@ -209,10 +209,18 @@ impl Table {
         self.rows.push(cells.into_iter().collect());
     }
 
-    /// Formats the table. An empty column is left out. If the lines are wider than the screen, expendable columns are left
+    /// Whether it has no rows.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Formats the table. Without rows it is no text. An empty column is left out. If the lines are wider than the screen, expendable columns are left
     /// out, then the last column is narrowed, then the widest of the others, but never one with colours: a verdict is one
     /// whole word. Without a width everything is there, in full.
     pub fn text(&self, screen: Screen) -> String {
+        if self.is_empty() {
+            return String::new();
+        }
         let cell = |row: &[Cell], column: usize| row.get(column).map_or(0, |cell| width(&cell.text));
         let widest = |column: usize| self.rows.iter().map(|row| cell(row, column)).max().unwrap_or(0);
         let mut columns: Vec<(usize, usize)> = self
@@ -315,6 +323,11 @@ mod tests {
                     rocrand  fail            1 of 12 failed\n\
                     é        testbed-failed  no \\u{1b}[2Jdisk\n";
         assert_eq!(table().text(Screen::default()), text);
+    }
+
+    #[test]
+    fn a_list_without_entries_is_no_line() {
+        assert_eq!(Table::new(&["JOB", "WHY"]).text(Screen::default()), "");
     }
 
     #[test]

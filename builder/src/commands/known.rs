@@ -3,17 +3,17 @@
 use anyhow::Result;
 use protocol::api::{AddKnown, KnownFailure};
 
-use super::{print, print_json};
+use super::{print, print_json, print_list};
 use crate::cmdline::{KnownAdd, KnownCommand, KnownRemove, KnownShow};
 use crate::context::Context;
 use crate::hubs::connect;
-use crate::table::{Screen, Table};
+use crate::table::Table;
 
 /// Runs the command.
 pub fn run(context: &Context, command: &KnownCommand) -> Result<()> {
     match command {
         KnownCommand::Add(options) => add(context, options),
-        KnownCommand::List(options) => list(options),
+        KnownCommand::List(options) => list(context, options),
         KnownCommand::Remove(options) => remove(context, options),
     }
 }
@@ -34,11 +34,18 @@ fn add(context: &Context, options: &KnownAdd) -> Result<()> {
     if options.json { print_json(&known) } else { print(&format!("{}\n", known.id)) }
 }
 
-fn list(options: &KnownShow) -> Result<()> {
+fn list(context: &Context, options: &KnownShow) -> Result<()> {
     let (place, client) = connect(&options.at)?;
     let mut known = client.known().map_err(|error| place.explain(error))?.known;
     known.retain(|known| options.package.as_ref().is_none_or(|package| known.failure.package == *package));
-    if options.json { print_json(&known) } else { print(&table(&known).text(Screen::of_stdout())) }
+    if options.json {
+        return print_json(&known);
+    }
+    let none = match &options.package {
+        Some(package) => format!("no failure of {package} is known"),
+        None => "no failures are known yet".to_owned(),
+    };
+    print_list(context, &table(&known), &none)
 }
 
 fn table(known: &[KnownFailure]) -> Table {

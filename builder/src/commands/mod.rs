@@ -38,6 +38,7 @@ use serde::Serialize;
 
 use crate::cmdline::{Cli, Command};
 use crate::context::Context;
+use crate::table::{Screen, Table};
 
 /// Runs the command and returns the exit code.
 pub fn run(context: &Context, cli: Cli) -> Result<u8> {
@@ -87,6 +88,14 @@ fn print(text: &str) -> Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other.context("writing to stdout"),
     }
+}
+
+/// Prints a list as a table on stdout. Of one without entries it says on stderr that there are none.
+fn print_list(context: &Context, table: &Table, none: &str) -> Result<()> {
+    if table.is_empty() {
+        context.reporter.say(none);
+    }
+    print(&table.text(Screen::of_stdout()))
 }
 
 /// Prints a value as JSON on stdout.

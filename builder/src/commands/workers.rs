@@ -8,17 +8,17 @@ use jiff::Timestamp;
 use protocol::api::{Health, Pause, RetryGpus, WorkerInfo};
 use safetext::printable;
 
-use super::{print, print_json};
+use super::{print, print_json, print_list};
 use crate::cmdline::{WorkersCommand, WorkersList, WorkersNamed, WorkersRetryGpu, WorkersShow};
 use crate::context::Context;
 use crate::hubs::{HubAccess, connect};
-use crate::table::{Cell, Screen, Table, of_health};
+use crate::table::{Cell, Table, of_health};
 use crate::times::{ago, time};
 
 /// Runs the command.
 pub fn run(context: &Context, command: &WorkersCommand) -> Result<()> {
     match command {
-        WorkersCommand::List(options) => list(options),
+        WorkersCommand::List(options) => list(context, options),
         WorkersCommand::Show(options) => show(options),
         WorkersCommand::Pause(options) => {
             let pause = Pause { reason: options.reason.clone() };
@@ -30,13 +30,13 @@ pub fn run(context: &Context, command: &WorkersCommand) -> Result<()> {
     }
 }
 
-fn list(options: &WorkersList) -> Result<()> {
+fn list(context: &Context, options: &WorkersList) -> Result<()> {
     let (place, client) = connect(&options.at)?;
     let workers = all(&place, &client)?;
     if options.json {
         return print_json(&workers);
     }
-    print(&table(&workers, Timestamp::now()).text(Screen::of_stdout()))
+    print_list(context, &table(&workers, Timestamp::now()), "no worker has registered yet")
 }
 
 fn all(place: &HubAccess, client: &Client) -> Result<Vec<WorkerInfo>> {

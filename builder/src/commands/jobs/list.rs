@@ -10,7 +10,7 @@ use protocol::api::{JobInfo, JobState};
 use safetext::printable;
 
 use crate::cmdline::{JobsList, JobsShow};
-use crate::commands::{more, print, print_json};
+use crate::commands::{more, print, print_json, print_list};
 use crate::context::Context;
 use crate::hubs::{HubAccess, Rest, connect, pages};
 use crate::table::{Cell, Screen, Table, of_state, of_verdict};
@@ -29,7 +29,10 @@ pub(super) fn list(context: &Context, options: &JobsList) -> Result<()> {
     if options.list.json {
         print_json(&jobs)?;
     } else {
-        print(&table(&jobs, Timestamp::now()).text(Screen::of_stdout()))?;
+        let JobsList { state, package, target, worker, .. } = options;
+        let chosen = state.is_some() || package.is_some() || target.is_some() || worker.is_some();
+        let none = if chosen { "there is no such job" } else { "there are no jobs yet: `rocbed jobs add` adds some" };
+        print_list(context, &table(&jobs, Timestamp::now()), none)?;
     }
     if rest == Rest::More {
         context.reporter.say(&more(jobs.len(), "jobs"));

@@ -101,7 +101,9 @@ fn each(
                 if !options.json {
                     print(&format!("{}\n", job.id))?;
                 }
-                context.reporter.say(&format!("{verb} {}: {}", job.id, job.state));
+                let state = job.state.name();
+                let what = if state == verb { String::new() } else { format!(": {state}") };
+                context.reporter.say(&format!("{verb} {}{what}", job.id));
                 done.push(job);
             }
             // All others would fail too.

@@ -9,6 +9,7 @@ use safetext::printable;
 
 use crate::cmdline::ResultsHistory;
 use crate::commands::{print, print_json};
+use crate::context::Context;
 use crate::hubs::connect;
 use crate::table::{Screen, of_test_state};
 use crate::wording::counted;
@@ -18,7 +19,7 @@ const MOST: usize = 1000;
 /// Changes of state that are shown.
 const CHANGES: usize = 12;
 
-pub(super) fn run(options: &ResultsHistory) -> Result<()> {
+pub(super) fn run(context: &Context, options: &ResultsHistory) -> Result<()> {
     let (place, client) = connect(&options.at)?;
     let query = HistoryQuery {
         package: Some(options.of.package.clone()),
@@ -37,7 +38,7 @@ pub(super) fn run(options: &ResultsHistory) -> Result<()> {
     // Writing to a String cannot fail.
     let _ = describe(&mut text, &list.tests, Screen::of_stdout());
     if list.tests.is_empty() {
-        let _ = writeln!(text, "no result of {} counts yet", printable(&options.of.package));
+        context.reporter.say(&format!("no result of {} counts yet", options.of.package));
     }
     print(&text)
 }

@@ -6,10 +6,10 @@ use jiff::Timestamp;
 use protocol::api::ResultInfo;
 
 use crate::cmdline::ResultsList;
-use crate::commands::{more, print, print_json};
+use crate::commands::{more, print_json, print_list};
 use crate::context::Context;
 use crate::hubs::{Rest, connect, pages};
-use crate::table::{Cell, Screen, Table, of_verdict};
+use crate::table::{Cell, Table, of_verdict};
 use crate::times::ago;
 
 pub(super) fn run(context: &Context, options: &ResultsList) -> Result<()> {
@@ -29,7 +29,10 @@ pub(super) fn run(context: &Context, options: &ResultsList) -> Result<()> {
     if options.list.json {
         print_json(&results)?;
     } else {
-        print(&table(&results, Timestamp::now()).text(Screen::of_stdout()))?;
+        let ResultsList { package, target, verdict, worker, .. } = options;
+        let chosen = package.is_some() || target.is_some() || verdict.is_some() || worker.is_some();
+        let none = if chosen { "there is no such result" } else { "there are no results yet" };
+        print_list(context, &table(&results, Timestamp::now()), none)?;
     }
     if rest == Rest::More {
         context.reporter.say(&more(results.len(), "results"));

@@ -21,7 +21,7 @@ use crate::context::Context;
 /// Runs the command and returns the exit code.
 pub fn run(context: &Context, command: &ResultsCommand) -> Result<u8> {
     match command {
-        ResultsCommand::History(options) => history::run(options),
+        ResultsCommand::History(options) => history::run(context, options),
         ResultsCommand::Compare(options) => return compare::run(options),
         ResultsCommand::Why(options) => return why::run(options),
         ResultsCommand::Bug(options) => bug::run(options),
