@@ -6,6 +6,7 @@ mod build;
 mod cache;
 mod demo;
 mod gpus;
+mod groups;
 mod hub;
 mod inspect;
 mod jobs;
@@ -23,7 +24,7 @@ use std::path::PathBuf;
 
 use clap::builder::styling::AnsiColor;
 use clap::builder::{PossibleValue, Styles};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 pub use bisect::Bisect;
 pub use boot::{Boot, DiskKind, Firmware, Network, WhenDone};
@@ -31,6 +32,7 @@ pub use build::{Build, LockArgs, PlanArgs, Source};
 pub use cache::CacheCommand;
 pub use demo::Demo;
 pub use gpus::{Detect, Faults};
+pub use groups::{DOCUMENTATION, GROUPS, Group, command};
 pub use hub::{AtHub, Debci, DebciWorkers, Hub, Limits, ListOf, Watch};
 pub use inspect::{Diff, Inspect};
 pub use jobs::{JobsAdd, JobsCommand, JobsConfirm, JobsImport, JobsList, JobsMake, JobsNamed, JobsShow, JobsWatch};
@@ -67,6 +69,14 @@ pub struct Cli {
     /// Options of every command.
     #[command(flatten)]
     pub global: Global,
+}
+
+impl Cli {
+    /// What this process was started with. Prints help and errors itself, and ends the process then.
+    pub fn of_this_process() -> Self {
+        let matches = command(None).get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command(None)).exit())
+    }
 }
 
 /// Options of every command.
@@ -150,11 +160,15 @@ pub enum Command {
     /// Start machines on the network from an image
     Netboot(Netboot),
     /// Start an image in QEMU
+    ///
+    /// Exit status: 0 the machine started and ended in order, 16 it did not, 1 it could not be started. With --jobs, for jobs
+    /// what autopkgtest has for tests: 0 all passed, 2 some were neutral, 4 some failed, 6 both, 8 nothing tested, 16 the
+    /// machine failed, 20 something else went wrong.
     Boot(Boot),
     /// Run a package's tests in testbeds over a recipe's root directory, without a virtual machine
     ///
-    /// Exit status: autopkgtest's own. 0 all passed, 2 some skipped, 4 some failed, 8 nothing tested, 16 testbed failed, 20
-    /// something else went wrong.
+    /// Exit status: autopkgtest's own. 0 all passed, 2 some skipped, 4 some failed, 6 both, 8 nothing tested, 16 testbed failed,
+    /// 20 something else went wrong.
     Test(Test),
     /// See it work: a hub, an image, a worker in QEMU with a simulated GPU, a real package's tests
     ///

@@ -28,8 +28,8 @@ pub enum JobsCommand {
     /// Follow jobs until they are over; exit status as autopkgtest's
     ///
     /// The log of a single job goes to stderr while it runs; of several, what they are doing. The table of what came of them
-    /// goes to stdout. Exit status: 0 all passed, 2 some skipped, 4 some failed, 8 nothing tested, 16 testbed failed or no
-    /// result, 20 something else went wrong.
+    /// goes to stdout. Exit status: 0 all passed, 2 some were neutral, 4 some failed, 6 both, 8 nothing tested, 16 testbed failed
+    /// or no result, 20 something else went wrong.
     Watch(JobsWatch),
     /// Cancel jobs
     Cancel(JobsNamed),

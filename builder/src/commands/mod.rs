@@ -5,6 +5,7 @@ mod boot;
 mod build;
 mod cache;
 mod collect;
+mod completions;
 mod demo;
 mod detect;
 mod diff;
@@ -16,6 +17,7 @@ mod jobs;
 mod known;
 mod lint;
 mod lock;
+mod man;
 mod netboot;
 mod oci;
 mod plan;
@@ -28,12 +30,9 @@ mod test;
 mod top;
 mod workers;
 
-use std::fs;
 use std::io::{self, Write};
-use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use clap::CommandFactory;
 use serde::Serialize;
 
 use crate::cmdline::{Cli, Command};
@@ -70,8 +69,8 @@ pub fn run(context: &Context, cli: Cli) -> Result<u8> {
         Command::Reference(options) => reference::run(&options),
         Command::Oci(options) => oci::run(context, &options),
         Command::Cache(command) => cache::run(context, &command),
-        Command::Completions { shell } => completions(shell),
-        Command::Man { directory } => man(&directory),
+        Command::Completions { shell } => completions::run(shell),
+        Command::Man { directory } => man::run(&directory),
     }
     .map(|()| 0)
 }
@@ -126,18 +125,6 @@ fn bytes(count: u64) -> String {
 /// Says that a list has more entries than are shown.
 fn more(shown: usize, what: &str) -> String {
     format!("the newest {shown} {what}; there are more: -n COUNT shows so many, -n 0 all")
-}
-
-fn completions(shell: clap_complete::Shell) -> Result<()> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "rocbed", &mut script);
-    print(&String::from_utf8_lossy(&script))
-}
-
-fn man(directory: &Path) -> Result<()> {
-    fs::create_dir_all(directory).with_context(|| format!("making {}", directory.display()))?;
-    clap_mangen::generate_to(Cli::command(), directory)
-        .with_context(|| format!("writing man pages into {}", directory.display()))
 }
 
 #[cfg(test)]
