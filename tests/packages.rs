@@ -204,6 +204,28 @@ fn lintian_has_nothing_to_say() {
     assert!(!said.contains("E: ") && !said.contains("W: "), "{said}");
 }
 
+/// The targets of a page's links to other files.
+fn links(page: &str) -> impl Iterator<Item = &str> {
+    let targets = page.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
+    targets.filter(|target| !target.is_empty() && !target.contains("://"))
+}
+
+#[test]
+fn links_of_the_installed_pages_lead_to_files() {
+    let packages = Packages::of_programs_under_test();
+    let package = packages.new.iter().find(|path| path.to_string_lossy().contains("/rocbed_")).expect("the package");
+    let root = tempfile::tempdir().expect("a directory");
+    tool("dpkg-deb", ["--extract".as_ref(), package.as_os_str(), root.path().as_os_str()]);
+    let directory = root.path().join("usr/share/doc/rocbed");
+    for name in ["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/README.md"] {
+        let path = directory.join(name);
+        let page = fs::read_to_string(&path).expect("a page");
+        let beside = path.parent().expect("a directory");
+        let lost: Vec<&str> = links(&page).filter(|target| !beside.join(target).exists()).collect();
+        assert!(lost.is_empty(), "{name} has links to what is not installed: {lost:?}");
+    }
+}
+
 #[test]
 fn the_hubs_service_is_confined() {
     let packages = Packages::of_programs_under_test();
