@@ -53,7 +53,7 @@ pub fn run(context: &Context, options: &SettingsArgs) -> Result<()> {
     }
     files.extend(new_jobs.map(|(bytes, _)| (JOBS, bytes)));
     if files.is_empty() {
-        return show(options, &esp, &settings);
+        return show(context, options, &esp, &settings);
     }
     let now = jiff::Timestamp::now().as_second();
     let put = |esp: &Esp<'_>| files.iter().try_for_each(|(name, bytes)| esp.write(name, bytes, now));
@@ -66,10 +66,10 @@ pub fn run(context: &Context, options: &SettingsArgs) -> Result<()> {
     }
     // The path may name another file by now.
     let (_, disk) = open(&path, false)?;
-    show(options, &Esp::find(&disk).with_context(shown)?, &settings)
+    show(context, options, &Esp::find(&disk).with_context(shown)?, &settings)
 }
 
-fn show(options: &SettingsArgs, esp: &Esp<'_>, settings: &StickSettings) -> Result<()> {
+fn show(context: &Context, options: &SettingsArgs, esp: &Esp<'_>, settings: &StickSettings) -> Result<()> {
     let mut problems = settings.problems();
     let jobs = match esp.read(JOBS)?.map(|bytes| check_jobs(&bytes)) {
         Some(Ok(count)) => Some(count),
@@ -89,7 +89,7 @@ fn show(options: &SettingsArgs, esp: &Esp<'_>, settings: &StickSettings) -> Resu
         text.push_str(&format!("{JOBS}: {}\n", counted(count, "job", "jobs")));
     }
     if text.is_empty() {
-        text.push_str("nothing is set\n");
+        context.reporter.say("nothing is set");
     }
     for problem in problems {
         text.push_str(&format!("problem: {}\n", printable(&problem)));

@@ -118,6 +118,9 @@ fn list(context: &Context, machine: &Machine, options: &Flash) -> Result<()> {
     if options.json {
         return print_json(&candidates.iter().map(|device| show::Entry::new(device)).collect::<Vec<_>>());
     }
+    if candidates.is_empty() {
+        context.reporter.say("there is no disk");
+    }
     print(&show::list(&candidates))?;
     if let Some(image) = &options.image {
         context.reporter.say(&format!("to write one of them: rocbed flash {image} /dev/…"));

@@ -41,9 +41,6 @@ pub(super) fn headline(device: &Device) -> String {
 
 /// All devices, those that can be written first.
 pub(super) fn list(devices: &[&Device]) -> String {
-    if devices.is_empty() {
-        return "there is no disk\n".to_owned();
-    }
     let (good, bad): (Vec<_>, Vec<_>) = devices.iter().partition(|device| refused(device).is_none());
     let mut text = String::new();
     for device in good.into_iter().chain(bad) {
