@@ -27,13 +27,12 @@ pub struct Environment {
 impl Environment {
     /// The environment of a result, without its packages. `machine` is what people call the machine.
     pub fn of(result: &JobResult, machine: &str) -> Self {
-        let used = || result.machine.gpus.gpus.iter().filter(|gpu| result.gpus.contains(&gpu.id));
         let image =
             result.machine.image.as_ref().map(|image| format!("{} {}", image.name, image.root).trim().to_owned());
-        let gpus: Vec<&str> = used().map(|gpu| gpu.unique_id.as_deref().unwrap_or(&gpu.id)).collect();
+        let gpus: Vec<&str> = result.used_gpus().map(|gpu| gpu.unique_id.as_deref().unwrap_or(&gpu.id)).collect();
         Self {
             kernel: result.machine.kernel.clone(),
-            firmware: used().flat_map(|gpu| gpu.firmware.clone()).collect(),
+            firmware: result.used_gpus().flat_map(|gpu| gpu.firmware.clone()).collect(),
             image: image.unwrap_or_default(),
             command_line: result.machine.command_line.clone().unwrap_or_default(),
             machine: format!("{machine} {}", gpus.join(" ")).trim().to_owned(),

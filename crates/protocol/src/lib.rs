@@ -46,7 +46,9 @@ pub use list::{JobList, ListError};
 pub use need::GpuNeed;
 pub use own_packages::{FileContent, JobArchive, MOST_PACKAGE_FILES, MOST_VERSIONS, PackageFile};
 pub use reproduce::quoted;
-pub use result::{ArchiveState, Cases, ImageId, JobResult, Machine, PackageVersion, Run, TestOutcome, TestResult};
+pub use result::{
+    ArchiveState, Cases, ImageId, JobResult, Machine, NO_GPU, PackageVersion, Run, TestOutcome, TestResult,
+};
 pub use results::{Listed, ResultList};
 pub use shards::{MOST_SHARDS, PartOf, PartResult, SHARD_INDEX, TOTAL_SHARDS, part_name};
 pub use span::Span;

@@ -11,6 +11,9 @@ use crate::job::{Job, RunAs};
 use crate::shards::PartResult;
 use crate::verdict::Verdict;
 
+/// What results without a GPU have in place of a target.
+pub const NO_GPU: &str = "none";
+
 /// The result of a job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -266,6 +269,19 @@ impl JobResult {
         }
     }
 
+    /// The GPUs that were in the testbed.
+    pub fn used_gpus(&self) -> impl Iterator<Item = &gpu::Gpu> {
+        self.machine.gpus.gpus.iter().filter(move |gpu| self.gpus.contains(&gpu.id))
+    }
+
+    /// Targets of the GPUs that were in the testbed, without feature settings, each once; none without a GPU.
+    pub fn targets(&self) -> Vec<String> {
+        let mut targets: Vec<String> = self.used_gpus().map(|gpu| gpu.target.without_features().to_string()).collect();
+        targets.sort_unstable();
+        targets.dedup();
+        targets
+    }
+
     /// Duration in seconds.
     pub fn seconds(&self) -> f64 {
         self.finished.duration_since(self.started).as_secs_f64()
@@ -349,6 +365,7 @@ pub(crate) mod tests {
         assert_eq!(read, example());
         assert_eq!((read.count(TestOutcome::Fail), read.count(TestOutcome::Pass)), (1, 0));
         assert!((read.seconds() - 90.0).abs() < 1e-9);
+        assert_eq!(read.targets(), ["gfx1030"]);
         Ok(())
     }
 

@@ -139,7 +139,7 @@ fn suite(out: &mut impl Write, result: &JobResult, run: &Run, directory: Option<
     )?;
     writeln!(out, "    <properties>")?;
     let version = run.package.as_ref().map(|package| package.version.as_str());
-    let targets: Vec<String> = granted(result).map(|gpu| gpu.target.to_string()).collect();
+    let targets: Vec<String> = result.used_gpus().map(|gpu| gpu.target.to_string()).collect();
     for (name, value) in [
         ("verdict", run.verdict.name()),
         ("version", version.unwrap_or_default()),
@@ -188,10 +188,6 @@ fn suite(out: &mut impl Write, result: &JobResult, run: &Run, directory: Option<
 fn class(result: &JobResult, run: &Run) -> String {
     let package = run.package.as_ref().map_or_else(|| result.job.source.name(), |package| &package.name);
     format!("{package}.{}", run.run_as)
-}
-
-fn granted(result: &JobResult) -> impl Iterator<Item = &gpu::Gpu> {
-    result.machine.gpus.gpus.iter().filter(|gpu| result.gpus.contains(&gpu.id))
 }
 
 /// The end of a test's output; `None` if it is empty.

@@ -82,8 +82,7 @@ impl Loaded {
 
     /// The targets of the GPUs that were in the testbed.
     fn targets(&self) -> Vec<gpu::Target> {
-        let used = self.result.machine.gpus.gpus.iter().filter(|gpu| self.result.gpus.contains(&gpu.id));
-        let mut targets: Vec<gpu::Target> = used.map(|gpu| gpu.target.without_features()).collect();
+        let mut targets: Vec<gpu::Target> = self.result.used_gpus().map(|gpu| gpu.target.without_features()).collect();
         targets.sort_unstable();
         targets.dedup();
         targets

@@ -11,7 +11,7 @@ use crate::core::offers::OFFERED;
 use crate::core::{Failure, HubEvent, Tx};
 use crate::history::{self, Elsewhere, Noted};
 use crate::store::columns::{Hex, Json, Named};
-use crate::store::coverage::{self, Covering, is_simulated, targets};
+use crate::store::coverage::{self, Covering, is_simulated};
 use crate::store::{self, shards};
 
 /// A checked bundle, to complete a lease with.
@@ -242,7 +242,7 @@ impl Tx<'_> {
                 version,
                 result.verdict.name(),
                 is_simulated(result),
-                targets(result).join(" "),
+                result.targets().join(" "),
                 delivered.summary,
                 result.started.as_millisecond(),
                 result.finished.as_millisecond(),

@@ -8,7 +8,6 @@ use crate::core::{Failure, Offer, Tx};
 use crate::problem::without_result;
 use crate::store;
 use crate::store::columns::Json;
-use crate::store::coverage::targets;
 
 /// Most attempts at one question.
 const MOST_ATTEMPTS: i64 = 20;
@@ -108,7 +107,7 @@ fn failing(result: &JobResult) -> Vec<String> {
 
 /// The target that the result is of: a job for any GPU could otherwise be confirmed on another kind.
 fn same_gpu(job: &Job, result: &JobResult) -> GpuNeed {
-    let used: Vec<gpu::Target> = targets(result).iter().filter_map(|target| target.parse().ok()).collect();
+    let used: Vec<gpu::Target> = result.targets().iter().filter_map(|target| target.parse().ok()).collect();
     match &job.gpu {
         GpuNeed::None | GpuNeed::IfThere => job.gpu.clone(),
         _ if used.is_empty() => job.gpu.clone(),

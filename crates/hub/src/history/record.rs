@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use history::{Cell, Observation, Seen, evaluate, transitions};
 use protocol::api::TestState;
-use protocol::{AptSource, Job, JobResult, Run, Source, TestOutcome, TestResult, Verdict};
+use protocol::{AptSource, Job, JobResult, NO_GPU, Run, Source, TestOutcome, TestResult, Verdict};
 use rusqlite::{Connection, OptionalExtension, params};
 use sha256::Digest;
 
 use crate::history::{environments, known};
 use crate::store::columns::Named;
-use crate::store::coverage::{NO_GPU, is_simulated, targets};
+use crate::store::coverage::is_simulated;
 
 /// Most tests of a run that are recorded.
 const MOST_TESTS: usize = 500;
@@ -96,7 +96,7 @@ pub(super) fn insert(db: &Connection, noted: &Noted) -> rusqlite::Result<BTreeSe
         .prepare_cached("SELECT of FROM confirmations WHERE job = ?1")?
         .query_row([noted.number], |row| row.get(0))
         .optional()?;
-    let mut found = targets(noted.result);
+    let mut found = noted.result.targets();
     if found.is_empty() {
         found.push(NO_GPU.to_owned());
     }
@@ -166,8 +166,7 @@ impl About<'_> {
 
     fn insert_run(&self, db: &Connection) -> rusqlite::Result<i64> {
         let Noted { number, result, worker, at, .. } = self.noted;
-        let used = result.machine.gpus.gpus.iter().filter(|gpu| result.gpus.contains(&gpu.id));
-        let gpu: Vec<&str> = used.map(|gpu| gpu.unique_id.as_deref().unwrap_or(&gpu.id)).collect();
+        let gpu: Vec<&str> = result.used_gpus().map(|gpu| gpu.unique_id.as_deref().unwrap_or(&gpu.id)).collect();
         let archives = self.run.map(|run| &run.archives[..]).unwrap_or_default();
         let environment = environments::store(db, result, archives)?;
         let package = || Some(&self.run?.package.as_ref()?.version);

@@ -13,8 +13,7 @@ pub(crate) fn bug_report(job: &Job, result: &JobResult, why: &[Explanation], add
     let source = job.source.name();
     let version = result.tested_version().unwrap_or("unknown");
     let failed: Vec<_> = result.tests().filter(|(_, test)| test.outcome == TestOutcome::Fail).collect();
-    let used = || result.machine.gpus.gpus.iter().filter(|gpu| result.gpus.contains(&gpu.id));
-    let targets: Vec<String> = used().map(|gpu| gpu.target.without_features().to_string()).collect();
+    let targets = result.targets();
     let on = if targets.is_empty() { String::new() } else { format!(" on {}", targets.join(", ")) };
     let what =
         failed.first().map_or_else(|| "autopkgtest".to_owned(), |(_, test)| format!("autopkgtest {}", test.name));
@@ -38,7 +37,7 @@ pub(crate) fn bug_report(job: &Job, result: &JobResult, why: &[Explanation], add
         text.push_str(&since(why));
     }
     text.push_str("\n-- System:\n");
-    for gpu in used() {
+    for gpu in result.used_gpus() {
         text.push_str(&format!(
             "GPU: {} ({}){}\n",
             gpu.name,

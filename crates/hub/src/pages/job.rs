@@ -260,8 +260,7 @@ fn attempt_view(
 }
 
 fn result_view(info: &ResultInfo, result: JobResult) -> ResultView {
-    let used = result.machine.gpus.gpus.iter().filter(|gpu| result.gpus.contains(&gpu.id));
-    let gpus: Vec<String> = used.map(|gpu| format!("{} ({})", gpu.name, gpu.target)).collect();
+    let gpus: Vec<String> = result.used_gpus().map(|gpu| format!("{} ({})", gpu.name, gpu.target)).collect();
     let took_all = took(result.seconds());
     let cases = result.tests().filter_map(|(_, test)| test.cases).map(|cases| cases.total);
     let cases = cases.fold(0, u64::saturating_add);

@@ -6,8 +6,8 @@ use askama::Template;
 use axum::extract::{Query, State};
 use gpu::Target;
 use jiff::Timestamp;
-use protocol::Verdict;
 use protocol::api::{Problem, ProblemCode, TestState};
+use protocol::{NO_GPU, Verdict};
 use serde::Deserialize;
 
 use crate::clock::timestamp;
@@ -16,7 +16,6 @@ use crate::history::{self, WholeRun};
 use crate::http::Reader;
 use crate::hub::Shared;
 use crate::pages::{Page, now, render};
-use crate::store::coverage::NO_GPU;
 use crate::store::{self, CellResult, MatrixCell, NameFilter};
 
 #[derive(Template)]

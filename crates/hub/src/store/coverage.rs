@@ -4,13 +4,10 @@
 //! tested the newest archive, whatever the workers' clocks say and whenever it was delivered. A result that says
 //! nothing about the package (`testbed-failed`, `gpu-fault`) only marks a cell, which keeps its last verdict.
 
-use protocol::{Job, JobResult, RunAs, Verdict};
+use protocol::{Job, JobResult, NO_GPU, RunAs, Verdict};
 use rusqlite::{Connection, params};
 
 use crate::store::columns::Json;
-
-/// Target of results without a GPU.
-pub(crate) const NO_GPU: &str = "none";
 
 /// A result with the hub's data about it.
 pub(crate) struct Covering<'a> {
@@ -23,15 +20,6 @@ pub(crate) struct Covering<'a> {
     pub(crate) result: &'a JobResult,
     /// Time at which the hub received it, in milliseconds since 1970.
     pub(crate) received: i64,
-}
-
-/// Targets of the GPUs in the testbed, without feature settings, each once.
-pub(crate) fn targets(result: &JobResult) -> Vec<String> {
-    let used = result.machine.gpus.gpus.iter().filter(|gpu| result.gpus.contains(&gpu.id));
-    let mut targets: Vec<String> = used.map(|gpu| gpu.target.without_features().to_string()).collect();
-    targets.sort_unstable();
-    targets.dedup();
-    targets
 }
 
 /// Whether the GPUs were simulated.
@@ -57,7 +45,7 @@ pub(crate) fn note(db: &Connection, covering: &Covering) -> rusqlite::Result<()>
     }
     let verdict = plain_verdict(job, result);
     let none = [NO_GPU.to_owned()];
-    let targets = targets(result);
+    let targets = result.targets();
     for target in if targets.is_empty() { &none[..] } else { &targets[..] } {
         let cell = params![job.source.name(), target, is_simulated(result), number, turn, verdict.name(), received];
         if verdict.is_of_package() {

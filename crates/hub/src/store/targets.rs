@@ -3,10 +3,8 @@
 //!
 //! It is made where it is missing, and is not part of the numbered layout.
 
-use protocol::JobResult;
+use protocol::{JobResult, NO_GPU};
 use rusqlite::Connection;
-
-use crate::store::coverage::{NO_GPU, targets};
 
 pub(super) const TABLE: &str = "
 -- A result without a GPU is under the target `none`.
@@ -20,7 +18,7 @@ CREATE INDEX IF NOT EXISTS result_targets_target ON result_targets (target, job)
 
 /// Notes the targets of a result.
 pub(crate) fn note(db: &Connection, job: i64, result: &JobResult) -> rusqlite::Result<()> {
-    let mut found = targets(result);
+    let mut found = result.targets();
     if found.is_empty() {
         found.push(NO_GPU.to_owned());
     }

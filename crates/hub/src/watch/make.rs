@@ -4,12 +4,11 @@ use std::collections::HashMap;
 
 use gpu::Target;
 use protocol::api::{Health, JobState, job_id};
-use protocol::{GpuNeed, Job};
+use protocol::{GpuNeed, Job, NO_GPU};
 use rusqlite::params;
 
 use crate::clock::millis;
 use crate::core::{Failure, Tx};
-use crate::store::coverage::NO_GPU;
 use crate::watch::plan::{Capacity, Waiting, assign, choose};
 use crate::watch::tables::waiting;
 

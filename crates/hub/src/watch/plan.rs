@@ -8,7 +8,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use protocol::UnknownWord;
+use protocol::{NO_GPU, UnknownWord};
 
 /// Jobs that may be queued for each GPU of a worker, so that it does not wait for the next one.
 const AHEAD: u32 = 2;
@@ -103,7 +103,7 @@ impl Capacity {
     }
 
     fn takes(&self, target: &str) -> bool {
-        target == crate::store::coverage::NO_GPU || self.targets.iter().any(|own| own == target)
+        target == NO_GPU || self.targets.iter().any(|own| own == target)
     }
 
     fn has_room(&self, budget: u32) -> bool {

@@ -4,13 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use gpu::Target;
 use protocol::api::JobState;
-use protocol::{GpuNeed, Job};
+use protocol::{GpuNeed, Job, NO_GPU};
 use rusqlite::{Connection, params};
 use sha256::Digest;
 
 use crate::core::{Failure, Tx};
 use crate::store::columns::{Hex, Json, Named};
-use crate::store::coverage::NO_GPU;
 use crate::watch::plan::Reason;
 use crate::watch::{ArchiveState, WatchedPackage, tables};
 

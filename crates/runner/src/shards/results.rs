@@ -128,12 +128,11 @@ fn differences(parts: &[Part]) -> Option<String> {
     };
     let versions = each(&|result| result.tested_version().unwrap_or_default().to_owned());
     let targets = each(&|result| {
-        let used = result.machine.gpus.gpus.iter().filter(|gpu| result.gpus.contains(&gpu.id));
-        let targets: BTreeSet<String> = used.map(|gpu| gpu.target.without_features().to_string()).collect();
+        let targets = result.targets();
         let simulated = if result.simulated || result.machine.gpus.simulated { " (simulated)" } else { "" };
         match targets.len() {
             0 => "no GPU".to_owned(),
-            _ => format!("{}{simulated}", targets.into_iter().collect::<Vec<_>>().join(" and ")),
+            _ => format!("{}{simulated}", targets.join(" and ")),
         }
     });
     if targets.len() > 1 {
