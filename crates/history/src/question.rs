@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use protocol::{TestOutcome, TestResult, Verdict};
+use protocol::{JobResult, Run, TestOutcome, TestResult, Verdict};
 
 /// What a run says about a test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,6 +49,15 @@ impl Seen {
     /// Reads a stored name.
     pub fn of_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|seen| seen.name() == name)
+    }
+}
+
+/// The verdict by which the tests of a user's run are read: that of the run, or of the whole job where the machine failed or
+/// the job ended before it.
+pub fn verdict_of(result: &JobResult, run: Option<&Run>) -> Verdict {
+    match run {
+        Some(run) if result.verdict.is_of_package() => run.verdict,
+        _ => result.verdict,
     }
 }
 

@@ -58,6 +58,7 @@ mod watch;
 mod webhooks;
 
 pub use crate::bundle::{BundleError, check_bundle};
+pub use crate::cases::add_cases;
 /// The client of message brokers, for [`DebciOptions`].
 pub use amqp;
 pub use clock::{Clock, ManualClock, SystemClock};

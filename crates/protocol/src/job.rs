@@ -66,7 +66,7 @@ pub enum Source {
 }
 
 /// The user that runs the tests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RunAs {
     /// The testbed's normal user, in the groups render and video.

@@ -6,8 +6,8 @@ use anyhow::Result;
 use clap::builder::styling::Style;
 use client::Client;
 use jiff::Zoned;
-use protocol::api::{Compared, Comparison};
-use protocol::exit;
+use protocol::api::{Compared, ComparedTest, Comparison};
+use protocol::{RunAs, exit};
 use safetext::printable;
 
 use super::history::about;
@@ -42,8 +42,12 @@ pub(in crate::commands) fn jobs(
     after: &str,
     json: bool,
 ) -> Result<()> {
-    let comparison = client.compare(before, after, None).map_err(|error| place.explain(error))?;
-    if json { print_json(&comparison) } else { print(&text(&comparison, true, Screen::of_stdout())) }
+    show(&client.compare(before, after, None).map_err(|error| place.explain(error))?, json)
+}
+
+/// Prints what differs between two results, and what does not.
+pub(in crate::commands) fn show(comparison: &Comparison, json: bool) -> Result<()> {
+    if json { print_json(comparison) } else { print(&text(comparison, true, Screen::of_stdout())) }
 }
 
 /// Turns `today` and `yesterday` into days in UTC, as the hub's pages have them.
@@ -69,7 +73,7 @@ fn text(comparison: &Comparison, all: bool, screen: Screen) -> String {
         table.row([
             Cell::coloured(test.compared.name(), style(test.compared)),
             test.package.clone().into(),
-            if test.test.is_empty() { "(whole run)".into() } else { test.test.clone().into() },
+            name(test).into(),
             test.target.clone().into(),
             run(&test.before).into(),
             run(&test.after).into(),
@@ -105,6 +109,12 @@ fn text(comparison: &Comparison, all: bool, screen: Screen) -> String {
     text
 }
 
+/// The test for people, with its user if that is root.
+fn name(test: &ComparedTest) -> String {
+    let name = if test.test.is_empty() { "(whole run)" } else { &test.test };
+    if test.run_as == Some(RunAs::Root) { format!("{name} (root)") } else { name.to_owned() }
+}
+
 fn style(compared: Compared) -> Style {
     match compared {
         Compared::Regressed | Compared::StillFailing => of_outcome(protocol::TestOutcome::Fail),
@@ -122,6 +132,7 @@ mod tests {
         let comparison: Comparison = serde_json::from_value(serde_json::json!({
             "tests": [
                 { "package": "rocfft", "test": "", "target": "gfx1030", "compared": "regressed" },
+                { "package": "rocfft", "test": "upstream", "as": "root", "target": "gfx1030", "compared": "fixed" },
                 { "package": "rocrand", "test": "upstream", "target": "gfx1030", "compared": "still-passing" },
             ],
             "changed": [{ "kind": "package", "name": "llvm", "from": "1", "to": "2" }],
@@ -129,9 +140,13 @@ mod tests {
         }))
         .expect("a comparison");
         let text = text(&comparison, false, Screen::default());
-        assert!(text.contains("regressed  rocfft   (whole run)  gfx1030") && !text.contains("upstream"), "{text}");
+        assert!(text.contains("regressed  rocfft   (whole run)      gfx1030"), "{text}");
+        assert!(text.contains("fixed      rocfft   upstream (root)  gfx1030") && !text.contains("rocrand"), "{text}");
         assert!(text.contains("changed: llvm 1 -> 2\n") && text.contains("fixed  Sum.Large  gtest"), "{text}");
-        assert!(text.ends_with("3 more cases differ or fail in both\n1 regressed, 1 still passing\n"), "{text}");
+        assert!(
+            text.ends_with("3 more cases differ or fail in both\n1 regressed, 1 fixed, 1 still passing\n"),
+            "{text}"
+        );
     }
 
     #[test]

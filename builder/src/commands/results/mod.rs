@@ -10,7 +10,7 @@ mod report;
 mod show;
 mod why;
 
-pub(super) use compare::jobs as compare_jobs;
+pub(super) use compare::{jobs as compare_jobs, show as show_comparison};
 pub(super) use list::table;
 
 use anyhow::Result;

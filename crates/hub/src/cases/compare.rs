@@ -1,8 +1,10 @@
 //! Compares the test cases of two results.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::api::{Compared, ComparedCase};
+use history::Seen;
+use protocol::RunAs;
+use protocol::api::{Compared, ComparedCase, Comparison};
 
 use super::{CasesError, Outcome, children, name_of_case, name_of_suite, outcome, parse};
 
@@ -14,15 +16,29 @@ type Key = (String, String);
 
 /// The cases that differ between two results, or that fail in both.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct CaseChanges {
+struct CaseChanges {
     /// Those that need attention first; at most 500.
-    pub(crate) cases: Vec<ComparedCase>,
+    cases: Vec<ComparedCase>,
     /// How many there are besides.
-    pub(crate) more: u64,
+    more: u64,
 }
 
-/// Compares the cases in two `junit.xml`. Suites with these names, which repeat the table of tests, are left out.
-pub(crate) fn compare(before: &[u8], after: &[u8], without: &[String]) -> Result<CaseChanges, CasesError> {
+/// Adds to the comparison of two results' tests what differs between the test cases in their `junit.xml`.
+pub fn add_cases(comparison: &mut Comparison, before: &[u8], after: &[u8]) {
+    // These suites repeat the tests.
+    let packages: BTreeSet<&str> = comparison.tests.iter().map(|test| test.package.as_str()).collect();
+    let without: Vec<String> = packages
+        .into_iter()
+        .flat_map(|package| [RunAs::User, RunAs::Root].map(|user| format!("{package}.{user}")))
+        .collect();
+    match compare(before, after, &without) {
+        Ok(CaseChanges { cases, more }) => (comparison.cases, comparison.more_cases) = (cases, more),
+        Err(problem) => comparison.cases_problem = Some(problem.to_string()),
+    }
+}
+
+/// Compares the cases in two `junit.xml`. Suites with these names are left out.
+fn compare(before: &[u8], after: &[u8], without: &[String]) -> Result<CaseChanges, CasesError> {
     let (before, after) = (outcomes(before, without)?, outcomes(after, without)?);
     let mut found: Vec<ComparedCase> = Vec::new();
     let mut add = |(suite, case): &Key, old: Option<Outcome>, new: Option<Outcome>| {
@@ -61,15 +77,12 @@ fn outcomes(junit: &[u8], without: &[String]) -> Result<BTreeMap<Key, Outcome>, 
 
 /// How two outcomes differ, by the rule for tests; `None` if the difference is not listed.
 fn how(old: Option<Outcome>, new: Option<Outcome>) -> Option<Compared> {
-    use Outcome::{Fail, Pass, Skip};
-    Some(match (old, new) {
-        (Some(Pass), Some(Fail)) => Compared::Regressed,
-        (Some(Fail), Some(Pass)) => Compared::Fixed,
-        (Some(Fail), Some(Fail)) => Compared::StillFailing,
-        (Some(Pass | Fail), None | Some(Skip)) => Compared::Stopped,
-        (None | Some(Skip), Some(Pass | Fail)) => Compared::Added,
-        (Some(Pass), Some(Pass)) | (None | Some(Skip), None | Some(Skip)) => return None,
-    })
+    let seen = |outcome| match outcome {
+        Outcome::Pass => Seen::Pass,
+        Outcome::Fail => Seen::Fail,
+        Outcome::Skip => Seen::Skip,
+    };
+    history::compared(old.map(seen), new.map(seen)).filter(|compared| *compared != Compared::StillPassing)
 }
 
 #[cfg(test)]

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use history::differences;
-use protocol::api::{Compared, ComparedTest, Comparison, TestRun};
+use protocol::api::{ComparedTest, Comparison, TestRun};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::history::environments::Environments;
-use crate::history::queries::one;
+use crate::history::queries::{one, run_as};
 use crate::history::record::Code;
 
 /// Most tests in a comparison of days.
@@ -100,34 +100,19 @@ fn compared(
     old: Option<&Ran>,
     new: Option<&Ran>,
 ) -> rusqlite::Result<Option<ComparedTest>> {
-    let Some(how) = how(old.map(|ran| ran.outcome), new.map(|ran| ran.outcome)) else { return Ok(None) };
+    let Some(how) = history::compared(old.map(|ran| ran.outcome), new.map(|ran| ran.outcome)) else { return Ok(None) };
     let run = |ran: Option<&Ran>| -> rusqlite::Result<Option<TestRun>> {
         ran.map(|ran| one(db, ran.cell, ran.run)).transpose().map(Option::flatten)
     };
     Ok(Some(ComparedTest {
         package: key.0.clone(),
         test: key.2.clone(),
+        run_as: Some(run_as(&key.1)),
         target: new.or(old).map(|ran| ran.target.clone()).unwrap_or_default(),
         compared: how,
         before: run(old)?,
         after: run(new)?,
     }))
-}
-
-/// How two outcomes differ; `None` if they say nothing.
-fn how(old: Option<history::Seen>, new: Option<history::Seen>) -> Option<Compared> {
-    use history::Seen::{Fail, Pass, Skip, TimedOut};
-    let is_bad = |seen| matches!(seen, Some(Fail | TimedOut));
-    let runs = |seen| matches!(seen, Some(Pass | Fail | TimedOut));
-    Some(match (old, new) {
-        (Some(Pass), new) if is_bad(new) => Compared::Regressed,
-        (old, Some(Pass)) if is_bad(old) => Compared::Fixed,
-        (old, new) if is_bad(old) && is_bad(new) => Compared::StillFailing,
-        (Some(Pass), Some(Pass)) => Compared::StillPassing,
-        (old, None | Some(Skip)) if runs(old) => Compared::Stopped,
-        (None | Some(Skip), new) if runs(new) => Compared::Added,
-        _ => return None,
-    })
 }
 
 /// Compares the last outcomes until two times, in milliseconds since 1970, of all tests with the archive's packages.
@@ -179,30 +164,4 @@ fn until(db: &Connection, cell: i64, target: &str, (time, last): (i64, i64)) -> 
         Ok(Ran { cell, run: row.get(0)?, target: target.to_owned(), outcome: Code::seen(row.get(1)?) })
     })
     .optional()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use history::Seen::{Fail, Nothing, Pass, Skip, TimedOut};
-
-    #[test]
-    fn outcomes_are_compared_as_people_do() {
-        for (old, new, says) in [
-            (Some(Pass), Some(Fail), Some(Compared::Regressed)),
-            (Some(Pass), Some(TimedOut), Some(Compared::Regressed)),
-            (Some(Fail), Some(Pass), Some(Compared::Fixed)),
-            (Some(Fail), Some(Fail), Some(Compared::StillFailing)),
-            (Some(Pass), Some(Pass), Some(Compared::StillPassing)),
-            (Some(Pass), None, Some(Compared::Stopped)),
-            (Some(Fail), Some(Skip), Some(Compared::Stopped)),
-            (None, Some(Fail), Some(Compared::Added)),
-            (Some(Skip), Some(Pass), Some(Compared::Added)),
-            (Some(Pass), Some(Nothing), None),
-            (Some(Nothing), Some(Fail), None),
-            (None, Some(Skip), None),
-        ] {
-            assert_eq!(how(old, new), says, "{old:?} {new:?}");
-        }
-    }
 }

@@ -236,7 +236,7 @@ fn read_changes(db: &Connection, sql: &str, value: i64) -> rusqlite::Result<Vec<
 }
 
 /// The user of a series.
-fn run_as(name: &str) -> RunAs {
+pub(super) fn run_as(name: &str) -> RunAs {
     if name == "root" { RunAs::Root } else { RunAs::User }
 }
 

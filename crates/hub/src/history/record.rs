@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use history::{Cell, Observation, Seen, evaluate, transitions};
+use history::{Cell, Observation, Seen, evaluate, transitions, verdict_of};
 use protocol::api::TestState;
 use protocol::{AptSource, Job, JobResult, NO_GPU, Run, Source, TestOutcome, TestResult, Verdict};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -199,11 +199,7 @@ impl About<'_> {
 
     /// What the run says about the whole run and about each test, with the list of packages.
     fn outcomes(&self) -> BTreeMap<&str, (Seen, Option<i64>)> {
-        let overall = self.noted.result.verdict;
-        let verdict = match self.run {
-            Some(run) if overall.is_of_package() => run.verdict,
-            _ => overall,
-        };
+        let verdict = verdict_of(self.noted.result, self.run);
         let tests = self.run.map(|run| &run.tests[..]).unwrap_or_default();
         let list = |test: &TestResult| test.installed.as_ref().and_then(|digest| self.lists.get(digest)).copied();
         let mut outcomes = BTreeMap::new();

@@ -1,7 +1,5 @@
 //! Routes for histories of tests, comparisons, known failures and confirmations.
 
-use std::collections::BTreeSet;
-
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
@@ -14,7 +12,7 @@ use protocol::api::{
 };
 use serde::Deserialize;
 
-use crate::cases::{self, CaseChanges};
+use crate::cases;
 use crate::history::{self, Elsewhere, HistoryFilter, JobComparison};
 use crate::http::answer::{Answer, Refused, io_problem, refuse};
 use crate::http::auth::{Admin, Reader};
@@ -136,25 +134,16 @@ pub(crate) async fn compare_results(
                 return refuse(ProblemCode::NotFound, detail);
             }
         };
-    // These suites repeat the tests.
-    let packages: BTreeSet<&str> = comparison.tests.iter().map(|test| test.package.as_str()).collect();
-    let without: Vec<String> = packages
-        .into_iter()
-        .flat_map(|package| [RunAs::User, RunAs::Root].map(|user| format!("{package}.{user}")))
-        .collect();
     let files = shared.cases.clone();
-    let compare = move || -> std::io::Result<_> {
-        let [Some(before), Some(after)] = [files.read(numbers[0])?, files.read(numbers[1])?] else { return Ok(None) };
-        Ok(Some(cases::compare(&before, &after, &without).map_err(|error| error.to_string())))
+    let compare = move || -> std::io::Result<Comparison> {
+        if let (Some(before), Some(after)) = (files.read(numbers[0])?, files.read(numbers[1])?) {
+            cases::add_cases(&mut comparison, &before, &after);
+        }
+        Ok(comparison)
     };
     // It reads up to two files of 64 MiB.
     let compared = shared.limits.search(party, compare);
-    match compared.await?.map_err(|error| io_problem(&error))? {
-        Some(Ok(CaseChanges { cases, more })) => (comparison.cases, comparison.more_cases) = (cases, more),
-        Some(Err(problem)) => comparison.cases_problem = Some(problem),
-        None => {}
-    }
-    Ok(comparison)
+    Ok(compared.await?.map_err(|error| io_problem(&error))?)
 }
 
 /// The last millisecond of a day in UTC: `2026-10-01`.

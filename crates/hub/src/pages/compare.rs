@@ -2,8 +2,8 @@
 
 use askama::Template;
 use axum::extract::{Query, State};
-use protocol::Verdict;
 use protocol::api::{Compared, ComparedTest, Comparison, ResultInfo};
+use protocol::{RunAs, Verdict};
 use serde::Deserialize;
 
 use crate::format::Time;
@@ -61,6 +61,8 @@ struct Side {
 
 struct TestLine {
     compared: Compared,
+    /// Whether root ran it, and not the user that runs tests unless a job says otherwise.
+    is_root: bool,
     words: String,
     package: String,
     test: String,
@@ -80,6 +82,7 @@ impl TestLine {
     fn new(test: ComparedTest) -> Self {
         Self {
             compared: test.compared,
+            is_root: test.run_as == Some(RunAs::Root),
             words: words(test.compared),
             package: test.package,
             test: test.test,

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::RunAs;
 use crate::api::{Difference, TestRun};
 
 /// How a test differs between two jobs or days.
@@ -49,6 +50,9 @@ pub struct ComparedTest {
     pub package: String,
     /// The test; empty for the whole run.
     pub test: String,
+    /// Who ran it; missing from hubs of before.
+    #[serde(rename = "as", default, skip_serializing_if = "Option::is_none")]
+    pub run_as: Option<RunAs>,
     /// The target.
     pub target: String,
     /// How it differs.
