@@ -1,5 +1,8 @@
 //! Tests of `rocbed test`: the real autopkgtest in real testbeds on the smoke recipe's root directory.
 
+#[path = "local/compare.rs"]
+mod compare;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -209,6 +212,7 @@ fn mistakes_cost_nothing() {
         (&["test", "smoke", "./nowhere"][..], "finding the source tree ./nowhere"),
         (&["test", "smoke", "No-Package"], "not the name of a source package"),
         (&["test", "smoke", "gzip", "--gpu=0000:ff:00.0"], "no GPU"),
+        (&["test", "smoke", "gzip", "--compare"], "--compare: gzip is tested with the archive's packages both times"),
         (&["test", "smoke", "gzip", "--overlay-dir", "/nonexistent"], "/nonexistent"),
         (&["test", "nosuch", "gzip"], "nosuch"),
         // Without systemd there is no control group; with it there is one, and still no such recipe.

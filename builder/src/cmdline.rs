@@ -168,7 +168,8 @@ pub enum Command {
     /// Run a package's tests in testbeds over a recipe's root directory, without a virtual machine
     ///
     /// Exit status: autopkgtest's own. 0 all passed, 2 some skipped, 4 some failed, 6 both, 8 nothing tested, 16 testbed failed,
-    /// 20 something else went wrong.
+    /// 20 something else went wrong. With --compare 0 if nothing is worse than with the archive's packages, 4 if something
+    /// fails that does not fail with them.
     Test(Test),
     /// See it work: a hub, an image, a worker in QEMU with a simulated GPU, a real package's tests
     ///

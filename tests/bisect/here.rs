@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use rocbed_tests::{DatedArchive, app_files, rocbed, source_tree};
+use rocbed_tests::{DatedArchive, app_files, rocbed, source_tree, testbed_recipe};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -23,30 +23,19 @@ impl Testbeds {
     fn new(archive: &DatedArchive, mirror: &str, test: &str, good: &[&str]) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let path = |name: &str| directory.path().join(name).display().to_string();
-        let key = fs::read_to_string(archive.signed().path().join("key.asc")).expect("the key");
-        let key: String = key.lines().map(|line| format!(" {}\n", if line.is_empty() { "." } else { line })).collect();
-        let sources = format!("Types: deb\nURIs: {mirror}\nSuites: sid\nComponents: main\nSigned-By:\n{key}");
-        // autopkgtest puts own packages into a list beside Debian's, which is not read here.
-        let settings = "Dir::Etc::sourcelist \"/etc/apt/sources.list.d/autopkgtest.list\";\n\
-                        Dir::Etc::sourceparts \"/etc/apt/own.d\";\n";
-        let mut recipe = "inherits = \"smoke\"\n".to_owned();
-        for (path, content) in [("/etc/apt/apt.conf.d/95own", settings), ("/etc/apt/own.d/own.sources", &sources)] {
-            recipe.push_str(&format!("[[file]]\npath = {path:?}\ncontent = {content:?}\n"));
-        }
-        fs::write(path("own.toml"), recipe).expect("a recipe");
-        fs::write(path("own.lock"), include_str!("../../recipes/smoke.lock")).expect("its lock");
+        let recipe = testbed_recipe(directory.path(), archive.signed(), mirror).display().to_string();
         let files = app_files(&[test]);
         let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
         let tree = source_tree(directory.path(), "app", &files).display().to_string();
 
         let run = |name: &str, versions: &[&str]| {
-            let call = rocbed(["test", &path("own.toml"), &tree, "--output", &path(name)]);
+            let call = rocbed(["test", &recipe, &tree, "--output", &path(name)]);
             versions.iter().fold(call, |call, version| call.arg(format!("--package-version={version}"))).run()
         };
         let output = run("good", good);
         assert_eq!(output.code, Some(0), "{}", output.stderr);
         assert_eq!(run("bad", &[]).code, Some(4));
-        let (recipe, good, bad) = (path("own.toml"), path("good/app.tar.zst"), path("bad/app.tar.zst"));
+        let (good, bad) = (path("good/app.tar.zst"), path("bad/app.tar.zst"));
         Self { directory, recipe, good, bad }
     }
 

@@ -69,7 +69,7 @@ const WAYS: &[(&str, Way)] = &[
             "takes minutes without KVM; tests/virtual_machine.rs has the same testbeds, from an own autopkgtest",
         ),
     ),
-    ("rocbed test", Way::There(&["tests/local.rs", "tests/simulate.rs"])),
+    ("rocbed test", Way::There(&["tests/local.rs", "tests/local/compare.rs", "tests/simulate.rs"])),
     (
         "rocbed test rocm",
         Way::Nobody("it builds the worker's root directory, and needs a GPU; smoke goes the same way"),

@@ -129,8 +129,7 @@ impl TestArchive {
     /// Creates an archive with the packages `greeter` (which depends on `libgreet (>= 2)`), `libgreet` 2.1, `broken`
     /// (which depends on a package that does not exist), and the kernel and stub packages that every recipe requires.
     pub fn new() -> Self {
-        let archive = Self { directory: tempfile::tempdir().expect("making a temporary directory") };
-        archive.make_key();
+        let archive = Self::empty();
         archive.add_deb("dpkg", "1.0", "Essential: yes\n");
         archive.add_deb("libgreet", "2.1", "");
         archive.add_deb("greeter", "1.0", "Depends: libgreet (>= 2)\n");
@@ -141,6 +140,13 @@ impl TestArchive {
         archive.add_deb("linux-modules-7.2-amd64", "7.2-1", "");
         archive.add_deb("systemd-boot-efi", "262-1", "");
         archive.publish("Fri, 30 Oct 2026 08:08:01 UTC", None);
+        archive
+    }
+
+    /// A key, and no package yet.
+    pub(crate) fn empty() -> Self {
+        let archive = Self { directory: tempfile::tempdir().expect("making a temporary directory") };
+        archive.make_key();
         archive
     }
 

@@ -29,6 +29,9 @@ pub struct Test {
     /// Further packages, versions and archives.
     #[command(flatten)]
     pub other: PackageOptions,
+    /// Run the tests with the archive's packages first, then with the own ones, and show what differs
+    #[arg(long)]
+    pub compare: bool,
     /// Run the tests in so many parts, one after the other, by GoogleTest's protocol for sharding, and put the results
     /// together; each part has the time of --timeout
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
@@ -53,7 +56,7 @@ pub struct Test {
     /// a machine of their own; --overlay-dir is the directory of its disk then, and --memory the machine's memory
     #[arg(long, value_name = "IMAGE", num_args = 0..=1, require_equals = true, conflicts_with_all = ["gpu", "overlay_size"])]
     pub vm: Option<Option<PathBuf>>,
-    /// Print the result as JSON
+    /// Print the result as JSON; with --compare what differs
     #[arg(long)]
     pub json: bool,
     /// Where packages come from.

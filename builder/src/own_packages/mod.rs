@@ -15,7 +15,7 @@ use protocol::{Job, PackageFile, Source};
 use std::cmp::Ordering;
 
 pub use apt_source::{read as read_apt_source, read_keys};
-pub use options::{add_to, without_own};
+pub use options::{add_to, to_compare};
 use read::{Binary, SourcePackage};
 
 /// Architecture of the workers, whose packages can be tested.

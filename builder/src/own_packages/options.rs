@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::{Context as _, Result, anyhow};
+use advice::Advice;
+use anyhow::{Context as _, Result, anyhow, ensure};
+use protocol::api::job_id;
 use protocol::{Job, PackageFile};
 
 use super::{read_apt_source, read_keys};
@@ -24,8 +26,23 @@ pub fn add_to(mut job: Job, options: &PackageOptions) -> Result<Job> {
     serde_json::from_value(value).map_err(|error| anyhow!("{error}"))
 }
 
-/// The job with which one with own packages is compared: the same tests, with the packages of the image's archive.
-pub fn without_own(job: &Job) -> Job {
+/// The job that `--compare` runs before one: the same tests, with the packages of the image's archive.
+///
+/// # Errors
+/// If the job has these packages too.
+pub fn to_compare(job: &Job) -> Result<Job> {
+    let archive = without_own(job);
+    ensure!(
+        archive != *job,
+        Advice::new(
+            format!("--compare: {} is tested with the archive's packages both times", job.source.name()),
+            "name own packages, or others than the newest of the archive: --archive, --package-version, --apt-source"
+        )
+    );
+    Ok(Job { id: job_id(&format!("{}-archive", job.id), 1), ..archive })
+}
+
+fn without_own(job: &Job) -> Job {
     let source = |file: &&PackageFile| !file.is_binary();
     Job {
         packages: job.packages.iter().filter(source).cloned().collect(),

@@ -66,8 +66,8 @@ fn an_upload_is_its_packages_and_its_tests() -> Result<()> {
     assert_eq!(job.check().map_err(|error| error.to_string()), Ok(()));
     assert_eq!(own.paths_of(&job).count(), 3);
     // Compared is with the same tests and the archive's packages.
-    let archive = without_own(&job);
-    assert_eq!(archive.source, job.source);
+    let archive = to_compare(&job)?;
+    assert_eq!((archive.source, archive.id.as_str()), (job.source.clone(), "demo-archive"));
     assert_eq!(
         archive.packages.iter().map(PackageFile::name).collect::<Vec<_>>(),
         ["demo_2-1.dsc", "demo_2.orig.tar.gz"]

@@ -172,16 +172,7 @@ fn jobs(options: &JobsAdd, names: &[String], own: &OwnPackages) -> Result<Vec<Jo
         own.give_to(&mut job, name);
         let job = own_packages::add_to(job, &options.other)?;
         if options.compare {
-            let mut archive = own_packages::without_own(&job);
-            ensure!(
-                archive != job,
-                Advice::new(
-                    format!("--compare: {name} is tested with the archive's packages in both jobs"),
-                    "name own packages, a suite with --archive, or versions with --package-version"
-                )
-            );
-            archive.id = protocol::api::job_id(&format!("{}-archive", job.id), 1);
-            jobs.push(archive);
+            jobs.push(own_packages::to_compare(&job)?);
         }
         jobs.push(job);
     }
@@ -314,7 +305,7 @@ mod tests {
         assert_eq!(ids, ["gzip-archive", "gzip"]);
         assert_eq!((jobs[0].departures().len(), jobs[1].departures()), (0, vec!["versions", "archive"]));
         let error = of(&["gzip", "--compare"]).unwrap_err().to_string();
-        assert!(error.starts_with("--compare: gzip is tested with the archive's packages in both jobs"), "{error}");
+        assert!(error.starts_with("--compare: gzip is tested with the archive's packages both times"), "{error}");
         Ok(())
     }
 

@@ -1,7 +1,9 @@
 //! `rocbed test`: runs a package's tests in testbeds over a recipe's root directory, without a virtual machine.
 
+mod compare;
 mod driver;
 mod group;
+mod job;
 mod layer;
 mod machine;
 mod parts;
@@ -13,13 +15,14 @@ mod virtual_machine;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use advice::{Advice, AtPath as _};
+use advice::Advice;
 use anyhow::{Context as _, Result, bail, ensure};
 use progress::Progress as _;
-use protocol::{Job, JobResult, Source as JobSource, Verdict, exit};
+use protocol::{Job, JobResult, Verdict, exit};
 use runner::{Cancel, Finished, Grant, KernelLog, Kmsg, Observer, RunEvent, Setup};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use self::compare::Side;
 use self::virtual_machine::VmTestbed;
 use super::{own_error, print, print_json};
 use crate::cmdline::{Source, Test};
@@ -28,7 +31,7 @@ use crate::image::root;
 use crate::lock::Lock;
 use crate::locking::{self, Relock};
 use crate::mirror::PUBLIC_MIRROR;
-use crate::own_packages::{self, OwnPackages};
+use crate::own_packages;
 use crate::package_sources::PackageSources;
 use crate::recipe::{self, Recipe};
 use crate::report::Reporter;
@@ -42,7 +45,8 @@ pub fn run(context: &Context, options: &Test) -> u8 {
 }
 
 fn test(context: &Context, options: &Test) -> Result<u8> {
-    let (job, packages) = job(options)?;
+    let (job, packages) = job::job(options)?;
+    let archive = if options.compare { Some(own_packages::to_compare(&job)?) } else { None };
     let simulated = simulated(options)?;
     // A virtual machine has its memory; nothing in it can use more of this one's.
     let is_asked = options.vm.is_none() && ask_for_group(context, options)?;
@@ -78,7 +82,7 @@ fn test(context: &Context, options: &Test) -> Result<u8> {
     }
     let gpus = granted(options, &machine.gpus)?;
     let cancel = on_signals()?;
-    let run = |job: &Job, scratch: &Path, output: &Path| -> Result<Finished> {
+    let run = |job: &Job, packages: &[PathBuf], scratch: &Path, output: &Path| -> Result<Finished> {
         let mut setup = Setup::new(server.clone(), scratch.to_owned(), output.to_owned(), &job.id);
         setup.autopkgtest = driver::command(&driver::DriverParameters {
             recipe: &options.recipe,
@@ -90,10 +94,10 @@ fn test(context: &Context, options: &Test) -> Result<u8> {
             job,
             overlay: options.overlay_dir.as_deref(),
             options: &options.autopkgtest,
-            packages: &packages,
+            packages,
             vm: vm.as_ref(),
         })?;
-        setup.packages.clone_from(&packages);
+        setup.packages = packages.to_vec();
         setup.copies.clone_from(&copies);
         setup.keep = Some(output.to_owned());
         setup.machine = machine.clone();
@@ -101,34 +105,77 @@ fn test(context: &Context, options: &Test) -> Result<u8> {
         setup.options = options.autopkgtest.iter().map(OsString::from).collect();
         watched(job, &setup, &context.reporter, &cancel)
     };
-    let (result, bundle, not_counted) = if job.shards > 1 {
-        let whole = parts::run(&job, &output, &context.reporter, |part, output| {
-            let scratch = scratch.path().join(&part.id);
-            std::fs::create_dir(&scratch).with_context(|| format!("making {}", scratch.display()))?;
-            run(part, &scratch, output)
-        })?;
-        (whole.result, whole.bundle, whole.not_counted)
-    } else {
-        let finished = run(&job, scratch.path(), &output)?;
-        (finished.result, finished.bundle.path, None)
+    let whole = |job: &Job, packages: &[PathBuf], scratch: &Path, output: &Path| -> Result<Tested> {
+        let tested = if job.shards > 1 {
+            parts::run(job, output, &context.reporter, |part, output| {
+                run(part, packages, &make_in(scratch, &part.id)?, output)
+            })?
+        } else {
+            Tested::of(run(job, packages, scratch, output)?)
+        };
+        tell(&context.reporter, &tested, options);
+        Ok(tested)
     };
-    if let Some(problem) = &result.problem {
-        context.reporter.warn_of(&with_help(problem).into());
+    let Some(archive) = archive else {
+        let tested = whole(&job, &packages, scratch.path(), &output)?;
+        if options.json {
+            print_json(&tested.result)?;
+        } else {
+            print(&table::table(&tested.result))?;
+        }
+        return Ok(tested.code());
+    };
+    compare::run(&output, options.json, &context.reporter, |side, output| {
+        let (job, packages) = match side {
+            Side::Archive => (&archive, &[][..]),
+            Side::Own => (&job, &packages[..]),
+        };
+        whole(job, packages, &make_in(scratch.path(), side.name())?, output)
+    })
+}
+
+/// What came of a job.
+struct Tested {
+    result: JobResult,
+    bundle: PathBuf,
+    /// Why it does not stand for the package: its parts are not known to be all of it.
+    not_counted: Option<String>,
+    /// Whether it was ended by Ctrl-C; then the result is incomplete.
+    cancelled: bool,
+}
+
+impl Tested {
+    fn of(finished: Finished) -> Self {
+        let Finished { result, bundle, cancelled, .. } = finished;
+        Self { result, bundle: bundle.path, not_counted: None, cancelled }
     }
-    for warning in &result.warnings {
-        context.reporter.warn(warning);
+
+    /// autopkgtest's exit status.
+    fn code(&self) -> u8 {
+        let has_passed = matches!(self.result.verdict, Verdict::Pass | Verdict::Neutral);
+        // Parts that have passed say nothing of the package if they are not all of it.
+        if has_passed && self.not_counted.is_some() { exit::TESTBED_FAILED } else { code(&self.result) }
     }
-    if options.json {
-        print_json(&result)?;
-    } else {
-        print(&table::table(&result))?;
+}
+
+/// Makes a directory in another one.
+fn make_in(directory: &Path, name: &str) -> Result<PathBuf> {
+    let path = directory.join(name);
+    std::fs::create_dir(&path).with_context(|| format!("making {}", path.display()))?;
+    Ok(path)
+}
+
+/// Tells what is unusual about a result, and where it is kept.
+fn tell(reporter: &Reporter, tested: &Tested, options: &Test) {
+    if let Some(problem) = &tested.result.problem {
+        reporter.warn_of(&with_help(problem).into());
+    }
+    for warning in &tested.result.warnings {
+        reporter.warn(warning);
     }
     if options.output.is_some() {
-        context.reporter.say(&format!("wrote {}", bundle.display()));
+        reporter.say(&format!("wrote {}", tested.bundle.display()));
     }
-    let has_passed = matches!(result.verdict, Verdict::Pass | Verdict::Neutral);
-    // Parts that have passed say nothing of the package if they are not all of it.
-    Ok(if has_passed && not_counted.is_some() { exit::TESTBED_FAILED } else { code(&result) })
 }
 
 /// A problem with help, where there is any.
@@ -137,63 +184,6 @@ fn with_help(problem: &str) -> Advice {
     let help =
         is_expired.then_some("take the archive as it is with --ignore-valid-until, or name another one with --mirror");
     Advice::new(problem, help)
-}
-
-/// The job that the command line asks for, and where its own packages are.
-fn job(options: &Test) -> Result<(Job, Vec<PathBuf>)> {
-    let (own, others): (Vec<_>, Vec<_>) = options.packages.iter().partition(|word| own_packages::is_own(word));
-    let own = OwnPackages::read(own.into_iter().map(String::as_str))?;
-    let names = own.source_names();
-    let tested = match (others.as_slice(), names.iter().collect::<Vec<_>>().as_slice()) {
-        ([one], _) => one.as_str(),
-        ([], [one]) => **one,
-        ([], several) => bail!(Advice::new(
-            format!(
-                "the packages are of several sources: {}",
-                several.iter().map(|name| **name).collect::<Vec<_>>().join(", ")
-            ),
-            "name the package whose tests are to run, too"
-        )),
-        ([_, second, ..], _) => bail!(Advice::new(
-            format!("{second} is a second package to test, and `rocbed test` tests one"),
-            "run it for each; own packages are named by their .deb or .changes files"
-        )),
-    };
-    let is_path = tested.contains('/') || tested.starts_with('.');
-    let mut job = if let Some(dsc) = own.source_on_disk(tested) {
-        Job::new(JobSource::Path(text(dsc)?))
-    } else if is_path {
-        let path = Path::new(tested);
-        let path = path.canonicalize().at_path("finding the source tree", path)?;
-        Job::new(JobSource::Path(text(&path)?))
-    } else {
-        Job::of_package(tested)
-    };
-    if !options.run_as.is_empty() {
-        job.run_as.clone_from(&options.run_as);
-    }
-    job.timeout = options.timeout;
-    job.shards = options.shards;
-    job.packages = own.binary_files();
-    // Written as in a job list, so that it is checked as one.
-    let value = serde_json::to_value(&job).context("writing down the job")?;
-    let value = without_id(value);
-    let job = serde_json::from_value(value).map_err(|error| {
-        anyhow::Error::new(Advice::new(error.to_string(), format!("a source tree is named by a path: ./{tested}")))
-    })?;
-    Ok((own_packages::add_to(job, &options.other)?, own.binary_paths().map(Path::to_owned).collect()))
-}
-
-fn text(path: &Path) -> Result<String> {
-    Ok(path.to_str().with_context(|| format!("the path {} is not UTF-8", path.display()))?.to_owned())
-}
-
-/// Removes the id, so that a new one is made: taken from a path, it may have characters that ids must not have.
-fn without_id(mut value: serde_json::Value) -> serde_json::Value {
-    if let Some(fields) = value.as_object_mut() {
-        fields.remove("id");
-    }
-    value
 }
 
 /// The recipe's root directory, from the cache or newly built, and the lock it was made from.

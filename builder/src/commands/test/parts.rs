@@ -1,32 +1,24 @@
 //! `rocbed test --shards`: runs a job in parts, one after the other, and puts their results together as a hub does.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use advice::Advice;
 use anyhow::{Context as _, Result, bail};
 use bundle::{JUNIT, RESULT};
 use progress::Progress as _;
-use protocol::{Job, JobResult, part_name};
+use protocol::{Job, part_name};
 use runner::Finished;
 use runner::shards::{Part, PartReports, ROOM, bounded, join};
 
+use super::{Tested, make_in};
 use crate::report::Reporter;
 
 /// Largest `junit.xml` of a part that is read, in bytes.
-const MOST_CASES: u64 = 64 << 20;
+pub(super) const MOST_CASES: u64 = 64 << 20;
 
-/// What the parts are together.
-pub(super) struct Whole {
-    pub(super) result: JobResult,
-    /// The bundle of the joined result.
-    pub(super) bundle: PathBuf,
-    /// Why it does not stand for the package, for people.
-    pub(super) not_counted: Option<String>,
-}
-
-/// Refuses a directory with results of an earlier run, before the first part has taken its time.
-fn refuse_used(output: &Path) -> Result<()> {
+/// Refuses a directory with results of an earlier run, before the first run has taken its time.
+pub(super) fn refuse_used(output: &Path) -> Result<()> {
     let mut entries = fs::read_dir(output).with_context(|| format!("reading {}", output.display()))?;
     match entries.next() {
         None => Ok(()),
@@ -40,15 +32,14 @@ pub(super) fn run(
     output: &Path,
     reporter: &Reporter,
     mut run: impl FnMut(&Job, &Path) -> Result<Finished>,
-) -> Result<Whole> {
+) -> Result<Tested> {
     refuse_used(output)?;
     let (mut parts, mut room, mut lists) = (Vec::new(), ROOM, Vec::new());
     for index in 0..job.shards {
         let name = part_name(index, job.shards);
         reporter.say(&name);
         let part = job.part(index);
-        let directory = output.join(format!("part-{}", index.saturating_add(1)));
-        fs::create_dir(&directory).with_context(|| format!("making {}", directory.display()))?;
+        let directory = make_in(output, &format!("part-{}", index.saturating_add(1)))?;
         let finished = run(&part, &directory).with_context(|| format!("running {name}"))?;
         if finished.cancelled {
             bail!(Advice::new(
@@ -81,5 +72,5 @@ pub(super) fn run(
         let (from, to) = (work.path().join("files").join(name), output.join(name));
         fs::rename(from, &to).with_context(|| format!("writing {}", to.display()))?;
     }
-    Ok(Whole { result: joined.result, bundle: place, not_counted: joined.not_counted })
+    Ok(Tested { result: joined.result, bundle: place, not_counted: joined.not_counted, cancelled: false })
 }
