@@ -10,7 +10,7 @@ use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
-use rocbed_tests::{Output, command_tree, real_mirror, rocbed, source_tree, tool};
+use rocbed_tests::{Output, Trees, command_tree, real_mirror, rocbed, source_tree, tool};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -139,6 +139,19 @@ fn a_source_tree_passes_as_both_users() {
     let bundle = fs::File::open(tested.bundle()).expect("the bundle");
     let contents = bundle::read(bundle).expect("a bundle");
     assert_eq!(serde_json::to_value(&contents.result).expect("JSON"), tested.result);
+}
+
+#[test]
+fn a_source_tree_at_an_address_is_fetched() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let trees = Trees::new();
+    let address = trees.url_here(&command_tree(directory.path(), "elsewhere", "true"));
+    let tested = test(&address, &[]);
+    assert_eq!(tested.output.code, Some(0), "{}", tested.output.stderr);
+    assert_eq!(tested.outcomes(0), [("only", "pass")]);
+    assert_eq!(tested.result["job"]["url"], address);
+    let output = rocbed(["test", "smoke", "file:///srv/elsewhere.tar"]).run();
+    assert!(output.stderr.contains("names a file of the machine"), "{}", output.stderr);
 }
 
 #[test]

@@ -64,10 +64,15 @@ impl Trees {
 
     /// Packs a tree; returns its URL for an appliance.
     fn url(&self, tree: &Path) -> String {
+        self.url_here(tree).replace("127.0.0.1", HOST)
+    }
+
+    /// Packs a tree; returns its URL for programs of this machine.
+    pub fn url_here(&self, tree: &Path) -> String {
         let (parent, name) = (tree.parent().expect("a parent"), tree.file_name().expect("a name").to_string_lossy());
         let file = self.directory.path().join(format!("{name}.tar"));
         tool("tar", ["-C".as_ref(), parent, "-cf".as_ref(), &file, Path::new(&*name)]);
-        self.server.url(&format!("{name}.tar")).replace("127.0.0.1", HOST)
+        self.server.url(&format!("{name}.tar"))
     }
 
     /// The URL of a tree in `fixtures/trees`.

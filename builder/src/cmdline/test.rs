@@ -11,8 +11,9 @@ use super::Source;
 pub struct Test {
     /// A name (recipes/NAME.toml here, else a shipped recipe), or a path
     pub recipe: String,
-    /// A source package of the archive, or a path to a source tree, a .dsc or a .tar: ./tree; and own packages, which are
-    /// installed in place of the archive's: .deb and .changes files, directories of them
+    /// A source package of the archive, a path to a source tree, a .dsc or a .tar: ./tree, or the address of a git repository, a
+    /// .dsc or a .tar; and own packages, which are installed in place of the archive's: .deb and .changes files, directories
+    /// of them
     #[arg(required = true, value_name = "PACKAGE")]
     pub packages: Vec<String>,
     /// Give the testbeds this machine's GPUs: all that ROCm can use, or those with these ids; or simulated ones with these

@@ -27,10 +27,6 @@ impl Place {
                 format!("{bad} was tested with package files, such as {file}"),
                 "the hub has them: leave --local and --image out",
             )),
-            (Self::Local(_), JobSource::Url(url), _) => Err(Advice::new(
-                format!("the tests of {bad} come from {url}, and `rocbed test` takes them from a tree on this machine"),
-                "leave --local out: workers of a hub fetch them",
-            )),
             (Self::Hub(_), JobSource::Path(path), _) => Err(Advice::new(
                 format!("{path} is a source tree of one machine, and workers of the hub do not have it"),
                 "--local RECIPE runs the tests here",
@@ -82,8 +78,7 @@ mod tests {
         let says = |place: &Place, source: &JobSource| {
             place.check(&Job::new(source.clone()), "app-2").err().map(|error| error.in_one_line()).unwrap_or_default()
         };
-        assert!(says(&here, &address).contains("come from https://example.org/app.git"));
         assert!(says(&hub, &tree).contains("--local RECIPE"));
-        assert_eq!([says(&here, &tree), says(&hub, &address)], ["", ""]);
+        assert_eq!([says(&here, &tree), says(&here, &address), says(&hub, &address)], ["", "", ""]);
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use advice::{Advice, AtPath as _};
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use protocol::{Job, Source};
 
 use crate::cmdline::Test;
@@ -32,6 +32,10 @@ pub(super) fn job(options: &Test) -> Result<(Job, Vec<PathBuf>)> {
     let is_path = tested.contains('/') || tested.starts_with('.');
     let mut job = if let Some(dsc) = own.source_on_disk(tested) {
         Job::new(Source::Path(text(dsc)?))
+    } else if tested.contains("://") {
+        let source = Source::Url(tested.to_owned());
+        source.check().map_err(|error| anyhow!("{error}"))?;
+        Job::new(source)
     } else if is_path {
         let path = Path::new(tested);
         let path = path.canonicalize().at_path("finding the source tree", path)?;

@@ -13,6 +13,8 @@ use crate::bounds::{Bounds, Stopped};
 
 /// Apt's program for downloading a file; it uses apt's settings for proxies and certificates.
 const DOWNLOADER: &str = "/usr/lib/apt/apt-helper";
+/// The user ids of this process's namespace (`user_namespaces(7)`).
+const UID_MAP: &str = "/proc/self/uid_map";
 /// Largest `.dsc`, in bytes.
 const LARGEST_DSC: u64 = 1 << 20;
 /// Largest source of a job, in bytes, including all files of a `.dsc`.
@@ -41,7 +43,7 @@ fn download(program: &str, url: &str, to: &Path, most: u64, bounds: &Bounds<'_>)
         _ => Ok(()),
     };
     let mut command = Command::new(program);
-    command.arg("download-file").arg(url).arg(to);
+    command.arg("download-file").arg(url).arg(to).args(options(&fs::read_to_string(UID_MAP).unwrap_or_default()));
     let (status, said) = bounds.run(&mut command, &mut small_enough).map_err(|error| {
         let missing = !Path::new(program).exists();
         Error::source(
@@ -55,6 +57,13 @@ fn download(program: &str, url: &str, to: &Path, most: u64, bounds: &Bounds<'_>)
     }
     let status = status.map_or_else(|| "it was killed".to_owned(), |status| format!("it ended with status {status}"));
     Err(Error::source(what, if said.is_empty() { format!("{program}: {status}") } else { said }))
+}
+
+/// In a user namespace with a single id, as `rocbed test` has for a user without subordinate ids, the downloader cannot become
+/// apt's own user. It has no rights but the caller's there.
+fn options(uid_map: &str) -> &'static [&'static str] {
+    let counts = uid_map.lines().filter_map(|line| line.split_whitespace().nth(2)?.parse::<u64>().ok());
+    if counts.sum::<u64>() == 1 { &["-o", "APT::Sandbox::User=root"] } else { &[] }
 }
 
 /// Downloads the files in a `.dsc` from the same directory, and checks their digests.
@@ -103,6 +112,14 @@ mod tests {
         let program = downloader(directory.path(), script);
         let url = format!("http://mirror/{name}");
         fetch_with(&program, &url, &directory.path().join(name), &bounds).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_downloader_that_can_be_nobody_else_stays_who_it_is() {
+        assert_eq!(options("         0       1000          1\n"), ["-o", "APT::Sandbox::User=root"]);
+        for map in ["0 0 4294967295\n", "0 1000 1\n1 100000 65536\n", ""] {
+            assert!(options(map).is_empty(), "{map}");
+        }
     }
 
     #[test]
