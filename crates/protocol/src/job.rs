@@ -167,6 +167,15 @@ impl Source {
         }
     }
 
+    /// The source package of the archive whose tests are run, and which have to be of the installed version; none if they come
+    /// from elsewhere.
+    pub fn archive_package(&self) -> Option<&str> {
+        match self {
+            Self::Package(name) => Some(name),
+            Self::Path(_) | Self::Url(_) => None,
+        }
+    }
+
     /// The last part of the path or address; the package's name, if it is one of the archive.
     pub fn file_name(&self) -> &str {
         match self {

@@ -25,11 +25,12 @@ impl Tx<'_> {
     }
 
     /// Notes the kept files of the versions that a new job wants and the archive has no more. What is of the tested source
-    /// itself is left out: its tests would be those of another version.
+    /// package itself is left out: its tests would be those of another version.
     pub(super) fn note_kept_versions(&mut self, number: i64, job: &Job) -> Result<(), Failure> {
+        let tested = job.source.archive_package().unwrap_or_default();
         let mut room = MOST_PACKAGE_FILES.saturating_sub(job.packages.len());
         for (name, version) in &job.versions {
-            for (_, sha256, size) in kept::files_of(self.db, name, version, job.source.name())? {
+            for (_, sha256, size) in kept::files_of(self.db, name, version, tested)? {
                 if room == 0 {
                     return Ok(());
                 }
@@ -43,7 +44,8 @@ impl Tx<'_> {
     /// The job as its worker gets it: versions that the archive has no more are among its package files.
     pub(super) fn with_kept_versions(&self, number: i64, mut job: Job) -> Result<Job, Failure> {
         for (name, version) in job.versions.clone() {
-            let files = kept::files_of(self.db, &name, &version, job.source.name())?;
+            let tested = job.source.archive_package().unwrap_or_default();
+            let files = kept::files_of(self.db, &name, &version, tested)?;
             let mut found = Vec::new();
             for (file, sha256, _) in files {
                 if package_files::belongs_to(self.db, number, &sha256)? && file.check().is_ok() {
