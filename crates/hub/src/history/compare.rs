@@ -1,14 +1,16 @@
 //! Compares two jobs, or two days.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use history::differences;
-use protocol::api::{ComparedTest, Comparison, TestRun};
+use protocol::api::{Compared, ComparedTest, Comparison, TestRun};
+use protocol::{JobResult, TestOutcome};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::history::environments::Environments;
 use crate::history::queries::{one, run_as};
 use crate::history::record::Code;
+use crate::store::columns::Json;
 
 /// Most tests in a comparison of days.
 const MOST_TESTS: usize = 20_000;
@@ -42,7 +44,7 @@ pub(crate) fn compare_jobs(db: &Connection, before: &str, after: &str) -> rusqli
     }
     let mut comparison = Comparison::default();
     let mut environments = Environments::new(db);
-    let keys: std::collections::BTreeSet<&Key> = first.keys().chain(second.keys()).collect();
+    let keys: BTreeSet<&Key> = first.keys().chain(second.keys()).collect();
     for key in keys {
         let (old, new) = (first.get(key), second.get(key));
         comparison.tests.extend(compared(db, key, old, new)?);
@@ -53,9 +55,30 @@ pub(crate) fn compare_jobs(db: &Connection, before: &str, after: &str) -> rusqli
             comparison.changed = differences(&old, &new);
         }
     }
+    leave_out_flaky(db, &mut comparison, [before, after])?;
     comparison.tests.sort_by_key(|test| test.compared);
     let number = |job| db.prepare_cached("SELECT number FROM jobs WHERE id = ?1")?.query_row([job], |row| row.get(0));
     Ok(JobComparison::Compared(comparison, [number(before)?, number(after)?]))
+}
+
+/// Leaves out tests that are marked as flaky and failed in one of two jobs. There is no outcome of them, as they say nothing; but
+/// they have neither stopped nor begun.
+fn leave_out_flaky(db: &Connection, comparison: &mut Comparison, jobs: [&str; 2]) -> rusqlite::Result<()> {
+    let is_one_sided = |test: &ComparedTest| matches!(test.compared, Compared::Stopped | Compared::Added);
+    if !comparison.tests.iter().any(is_one_sided) {
+        return Ok(());
+    }
+    let mut flaky = BTreeSet::new();
+    for job in jobs {
+        let Json(result): Json<JobResult> = db
+            .prepare_cached("SELECT r.result FROM results r JOIN jobs j ON j.number = r.job WHERE j.id = ?1")?
+            .query_row([job], |row| row.get(0))?;
+        let found = result.tests().filter(|(_, test)| test.outcome == TestOutcome::Flaky);
+        flaky.extend(found.map(|(run, test)| (run.run_as, test.name.clone())));
+    }
+    let is_flaky = |test: &ComparedTest| test.run_as.is_some_and(|run_as| flaky.contains(&(run_as, test.test.clone())));
+    comparison.tests.retain(|test| !is_one_sided(test) || !is_flaky(test));
+    Ok(())
 }
 
 /// The job of the last run before that of a job which passed the same tests on the same target, if there was one.

@@ -99,6 +99,11 @@ fn a_regression_is_dated_and_what_changed_is_named() -> Outcome {
     assert!(compared.tests.iter().all(|test| test.compared == Compared::Regressed), "{compared:?}");
     assert_eq!((compared.tests.len(), compared.changed.len()), (2, 2));
     assert!(hub.people().compare(&good, "nothing", None).is_err());
+
+    // A test that is marked as flaky, and failed, has not stopped: it says nothing.
+    let by_chance = day(&hub, &worker, ROCFFT, TestOutcome::Flaky, &NEW);
+    let compared = hub.people().compare(&good, &by_chance, None)?;
+    assert_eq!(compared.tests.iter().map(|test| test.test.as_str()).collect::<Vec<_>>(), [""], "{compared:?}");
     Ok(())
 }
 
