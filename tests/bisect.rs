@@ -330,6 +330,7 @@ struct Keeping {
     server: rocbed_tests::Server,
     recipe: String,
     hub: Hub,
+    worker: Arc<Worker>,
     jobs: Vec<String>,
 }
 
@@ -350,7 +351,7 @@ impl Keeping {
             worker.date.store(date, Ordering::SeqCst);
             jobs.push(wait(&hub, &["jobs", "add", "app", "--gpu", "gfx1030"]));
         }
-        Self { archive, server, recipe, hub, jobs }
+        Self { archive, server, recipe, hub, worker, jobs }
     }
 
     /// Waits until the hub keeps the old versions. What it has not kept yet stays in the archive.
@@ -382,6 +383,11 @@ fn last_good_is_made_again_with_the_packages_that_the_hub_kept() {
     let lab = Keeping::start();
     let Keeping { hub, recipe, jobs, .. } = &lab;
     assert_eq!(origins(hub, recipe, jobs), "versions: 4 from the archive");
+    let address = "https://example.org/liba_1.dsc";
+    let of_address = [2, 3].map(|date| {
+        lab.worker.date.store(date, Ordering::SeqCst);
+        wait(hub, &["jobs", "add", address, "--gpu", "gfx1030"])
+    });
     lab.wait_for_old();
     lab.remove_old();
     // It looks through what it keeps when a run has ended, or else once a minute.
@@ -396,6 +402,18 @@ fn last_good_is_made_again_with_the_packages_that_the_hub_kept() {
     let output = hub.call(&words).run();
     assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
     for says in ["fails because of this upgrade", "liba 2 -> 3", "rocbed jobs retry bisect-app"] {
+        assert!(output.stdout.contains(says), "{}", output.stdout);
+    }
+
+    // Tests from an address are not those of a source package of the archive, so that any version of its packages will do.
+    assert_eq!(origins(hub, recipe, &of_address), "versions: 2 from the archive, 2 kept at the hub (liba 2, libe 1)");
+    let state = lab.archive.signed().path().join("address.json").display().to_string();
+    let [good, bad] = &of_address;
+    let words = ["bisect", good, bad, "--test", "single", "--recipe", recipe, "--state", &state, "--yes"];
+    let output = hub.call(&words).run();
+    assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
+    let reproduce = format!("reproduce: rocbed test rocm {address} --gpu");
+    for says in ["liba  single  gfx1030: fails because of this upgrade", "liba 2 -> 3", &reproduce] {
         assert!(output.stdout.contains(says), "{}", output.stdout);
     }
 }

@@ -108,12 +108,24 @@ fn versions_that_the_archive_has_no_more_come_from_the_hub_to_this_machine() {
     );
 
     let token = lab.hub.started()["admin-token-path"].as_str().expect("its file");
-    let call = || rocbed(search).arg("--token-file").arg(token);
-    let plan = call().arg("--plan").ok();
-    assert!(plan.contains("versions: 2 from the archive, 2 kept at the hub (liba 2, libe 1; "), "{plan}");
+    let plan = rocbed(search).arg("--token-file").arg(token).arg("--plan").ok();
+    let gives = "versions: 2 from the archive, 2 kept at the hub (liba 2, libe 1; ";
+    assert!(plan.contains(gives), "{plan}");
     let files = testbeds.directory.path().join("state.packages");
     assert!(!files.exists(), "the plan fetches nothing");
-    let output = call().arg("--yes").arg("--json").run();
+
+    // Begun without the token, the search ends at once, and is taken up with it.
+    let output = rocbed(search).arg("--yes").run();
+    assert_eq!(output.code, Some(4), "{}{}", output.stdout, output.stderr);
+    assert!(output.stdout.contains("it cannot be tested with the packages as in"), "{}", output.stdout);
+    let take_up = || rocbed(["bisect", "--continue", "--state", &state, "--token-file", token]);
+    // The file of a search may name any hub: the token is sent to none that the user has not named.
+    let output = take_up().arg("--plan").run();
+    assert!(output.stdout.contains(says) && output.stderr.contains("the token is not sent to"), "{output:?}");
+    let take_up = || take_up().args(&["--hub", lab.hub.address()]);
+    let plan = take_up().arg("--plan").ok();
+    assert!(plan.contains(gives), "{plan}");
+    let output = take_up().arg("--json").run();
     assert_eq!(output.code, Some(0), "{}{}", output.stdout, output.stderr);
     let outcome: Value = serde_json::from_str(&output.stdout).expect("JSON");
     assert_eq!(found(&outcome), ["liba"]);

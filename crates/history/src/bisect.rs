@@ -114,6 +114,19 @@ impl Bisect {
         self.answers.entry(upgraded).or_default().push(answer);
     }
 
+    /// Forgets that sets could not be tested, so that they are run again; returns how many these are.
+    pub fn retry_skipped(&mut self, is_retried: impl Fn(&Upgraded) -> bool) -> usize {
+        let mut retried = 0;
+        self.answers.retain(|set, answers| {
+            if answers.contains(&Answer::Skip) && is_retried(set) {
+                retried += 1;
+                answers.retain(|answer| *answer != Answer::Skip);
+            }
+            !answers.is_empty()
+        });
+        retried
+    }
+
     /// How many runs there were.
     pub fn runs(&self) -> usize {
         self.answers.values().map(Vec::len).sum()

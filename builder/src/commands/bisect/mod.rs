@@ -1,9 +1,11 @@
 //! `rocbed bisect`: finds the package upgrade, or the image with another kernel or firmware, that made a test fail.
 //!
 //! [`ends`] and [`since`] find the two results to begin with, [`dependencies`] what belongs together, [`origins`] where
-//! versions come from, [`kept`] fetches some of them, [`plan`] says how many runs it takes, [`search`] makes them with a [`tester`], and [`outcome`] tells what was found. [`state`] keeps all
+//! versions come from, [`kept`] fetches some of them, [`again`] asks for more of them when a search is taken up, [`plan`] says how many runs it takes, [`search`] makes them with a [`tester`], and [`outcome`] tells what was found. [`state`] keeps all
 //! of it in a file. [`images`], [`contents`] and [`machines`] are for searches over images.
 
+mod access;
+mod again;
 mod at_hub;
 mod child;
 mod command;
@@ -11,6 +13,8 @@ mod contents;
 mod dates;
 mod dependencies;
 mod ends;
+#[cfg(test)]
+mod fake_hub;
 mod here;
 mod images;
 mod kept;
@@ -34,13 +38,14 @@ use archive::index::Universe;
 use history::groups::{Group, Grouped, group};
 use progress::Progress as _;
 use protocol::api::{KeptPackages, ProblemCode};
-use protocol::{Source as JobSource, exit};
+use protocol::exit;
 
 use super::{own_error, print, print_json};
 use crate::cmdline::Bisect;
 use crate::context::Context;
-use crate::hubs::{self, HubAccess, Patience};
+use crate::hubs::{self, Patience};
 use crate::recipe;
+use access::access;
 use dependencies::PackagesOf;
 use origins::Origin;
 use outcome::Outcome;
@@ -76,6 +81,10 @@ fn bisect(context: &Context, options: &Bisect) -> Result<u8> {
         )),
         (false, _) => new(context, options)?,
     };
+    let hub = state.place.hub().map(|address| access(context, options, address)).transpose()?;
+    if let Some(hub) = hub.as_ref().filter(|_| options.take_up && !options.source.offline) {
+        again::ask(context, &mut state, hub)?;
+    }
     if options.plan {
         let plan = Plan::of(&state);
         if options.json {
@@ -86,9 +95,8 @@ fn bisect(context: &Context, options: &Bisect) -> Result<u8> {
         return Ok(0);
     }
     let mut tester: Box<dyn Tester> = match &state.place {
-        Place::Hub(address) => Box::new(at_hub::AtHub::new(context, access(context, options, address)?)?),
+        Place::Hub(_) => Box::new(at_hub::AtHub::new(context, hub.context("a search at a hub names it")?)?),
         Place::Local(local) => {
-            let hub = local.hub.as_ref().map(|address| access(context, options, address)).transpose()?;
             let kept = kept::Kept::of(&state.versions, &options.state, hub)?;
             Box::new(here::Here::new(context, local.clone(), kept))
         }
@@ -140,29 +148,6 @@ fn bisect(context: &Context, options: &Bisect) -> Result<u8> {
             Ok(exit::TESTBED_FAILED)
         }
     }
-}
-
-/// The hub of a search. Its token comes from the options and the user's list of hubs. The file of a search that is taken up may
-/// be somebody else's: to a hub that only this file names, no other token is sent than the one that is stored for it.
-fn access(context: &Context, options: &Bisect, address: &str) -> Result<HubAccess> {
-    let mut at = options.at.clone();
-    let is_of_file = options.take_up && at.hub.is_none();
-    let is_withheld = is_of_file && (at.token.is_some() || at.token_file.is_some());
-    if is_of_file {
-        (at.token, at.token_file) = (None, None);
-    }
-    at.hub.get_or_insert_with(|| address.to_owned());
-    let hub = hubs::find(&at)?;
-    if is_withheld && hub.token.is_none() {
-        context.reporter.warn_of(
-            &Advice::new(
-                format!("the token is not sent to {address}, which only {} names", options.state.display()),
-                "name the hub with --hub, too, if it is the right one",
-            )
-            .into(),
-        );
-    }
-    Ok(hub)
 }
 
 /// A new search.
@@ -346,21 +331,11 @@ fn find_origins(
     (question, place): (&Question, &Place),
 ) -> Result<Vec<Origin>> {
     let gone = origins::not_in_archive(universe, groups);
-    let hub = match place {
-        Place::Hub(address) => Some(address),
-        Place::Local(local) => local.hub.as_ref(),
-        Place::Machines(_) => None,
-    };
-    let kept = match hub {
+    let kept = match place.hub() {
         Some(address) if !gone.is_empty() => {
             let hub = access(context, options, address)?;
             let client = hub.client(Patience::Short)?;
-            // A tree has its own tests, so any version of its packages will do.
-            let tested = match &question.job.source {
-                JobSource::Path(_) => "",
-                source => source.name(),
-            };
-            match (origins::ask(&client, tested, &gone), place) {
+            match (origins::ask(&client, &question.job, &gone), place) {
                 (Ok(kept), _) => kept,
                 // One of before there were kept packages.
                 (Err(error), Place::Local(_)) if error.code() == Some(ProblemCode::NotFound) => KeptPackages::default(),

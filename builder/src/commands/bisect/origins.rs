@@ -85,8 +85,9 @@ pub(super) fn not_in_archive(universe: &Universe, groups: &[Group]) -> Vec<Packa
     wanted(groups).into_iter().filter(|package| !has(package)).collect()
 }
 
-/// Asks a hub which of these versions it keeps.
-pub(super) fn ask(client: &Client, tested: &str, packages: &[PackageVersion]) -> Result<KeptPackages, ClientError> {
+/// Asks a hub which of these versions it keeps for a job.
+pub(super) fn ask(client: &Client, job: &Job, packages: &[PackageVersion]) -> Result<KeptPackages, ClientError> {
+    let tested = job.source.archive_package().unwrap_or_default();
     let mut kept = KeptPackages::default();
     for packages in packages.chunks(AskKept::MOST) {
         let question = AskKept { tested: tested.to_owned(), packages: packages.to_vec() };
@@ -105,30 +106,46 @@ fn file_for_here(files: &[PackageFile]) -> Option<&PackageFile> {
 
 /// Where each version comes from.
 pub(super) fn find(groups: &[Group], gone: &[PackageVersion], kept: &KeptPackages, place: &Place) -> Vec<Origin> {
-    let of_hub: BTreeMap<&PackageVersion, &KeptPackage> = kept.packages.iter().map(|one| (&one.package, one)).collect();
-    let is_here = matches!(place, Place::Local(_));
-    let from = |package: &PackageVersion| {
-        if !gone.contains(package) {
-            return (From::Archive, None);
-        }
-        let Some(found) = of_hub.get(package) else { return (From::Missing, None) };
-        match (found.given, file_for_here(&found.files)) {
-            (KeptUse::OfTestedSource, _) => (From::TestedSource, None),
-            // The archive of this machine has it no more, whatever the hub has read.
-            (KeptUse::Given | KeptUse::InArchive, Some(file)) if is_here && kept.may_fetch => {
-                (From::Hub, Some(file.clone()))
-            }
-            (KeptUse::Given | KeptUse::InArchive, Some(_)) if is_here => (From::NeedsToken, None),
-            (KeptUse::Given | KeptUse::InArchive, None) if is_here => (From::NotForHere, None),
-            (KeptUse::Given, _) => (From::Hub, None),
-            (KeptUse::InArchive, _) => (From::HubLater, None),
-        }
-    };
     let each = wanted(groups).into_iter().map(|package| {
-        let (from, file) = from(&package);
+        let is_gone = gone.contains(&package);
+        let (from, file) = if is_gone { of_kept(&package, kept, place) } else { (From::Archive, None) };
         Origin { package, from, file }
     });
     each.collect()
+}
+
+/// Where a version comes from that the archive of today does not have, and its file for a run on this machine.
+fn of_kept(package: &PackageVersion, kept: &KeptPackages, place: &Place) -> (From, Option<PackageFile>) {
+    let is_here = matches!(place, Place::Local(_));
+    let found = kept.packages.iter().find(|one| one.package == *package);
+    let Some(KeptPackage { given, files, .. }) = found else { return (From::Missing, None) };
+    match (given, file_for_here(files)) {
+        (KeptUse::OfTestedSource, _) => (From::TestedSource, None),
+        // The archive of this machine has it no more, whatever the hub has read.
+        (KeptUse::Given | KeptUse::InArchive, Some(file)) if is_here && kept.may_fetch => {
+            (From::Hub, Some(file.clone()))
+        }
+        (KeptUse::Given | KeptUse::InArchive, Some(_)) if is_here => (From::NeedsToken, None),
+        (KeptUse::Given | KeptUse::InArchive, None) if is_here => (From::NotForHere, None),
+        (KeptUse::Given, _) => (From::Hub, None),
+        (KeptUse::InArchive, _) => (From::HubLater, None),
+    }
+}
+
+/// The versions that the hub keeps, and did not give when it was asked without its admin token.
+pub(super) fn needing_token(origins: &[Origin]) -> Vec<PackageVersion> {
+    let needing = origins.iter().filter(|origin| origin.from == From::NeedsToken);
+    needing.map(|origin| origin.package.clone()).collect()
+}
+
+/// Takes over what the hub says now of the versions that needed its token. Returns those that it gives.
+pub(super) fn renew(origins: &mut [Origin], kept: &KeptPackages, place: &Place) -> Vec<Origin> {
+    let mut given = Vec::new();
+    for origin in origins.iter_mut().filter(|origin| origin.from == From::NeedsToken) {
+        (origin.from, origin.file) = of_kept(&origin.package, kept, place);
+        given.extend((origin.from == From::Hub).then(|| origin.clone()));
+    }
+    given
 }
 
 /// A line for the plan: how many versions come from where. `None` if it is not known.
@@ -149,7 +166,7 @@ pub(super) fn line(origins: &[Origin]) -> Option<String> {
     (!each.is_empty()).then(|| format!("versions: {each}"))
 }
 
-fn few(packages: &[&PackageVersion]) -> String {
+pub(super) fn few(packages: &[&PackageVersion]) -> String {
     let list = packages.iter().take(FEW).map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let more = packages.len().saturating_sub(FEW);
     if more > 0 { format!("{list} and {more} more") } else { list }
@@ -198,7 +215,7 @@ pub(super) fn warnings(
             "the archive of today does not have {}, and the hub gives its packages only to those with its admin token",
             few(&secret)
         );
-        found.push(Advice::new(what, "begin with --token-file or ROCBED_TOKEN"));
+        found.push(Advice::new(what, "begin with --token-file or ROCBED_TOKEN, or take the search up with it: --continue --hub URL --token-file FILE"));
     }
     let others: Vec<_> = of(From::NotForHere).collect();
     if !others.is_empty() {

@@ -20,6 +20,15 @@ pub(super) enum Place {
 }
 
 impl Place {
+    /// Address of the hub that is asked for packages, and runs the tests unless they run here.
+    pub(super) fn hub(&self) -> Option<&str> {
+        match self {
+            Self::Hub(address) => Some(address),
+            Self::Local(local) => local.hub.as_deref(),
+            Self::Machines(_) => None,
+        }
+    }
+
     /// Checks that it has what a job of the search needs; `bad` is the run that it was made from.
     pub(super) fn check(&self, job: &Job, bad: &str) -> Result<(), Advice> {
         match (self, &job.source, job.packages.first()) {

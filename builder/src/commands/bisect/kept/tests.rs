@@ -1,21 +1,10 @@
 //! Tests with a server in place of a hub, which may send anything.
 
-use std::io::{BufRead as _, BufReader};
-use std::net::TcpListener;
-use std::thread;
-
-use clap::Parser as _;
 use debian::deb::fixtures::{ar, directory, file, tar};
-use protocol::api::Problem;
-use safetext::Secret;
 
+use super::super::fake_hub::{context, problem, serve, whole};
 use super::super::origins::From;
 use super::*;
-use crate::cmdline::Cli;
-
-fn context() -> Result<Context> {
-    Ok(Context::new(&Cli::try_parse_from(["rocbed", "--quiet", "recipe", "list"])?.global))
-}
 
 /// The package file of `liba` in a version.
 fn deb(version: &str) -> Vec<u8> {
@@ -24,42 +13,6 @@ fn deb(version: &str) -> Vec<u8> {
     );
     let control = tar(&[directory("./"), file("./control", &control)]);
     ar(&[("debian-binary", b"2.0\n"), ("control.tar", &control), ("data.tar", &tar(&[directory("./")]))])
-}
-
-/// An answer to a request: a status with headers, and the body.
-type Answer = (String, Vec<u8>);
-
-/// An answer with a file.
-fn whole(body: &[u8]) -> Answer {
-    (format!("200 OK\r\ncontent-length: {}", body.len()), body.to_vec())
-}
-
-/// An answer with a problem.
-fn problem(code: ProblemCode) -> Result<Answer> {
-    let body = serde_json::to_vec(&Problem::new(code, "it is so"))?;
-    let head =
-        format!("{} no\r\ncontent-type: application/problem+json\r\ncontent-length: {}", code.status(), body.len());
-    Ok((head, body))
-}
-
-/// Answers requests, in their order; the address, and the first lines of requests.
-fn serve(answers: Vec<Answer>) -> Result<(HubAccess, thread::JoinHandle<Vec<String>>)> {
-    let socket = TcpListener::bind("127.0.0.1:0")?;
-    let address = format!("http://{}", socket.local_addr()?);
-    let server = thread::spawn(move || {
-        let mut asked = Vec::new();
-        for (head, body) in answers {
-            let (mut stream, _) = socket.accept().expect("a connection");
-            let mut lines = BufReader::new(stream.try_clone().expect("the connection")).lines().map_while(Result::ok);
-            asked.push(lines.next().unwrap_or_default());
-            lines.take_while(|line| !line.is_empty()).for_each(drop);
-            write!(stream, "HTTP/1.1 {head}\r\nconnection: close\r\n\r\n").expect("an answer");
-            stream.write_all(&body).expect("an answer");
-        }
-        asked
-    });
-    let hub = HubAccess { address, token: Some(Secret::new("admin")), join_token: None, ca: None };
-    Ok((hub, server))
 }
 
 /// `liba 1:2` with this content, of which the hub has told.
@@ -112,7 +65,8 @@ fn a_run_gets_the_files_of_its_versions_once_their_digests_are_right() -> Result
     let (other, files) = given(&mut kept, &context, "1:3")?;
     assert_eq!((other.versions.len(), files.len()), (2, 0));
     let asked = server.join().expect("no panic");
-    assert_eq!(asked, [format!("GET /api/v1/kept-packages/{} HTTP/1.1", Digest::of(&content))]);
+    assert_eq!(asked[0].line, format!("GET /api/v1/kept-packages/{} HTTP/1.1", Digest::of(&content)));
+    assert_eq!((asked.len(), asked[0].token.as_deref()), (1, Some("Bearer admin")));
 
     // A search that is taken up has it, and needs no hub. A file that was changed meanwhile is fetched again.
     let again = |hub| given(&mut Kept::of(&origins(&content)?, &state, hub)?, &context, "1:2");
@@ -192,7 +146,7 @@ fn a_search_that_is_told_to_stop_fetches_no_more_and_leaves_nothing_incomplete()
     let mut kept = Kept::of(&origins(&content)?, &state, Some(hub))?;
     assert!(kept.give(&context, &job("1:2"), &Stop::asked())?.is_none());
     assert_eq!(fs::read_dir(&packages)?.count(), 0);
-    assert_eq!(server.join().expect("no panic"), [""; 0]);
+    assert!(server.join().expect("no panic").is_empty());
 
     // Told while a file comes: no more of it is written.
     let mut file = tempfile::tempfile()?;
