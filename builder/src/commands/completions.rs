@@ -62,7 +62,10 @@ mod tests {
             words.len() - 1
         );
         let script = format!("complete() {{ :; }}\n{}\n{call}", script(Shell::Bash));
-        let output = std::process::Command::new("bash").args(["-c", &script]).output().expect("bash runs");
+        // An argument may have 128 KiB (MAX_ARG_STRLEN), and the script has more.
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(&file, script).expect("writing the script");
+        let output = std::process::Command::new("bash").arg(file.path()).output().expect("bash runs");
         assert!(output.status.success(), "{output:?}");
         String::from_utf8_lossy(&output.stdout).split_whitespace().map(str::to_owned).collect()
     }
