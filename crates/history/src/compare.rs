@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::api::{Compared, ComparedTest, Comparison, TestRun};
-use protocol::{InstalledError, JobResult, NO_GPU, PackageList, Run, RunAs, TestResult};
+use protocol::{InstalledError, JobResult, NO_GPU, PackageList, Run, RunAs, TestResult, Verdict};
 use sha256::Digest;
 
 use crate::environment::{Environment, differences};
@@ -35,7 +35,9 @@ pub fn compare(before: &JobResult, after: &JobResult) -> Result<Comparison, Inst
     let mut comparison = Comparison::default();
     for key in old.keys().chain(new.keys()).collect::<BTreeSet<_>>() {
         let (one, other) = (old.get(key), new.get(key));
-        if let Some(compared) = compared(one.map(|ran| ran.seen), other.map(|ran| ran.seen)) {
+        let is_known =
+            (one.is_some() || is_without(before, key.0, key.1)) && (other.is_some() || is_without(after, key.0, key.1));
+        if let Some(compared) = compared(one.map(|ran| ran.seen), other.map(|ran| ran.seen)).filter(|_| is_known) {
             comparison.tests.push(ComparedTest {
                 package: after.job.source.name().to_owned(),
                 test: key.1.to_owned(),
@@ -53,6 +55,13 @@ pub fn compare(before: &JobResult, after: &JobResult) -> Result<Comparison, Inst
     }
     comparison.tests.sort_by_key(|test| test.compared);
     Ok(comparison)
+}
+
+/// Whether a result says that there is no such test: all were run, and it is none of them. Where the testbed or the GPU failed,
+/// or the time was over, it may be one that was not reached.
+pub fn is_without(result: &JobResult, run_as: RunAs, test: &str) -> bool {
+    let ran_all = matches!(result.verdict, Verdict::Pass | Verdict::Fail | Verdict::Neutral);
+    ran_all && !result.tests().any(|(run, found)| run.run_as == run_as && found.name == test)
 }
 
 /// A test in a result, or the whole run.

@@ -16,7 +16,7 @@ mod judge;
 mod known;
 mod question;
 
-pub use compare::{compare, compared};
+pub use compare::{compare, compared, is_without};
 pub use environment::{Environment, clear, differences};
 pub use evaluate::{Cell, STALE, Transition, change_point, evaluate, transitions};
 pub use judge::{Judged, judge};

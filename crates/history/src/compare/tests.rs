@@ -97,6 +97,9 @@ fn a_testbed_that_failed_leaves_nothing_to_compare() -> Result<(), InstalledErro
     let mut lost = failed.clone();
     lost.runs.clear();
     assert_eq!(told(&compare(&lost, &good)?), []);
+    // Nor does a run that had no time for all of its tests.
+    let late = result("c", Verdict::Timeout, "1", &[]);
+    assert_eq!(told(&compare(&late, &good)?), [("", Compared::Fixed)]);
     assert_eq!(told(&compare(&good, &good)?).len(), 2);
     Ok(())
 }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use history::differences;
-use protocol::api::{Compared, ComparedTest, Comparison, TestRun};
-use protocol::{JobResult, TestOutcome};
+use protocol::JobResult;
+use protocol::api::{ComparedTest, Comparison, TestRun};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::history::environments::Environments;
@@ -55,29 +55,31 @@ pub(crate) fn compare_jobs(db: &Connection, before: &str, after: &str) -> rusqli
             comparison.changed = differences(&old, &new);
         }
     }
-    leave_out_flaky(db, &mut comparison, [before, after])?;
+    leave_out_unknown(db, &mut comparison, [before, after])?;
     comparison.tests.sort_by_key(|test| test.compared);
     let number = |job| db.prepare_cached("SELECT number FROM jobs WHERE id = ?1")?.query_row([job], |row| row.get(0));
     Ok(JobComparison::Compared(comparison, [number(before)?, number(after)?]))
 }
 
-/// Leaves out tests that are marked as flaky and failed in one of two jobs. There is no outcome of them, as they say nothing; but
-/// they have neither stopped nor begun.
-fn leave_out_flaky(db: &Connection, comparison: &mut Comparison, jobs: [&str; 2]) -> rusqlite::Result<()> {
-    let is_one_sided = |test: &ComparedTest| matches!(test.compared, Compared::Stopped | Compared::Added);
-    if !comparison.tests.iter().any(is_one_sided) {
+/// Leaves out tests that are in one of two jobs, if the other one does not say that there is no such test: one that is marked as
+/// flaky and failed has no outcome, and others were not reached.
+fn leave_out_unknown(db: &Connection, comparison: &mut Comparison, jobs: [&str; 2]) -> rusqlite::Result<()> {
+    if comparison.tests.iter().all(|test| test.before.is_some() && test.after.is_some()) {
         return Ok(());
     }
-    let mut flaky = BTreeSet::new();
-    for job in jobs {
-        let Json(result): Json<JobResult> = db
+    let result = |job: &str| -> rusqlite::Result<JobResult> {
+        let Json(result) = db
             .prepare_cached("SELECT r.result FROM results r JOIN jobs j ON j.number = r.job WHERE j.id = ?1")?
             .query_row([job], |row| row.get(0))?;
-        let found = result.tests().filter(|(_, test)| test.outcome == TestOutcome::Flaky);
-        flaky.extend(found.map(|(run, test)| (run.run_as, test.name.clone())));
-    }
-    let is_flaky = |test: &ComparedTest| test.run_as.is_some_and(|run_as| flaky.contains(&(run_as, test.test.clone())));
-    comparison.tests.retain(|test| !is_one_sided(test) || !is_flaky(test));
+        Ok(result)
+    };
+    let [before, after] = [result(jobs[0])?, result(jobs[1])?];
+    comparison.tests.retain(|test| {
+        let is_known = |ran: &Option<TestRun>, result: &JobResult| {
+            ran.is_some() || test.run_as.is_some_and(|run_as| history::is_without(result, run_as, &test.test))
+        };
+        is_known(&test.before, &before) && is_known(&test.after, &after)
+    });
     Ok(())
 }
 

@@ -43,6 +43,7 @@ fn only_a_failure_with_own_packages_is_a_failure() {
         // The archive's packages make the GPU fail, too, or a testbed says nothing of packages.
         ((GpuFault, pass), (GpuFault, pass), 16),
         ((TestbedFailed, &[]), (Pass, pass), 16),
+        ((TestbedFailed, &[]), (Fail, fail), 16),
         ((Pass, pass), (TestbedFailed, pass), 16),
         ((Neutral, skip), (Neutral, skip), 8),
         ((Pass, pass), (Neutral, skip), 8),
