@@ -98,11 +98,8 @@ mod tests {
     fn what_the_agent_says_comes_as_events() -> io::Result<()> {
         let directory = tempfile::tempdir()?;
         let program = directory.path().join("agent");
-        std::fs::write(
-            &program,
-            "#!/bin/sh\necho '{\"report\":\"idle\",\"why\":\"'$1'\"}'\necho hello\necho oops >&2\n",
-        )?;
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755))?;
+        let script = "echo '{\"report\":\"idle\",\"why\":\"'$1'\"}'\necho hello\necho oops >&2";
+        appliance::fixtures::program(&program, script)?;
         let (sender, events) = mpsc::channel();
         let mut process = AgentProcess::new(&program, sender);
         assert!(process.start()? > 1);

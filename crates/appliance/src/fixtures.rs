@@ -1,8 +1,21 @@
-//! Simulated devices for tests of the crates that read them.
+//! Simulated devices for tests of the crates that read them, and programs that stand for others.
 
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::process::Command;
+
+/// Writes a shell script that can be run at once.
+///
+/// A process of its own copies it to its place. While this process had it open for writing, another test could start a
+/// program, whose process would for a moment have it open too, and running it would fail with `ETXTBSY` (`execve(2)`).
+pub fn program(path: &Path, script: &str) -> io::Result<()> {
+    let text = path.with_extension("text");
+    fs::write(&text, format!("#!/bin/sh\n{script}\n"))?;
+    let status = Command::new("install").arg("--mode=755").arg(&text).arg(path).status()?;
+    fs::remove_file(&text)?;
+    if status.success() { Ok(()) } else { Err(io::Error::other(format!("install: {status}"))) }
+}
 
 /// Adds a disk to a directory in the form of /sys; partitions are (name, PARTUUID).
 pub fn add_disk(sys: &Path, disk: &str, partitions: &[(&str, &str)]) -> io::Result<()> {

@@ -110,6 +110,7 @@ fn preference(name: &str, version: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use appliance::fixtures::program;
     use std::collections::BTreeMap;
     use std::process::Command;
 
@@ -158,8 +159,7 @@ mod tests {
         fs::write(path("status"), status).unwrap();
         fs::write(path("archive"), archive).unwrap();
         let script = |name: &str, text: &str| {
-            fs::write(path(name), format!("#!/bin/sh\ncd {}\n{text}\n", directory.path().display())).unwrap();
-            fs::set_permissions(path(name), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+            program(&path(name), &format!("cd {}\n{text}", directory.path().display())).unwrap();
         };
         script("dpkg-query", "cat status");
         script("apt-get", "echo $* >>calls");
@@ -191,9 +191,7 @@ mod tests {
         fs::write(path("versions"), "libx1=1-1+b1\n").unwrap();
         fs::write(path("shown"), shown).unwrap();
         for (name, text) in [("apt-cache", "cat shown"), ("apt-get", "echo $* >calls; exit $(cat status)")] {
-            let script = format!("#!/bin/sh\ncd {}\n{text}\n", directory.path().display());
-            fs::write(path(name), script).unwrap();
-            fs::set_permissions(path(name), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+            program(&path(name), &format!("cd {}\n{text}", directory.path().display())).unwrap();
         }
         let command = CHECK_SOURCE.replace("VERSIONS", &path("versions").display().to_string());
         let run = |source: &str, status: &str| {

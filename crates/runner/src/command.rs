@@ -192,8 +192,7 @@ mod tests {
         let command = lists_command(job, &setup(), &Ready::Package("gzip".into())).unwrap();
         let command = command.replace(LISTS_STAMP, &stamp.to_string_lossy());
         let apt = directory.path().join("apt-get");
-        std::fs::write(&apt, "#!/bin/sh\necho called\n").unwrap();
-        std::fs::set_permissions(&apt, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        appliance::fixtures::program(&apt, "echo called").unwrap();
         let path = format!("{}:/usr/bin:/bin", directory.path().display());
         let output = std::process::Command::new("sh").args(["-ec", &command]).env("PATH", path).output().unwrap();
         assert!(output.status.success());

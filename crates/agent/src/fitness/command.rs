@@ -144,16 +144,13 @@ fn wait(child: &mut Child, limit: Duration, stop: &AtomicBool) -> io::Result<Opt
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt;
 
     const LONG: Duration = Duration::from_secs(60);
 
     fn ask(script: &str, limit: Duration, stop: bool) -> io::Result<Answer> {
         let directory = tempfile::tempdir()?;
         let program = directory.path().join("program");
-        fs::write(&program, format!("#!/bin/sh\n{script}\n"))?;
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+        appliance::fixtures::program(&program, script)?;
         Limited::new(program, limit, Arc::new(AtomicBool::new(stop))).ask()
     }
 

@@ -71,16 +71,14 @@ impl Compute {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 
     /// A compiler that makes a program of this script.
     fn compute(directory: &Path, script: &str) -> Compute {
         let compiler = directory.join("hipcc");
-        let text = format!("#!/bin/sh\nprintf '#!/bin/sh\\n%s\\n' '{script}' > \"$4\" && chmod +x \"$4\"\n");
-        fs::write(&compiler, text).unwrap();
-        fs::set_permissions(&compiler, fs::Permissions::from_mode(0o755)).unwrap();
+        let text = format!("printf '#!/bin/sh\\n%s\\n' '{script}' > \"$4\" && chmod +x \"$4\"");
+        appliance::fixtures::program(&compiler, &text).unwrap();
         Compute::new(&directory.join("check"), compiler.to_str().unwrap(), Arc::default())
     }
 

@@ -94,14 +94,12 @@ fn digest(path: &Path, bounds: &Bounds<'_>) -> std::io::Result<Digest> {
 mod tests {
     use super::*;
     use crate::Cancel;
-    use std::os::unix::fs::PermissionsExt;
     use std::time::Duration;
 
     /// A stand-in for apt-helper: a shell script that gets the address and the file.
     fn downloader(directory: &Path, script: &str) -> String {
         let path = directory.join("helper");
-        fs::write(&path, format!("#!/bin/sh\nurl=$2; to=$3\n{script}\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        appliance::fixtures::program(&path, &format!("url=$2; to=$3\n{script}")).unwrap();
         path.display().to_string()
     }
 
