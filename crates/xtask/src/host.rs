@@ -49,6 +49,7 @@ pub(crate) const TO_TEST: &[HostPackage] = &[
     package("binutils", "/usr/bin/objdump"),
     package("chromium", "/usr/bin/chromium"),
     package("cpio", "/usr/bin/cpio"),
+    package("cryptsetup-bin", "/usr/sbin/veritysetup"),
     package("dnsmasq-base", "/usr/sbin/dnsmasq"),
     package("dosfstools", "/usr/sbin/fsck.fat"),
     package("dpkg-dev", "/usr/bin/dpkg-architecture"),
