@@ -33,4 +33,4 @@ pub use error::WriteError;
 pub use fill::format;
 pub use options::{Ext4Options, Ext4Report, Inodes, Journal, OnErrors, Size};
 pub use read::{EntryKind, Ext4Entry, FileReader, Limits, ReadError, Reader, Superblock, read};
-pub use write::write;
+pub use write::{write, write_watched};

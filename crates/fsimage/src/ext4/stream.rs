@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use progress::Task;
-use sha256::{Digest, Hasher};
+use sha256::Hasher;
 
 use super::error::{WriteError, shown};
 use super::format::{BLOCK, BLOCK_SIZE};
@@ -37,6 +37,8 @@ pub(super) struct Target<'a> {
     pub(super) size: u64,
     /// Progress task, advanced by each byte of the size.
     pub(super) task: &'a dyn Task,
+    /// Gets each chunk, with its offset in the file system: from several threads, in any order, zeros too.
+    pub(super) each: &'a (dyn Fn(u64, &[u8]) + Sync),
 }
 
 /// A chunk on its way from a writer to the hasher, and back for its buffer.
@@ -49,8 +51,8 @@ struct Written {
 }
 
 impl Target<'_> {
-    /// Writes the pieces, and returns the digest of the whole file system if requested.
-    pub(super) fn write(&self, pieces: &[Piece<'_>], digest: bool) -> Result<Option<Digest>, WriteError> {
+    /// Writes the pieces, and hashes the whole file system if requested.
+    pub(super) fn write(&self, pieces: &[Piece<'_>], digest: bool) -> Result<Option<Hasher>, WriteError> {
         let writers = thread::available_parallelism().map_or(1, usize::from).min(MOST_WRITERS);
         let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
         let (to_writers, from_hasher) = channel();
@@ -71,8 +73,8 @@ impl Target<'_> {
                 .collect();
             drop(to_hasher);
             let results: Vec<_> = running.into_iter().map(joined).collect();
-            let digest = joined(hasher);
-            results.into_iter().collect::<Result<(), _>>().map(|()| digest)
+            let hasher = joined(hasher);
+            results.into_iter().collect::<Result<(), _>>().map(|()| hasher)
         })
     }
 
@@ -98,6 +100,7 @@ impl Target<'_> {
                 if any {
                     self.write_data(&buffer[..length], start)?;
                 }
+                (self.each)(start, &buffer[..length]);
                 Ok(!any)
             });
             self.task.advance(length as u64);
@@ -169,7 +172,7 @@ fn copy(source: &Source<'_>, skip: u64, buffer: &mut [u8]) -> Result<(), WriteEr
 }
 
 /// Hashes chunks in order, if requested, and returns the buffers.
-fn hash(from_writers: &Receiver<Written>, to_writers: &Sender<Vec<u8>>, digest: bool) -> Option<Digest> {
+fn hash(from_writers: &Receiver<Written>, to_writers: &Sender<Vec<u8>>, digest: bool) -> Option<Hasher> {
     let zeros = vec![0; CHUNK as usize];
     let mut hasher = Hasher::new();
     let mut waiting = BTreeMap::new();
@@ -185,7 +188,7 @@ fn hash(from_writers: &Receiver<Written>, to_writers: &Sender<Vec<u8>>, digest: 
             let _ = to_writers.send(written.buffer);
         }
     }
-    digest.then(|| hasher.finish())
+    digest.then_some(hasher)
 }
 
 /// The result of a thread; a panic is propagated.
