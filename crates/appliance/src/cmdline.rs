@@ -55,6 +55,8 @@ pub struct CommandLine {
     pub root_sha256: Option<String>,
     /// SHA-256 of the index of a root that is read when needed, in hexadecimal: `rocbed.root-index-sha256=`.
     pub root_index_sha256: Option<String>,
+    /// What each block of the root is checked with: `rocbed.root-verity=`, which crate `verity` reads.
+    pub root_verity: Option<String>,
     /// How long to wait for the network, and for a byte of a fetched root: as [`Self::root_timeout`], but 600 s if
     /// nothing is given, because servers may be restarting.
     pub network_timeout: Option<Duration>,
@@ -85,6 +87,7 @@ impl Default for CommandLine {
             root_url: None,
             root_sha256: None,
             root_index_sha256: None,
+            root_verity: None,
             network_timeout: Some(Duration::from_secs(600)),
             boot_report: None,
             testbed_disk: None,
@@ -159,6 +162,7 @@ impl CommandLine {
             Ok(Key::RootIndexSha256) => {
                 self.root_index_sha256 = Some(value.to_owned()).filter(|value| !value.is_empty());
             }
+            Ok(Key::RootVerity) => self.root_verity = Some(value.to_owned()).filter(|value| !value.is_empty()),
             Ok(Key::BootReport) => self.boot_report = Some(value.to_owned()),
             Ok(Key::TestbedDisk) => self.testbed_disk = Some(RootSpec::FsUuid(value.to_ascii_lowercase())),
             Ok(Key::Blacklist) => self.blacklist.extend(settings::list(value).map(str::to_owned)),

@@ -379,6 +379,7 @@ impl Settings {
             | Key::RootUrl
             | Key::RootSha256
             | Key::RootIndexSha256
+            | Key::RootVerity
             | Key::BootReport
             | Key::TestbedDisk
             | Key::Blacklist

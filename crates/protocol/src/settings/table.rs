@@ -167,6 +167,9 @@ settings! {
     RootIndexSha256 "root-index-sha256" ValueKind::Sha256, Scope::CommandLine,
         "the root is fetched whole",
         "SHA-256 of the index of the root, `root.index` in the directory of `root-url`. With it the root is not fetched before the start but read when it is needed. `rocbed netboot` writes it.";
+    RootVerity "root-verity" ValueKind::Text, Scope::CommandLine,
+        "the root is read as it is",
+        "Size of the root's file system in bytes, a colon, and the root hash of the dm-verity tree behind it: the kernel checks each block that it reads. `rocbed build` writes it; with nothing behind the `=` nothing is checked.";
     BootReport "boot-report" ValueKind::Url, Scope::CommandLine,
         "nobody is told",
         "Where to tell how the start went. `rocbed netboot` writes it.";
