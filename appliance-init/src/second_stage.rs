@@ -85,7 +85,8 @@ pub fn run(system: &mut dyn System, console: &mut Console) -> Result<Infallible,
 
 fn boot_disk() -> Option<String> {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
-    stick::boot_disk(&mounts, paths::IMAGE, &block::list(Path::new("/sys/class/block")))
+    let class = Path::new("/sys/class/block");
+    stick::boot_disk(&mounts, paths::IMAGE, &block::list(class), |name| block::below(class, name))
 }
 
 fn read_stick(disk: &str, line: &CommandLine, system: &mut dyn System) -> Vec<String> {

@@ -16,13 +16,19 @@ const MODULES: [&str; 3] = ["vfat", "nls_cp437", "nls_ascii"];
 const LABEL: &str = "rocbed-esp";
 
 /// The disk that the root is on: the source of the mount at this directory in `/proc/self/mountinfo`
-/// (`proc_pid_mountinfo(5)`), if it is a partition.
-pub fn boot_disk(mountinfo: &str, target: &str, devices: &[BlockDevice]) -> Option<String> {
+/// (`proc_pid_mountinfo(5)`), if it is a partition. `below` names the device that one of device-mapper is made of.
+pub fn boot_disk(
+    mountinfo: &str,
+    target: &str,
+    devices: &[BlockDevice],
+    below: impl Fn(&str) -> Option<String>,
+) -> Option<String> {
     let source = mountinfo.lines().rev().find_map(|line| {
         let (before, after) = line.split_once(" - ")?;
         (before.split(' ').nth(4) == Some(target)).then(|| after.split(' ').nth(1)).flatten()
     })?;
-    let name = source.strip_prefix("/dev/")?;
+    let mounted = source.strip_prefix("/dev/")?;
+    let name = below(mounted).unwrap_or_else(|| mounted.to_owned());
     devices.iter().find(|device| device.name == name)?.disk.clone()
 }
 
@@ -95,7 +101,13 @@ mod tests {
             device("sda2", Some("sda"), Some("rocbed-root")),
             device("sdb1", Some("sdb"), Some("rocbed-esp")),
         ];
+        let boot_disk = |mounts: &str, target, devices: &[_]| super::boot_disk(mounts, target, devices, |_| None);
         let disk = boot_disk(MOUNTS, "/run/rocbed/root", &devices);
+        assert_eq!(disk.as_deref(), Some("sda"));
+        // A root that the kernel checks.
+        let mapped = MOUNTS.replace("sda2", "dm-0");
+        let below = |name: &str| (name == "dm-0").then(|| "sda2".to_owned());
+        let disk = super::boot_disk(&mapped, "/run/rocbed/root", &devices, below);
         assert_eq!(disk.as_deref(), Some("sda"));
         let partition = settings_partition("sda", &devices).map(|device| device.name.as_str());
         assert_eq!(partition, Some("sda1"));

@@ -35,8 +35,8 @@ impl BlockDevice {
     }
 }
 
-/// All disks and partitions, by name. `class` is `/sys/class/block`. Loop devices and RAM disks are not hardware and
-/// are left out, and so are drives without a medium.
+/// All disks and partitions, by name. `class` is `/sys/class/block`. Loop devices, RAM disks and those of device-mapper are not
+/// hardware and are left out, and so are drives without a medium.
 pub fn list(class: &Path) -> Vec<BlockDevice> {
     let Ok(entries) = std::fs::read_dir(class) else { return Vec::new() };
     let mut devices: Vec<_> = entries.flatten().filter_map(|entry| hardware(&entry.path())).collect();
@@ -47,8 +47,14 @@ pub fn list(class: &Path) -> Vec<BlockDevice> {
 /// Reads a device; `None` if it is not hardware, has no medium, or vanishes while it is read.
 fn hardware(directory: &Path) -> Option<BlockDevice> {
     let device = read(directory)?;
-    let hardware = device.size > 0 && !["loop", "ram", "zram"].iter().any(|kind| device.name.starts_with(kind));
+    let hardware = device.size > 0 && !["loop", "ram", "zram", "dm-"].iter().any(|kind| device.name.starts_with(kind));
     hardware.then_some(device)
+}
+
+/// The name of the device that another one, of device-mapper, is made of; `None` for other devices. `class` is `/sys/class/block`.
+pub fn below(class: &Path, name: &str) -> Option<String> {
+    let mut entries = std::fs::read_dir(class.join(name).join("slaves")).ok()?.flatten();
+    entries.next().and_then(|entry| entry.file_name().into_string().ok())
 }
 
 /// Reads the device with this directory below `/sys/class/block`; `None` if there is none.
@@ -80,11 +86,24 @@ mod tests {
         let sys = tempfile::tempdir()?;
         add_disk(sys.path(), "sda", &[("sda1", "AB-01")])?;
         add_disk(sys.path(), "loop0", &[])?;
+        add_disk(sys.path(), "dm-0", &[])?;
         let devices = list(&sys.path().join("class/block"));
         let shown: Vec<_> = devices.iter().map(BlockDevice::describe).collect();
         assert_eq!(shown, ["/dev/sda 100 MiB", "/dev/sda1 1 MiB PARTUUID=ab-01"]);
         assert_eq!(devices[1].disk.as_deref(), Some("sda"));
         assert_eq!(devices[1].number, "254:1");
+        Ok(())
+    }
+
+    #[test]
+    fn a_device_of_device_mapper_is_made_of_another() -> io::Result<()> {
+        let class = tempfile::tempdir()?;
+        std::fs::create_dir_all(class.path().join("dm-0/slaves/sda2"))?;
+        std::fs::create_dir_all(class.path().join("sda/slaves"))?;
+        assert_eq!(below(class.path(), "dm-0").as_deref(), Some("sda2"));
+        for name in ["sda", "sda1"] {
+            assert_eq!(below(class.path(), name), None, "{name}");
+        }
         Ok(())
     }
 }
