@@ -17,6 +17,7 @@ use crate::start_disk;
 use crate::switch_root::switch_root;
 use crate::system::{MountMode, System};
 use crate::uevent::{KernelUevents, Uevent, Uevents};
+use crate::verified_root;
 use appliance::block::BlockDevice;
 use appliance::cmdline::{CommandLine, RootSpec};
 use appliance::paths::{self, IMAGE, OVERLAY};
@@ -62,6 +63,7 @@ pub fn run(system: &mut dyn System, console: &mut Console) -> Result<Infallible,
         offer_modprobe(system, console);
         let mut search = Search::new(paths, drivers, &DEFERRED_FOR_NETWORK, system, console);
         let (root, kind) = netroot::reach(&source, line, &mut search, &mut events)?;
+        let root = verified_root::protect(root, line, &mut search)?;
         search.load("overlay");
         (root, kind, None)
     } else {
@@ -71,6 +73,7 @@ pub fn run(system: &mut dyn System, console: &mut Console) -> Result<Infallible,
             None
         });
         let (root, kind) = search.reach_root(line, started.as_deref(), &mut events)?;
+        let root = verified_root::protect(root, line, &mut search)?;
         let changes = search.reach_testbed_disk(line, &mut events)?;
         search.load("overlay");
         (root, kind, changes)

@@ -21,6 +21,7 @@ use crate::online::Online;
 use crate::screen::Screen;
 use crate::supervisor::Supervisor;
 use crate::system::{Ending, System};
+use crate::verified_root::VerifiedRoot;
 use crate::{about, bare_testbed, clock, data, hardware, load, setup, shell, shutdown, signals, stick, watchdog};
 use appliance::block;
 use appliance::cmdline::CommandLine;
@@ -72,6 +73,7 @@ pub fn run(system: &mut dyn System, console: &mut Console) -> Result<Infallible,
     let root_server = RootServer::find();
     let spared = root_server.as_ref().map(|server| server.pid);
     supervisor.root_server = root_server;
+    supervisor.verified_root = VerifiedRoot::find(line);
     let how = follow(&mut supervisor, &events, &sender, &settings, network.as_ref())?;
     drop(supervisor);
     if let Some(network) = network {

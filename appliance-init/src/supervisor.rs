@@ -10,6 +10,7 @@ use crate::netroot::on_demand::RootServer;
 use crate::screen::Screen;
 use crate::state::{JobEnding, State};
 use crate::system::{Ended, Ending, Recipients, System};
+use crate::verified_root::VerifiedRoot;
 use crate::watchdog::Watchdog;
 use appliance::report::Report;
 use protocol::Span;
@@ -51,6 +52,8 @@ pub struct Supervisor<'a> {
     ending: Option<(Ending, Duration)>,
     /// The process that serves the root, if it is read over the network.
     pub root_server: Option<RootServer>,
+    /// The root, if the kernel checks it and found nothing wrong yet.
+    pub verified_root: Option<VerifiedRoot>,
     /// The state that people at the machine are shown.
     pub state: State,
 }
@@ -74,6 +77,7 @@ impl<'a> Supervisor<'a> {
             failures: 0,
             ending: None,
             root_server: None,
+            verified_root: None,
             state,
         }
     }
@@ -146,6 +150,7 @@ impl<'a> Supervisor<'a> {
             let (text, bad) = change.condition();
             self.state.report(&Report::Condition { of: "root".into(), text, bad });
         }
+        self.look_at_root();
         let more_to_draw = self.screen.draw(&self.state, now);
         let overdue = self.ending.filter(|(_, since)| now.saturating_sub(*since) >= AGENT_PATIENCE);
         if overdue.is_some() {
@@ -153,6 +158,14 @@ impl<'a> Supervisor<'a> {
         }
         let wait = if more_to_draw { Duration::from_millis(200) } else { Duration::from_secs(1) };
         (overdue.map(|(how, _)| how).or_else(|| self.end_if_alone()), wait)
+    }
+
+    /// Tells people, once, that blocks of the root were wrong.
+    fn look_at_root(&mut self) {
+        if let Some(problem) = self.verified_root.as_ref().and_then(VerifiedRoot::problem) {
+            self.verified_root = None;
+            self.problem(problem.in_one_line());
+        }
     }
 
     fn begin_end(&mut self, how: Ending, why: &str) -> Option<Ending> {

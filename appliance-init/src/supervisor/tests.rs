@@ -126,3 +126,22 @@ fn the_watchdog_is_fed_until_it_bites() {
     }
     assert_eq!((supervisor.state.problems.len(), fed.get()), (1, 4));
 }
+
+#[test]
+fn damage_of_the_root_is_told_once() {
+    for (status, told) in [("V", None), ("C", Some("the root is damaged: ")), ("", Some("asking the kernel whether "))]
+    {
+        let mut system = Recording::default();
+        let (mut console, mut starts) = (Console::nowhere(), Starts(Vec::new()));
+        let mut supervisor = Supervisor::new(&mut system, &mut console, Screen::new(Vec::new()), &mut starts);
+        let answer =
+            move || if status.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(status.to_owned()) };
+        supervisor.verified_root = Some(VerifiedRoot::with(answer));
+        for _ in 0..3 {
+            supervisor.tick();
+        }
+        let problems = &supervisor.state.problems;
+        assert_eq!(problems.len(), usize::from(told.is_some()), "{status}");
+        assert!(problems.iter().zip(told).all(|(problem, told)| problem.starts_with(told)), "{problems:?}");
+    }
+}
