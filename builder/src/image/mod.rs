@@ -28,6 +28,7 @@ mod state;
 pub mod tree;
 
 use std::fs;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -38,6 +39,7 @@ use diskimage::{SectorSize, uki};
 use fsimage::{FileTree, ext4};
 use serde::Serialize;
 use store::{Fetcher, Removal, Wait};
+use verity::HashTree;
 
 use crate::lock::Lock;
 use crate::package_sources::PackageSources;
@@ -165,7 +167,9 @@ pub fn run(
     staging.write("initrd.img", &initrd)?;
     let vmlinuz = read(&kernel.image)?;
     staging.write("vmlinuz", &vmlinuz)?;
-    let words = recipe.kernel.cmdline.join(" ");
+    let words: Vec<_> =
+        std::iter::once(root_image.cmdline_word()).chain(recipe.kernel.cmdline.iter().cloned()).collect();
+    let words = words.join(" ");
     staging.write("cmdline", format!("root=UUID={root_uuid} {words}\n").as_bytes())?;
     clock.lap("initramfs");
 
@@ -213,7 +217,7 @@ pub fn run(
     let manifest = manifest::document(&recipe.name, lock, &init, &staging.files());
     staging.write(MANIFEST, manifest.as_bytes())?;
     let files = staging.publish(&OPTIONAL)?;
-    state::remember(&options.output, &identity, &files, disk_layout)?;
+    state::remember(&options.output, &identity, &root_image, disk_layout)?;
     clock.lap("waiting for the disk");
     if let Some(removal) = removal {
         if removal.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))? == Removal::InUse {
@@ -259,9 +263,15 @@ fn write_root(
     options.size = ext4::Size::ExactFit { reserve: recipe.image.root_free };
     options.label = "rocbed-root".into();
     options.digest = true;
-    let report = ext4::write(tree, &file, 0, &options, reporter).context("writing root.img")?;
-    let sha256 = report.sha256.context("the file system writer gave no digest")?;
-    let root = RootImage { sha256, size: report.size };
+    // The salt is the file system's UUID, which follows from what it is made of: the same inputs have the same tree.
+    let hash_tree = HashTree::new(options.uuid);
+    let each = |offset, bytes: &[u8]| hash_tree.add(offset, bytes);
+    let written = ext4::write_watched(tree, &file, 0, &options, reporter, &each).context("writing root.img")?;
+    let (report, hasher) = written;
+    let (behind, protection) = hash_tree.finish(report.size, options.uuid).context("making the root's hash tree")?;
+    file.write_all_at(&behind, report.size).context("writing the hash tree into root.img")?;
+    let sha256 = hasher.context("the file system writer gave no digest")?.chain(&behind).finish();
+    let root = RootImage { sha256, size: report.size + behind.len() as u64, protection };
     staging.finished("root.img", root.size, root.sha256);
     Ok(root)
 }

@@ -12,7 +12,6 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use sha256::Digest;
 
-use super::manifest::ImageFile;
 use super::programs;
 use super::publish::Staging;
 use super::root_image::RootImage;
@@ -30,6 +29,8 @@ struct State {
     /// Digest of the file as it was published.
     sha256: Digest,
     size: u64,
+    /// The hash tree in it, as on the kernel command line.
+    protection: String,
     stamp: Stamp,
     /// The disk that contains the root.
     #[serde(default)]
@@ -87,7 +88,8 @@ pub fn unchanged(staging: &Staging, identity: &Digest) -> Result<Option<Unchange
     }
     // A different modification time most likely means different content; the other values also differ in a copy of the
     // directory.
-    let image = RootImage { sha256: state.sha256, size };
+    let Ok(protection) = state.protection.parse() else { return Ok(None) };
+    let image = RootImage { sha256: state.sha256, size, protection };
     let fits = now.modified == state.stamp.modified;
     let untouched = now == state.stamp;
     let disk = match state.disk.filter(|_| untouched) {
@@ -98,11 +100,11 @@ pub fn unchanged(staging: &Staging, identity: &Digest) -> Result<Option<Unchange
 }
 
 /// Records what was published.
-pub fn remember(directory: &Path, identity: &Digest, files: &[ImageFile], disk: DiskLayout) -> Result<()> {
-    let root = files.iter().find(|file| file.name == ROOT).context("no root.img was built")?;
+pub fn remember(directory: &Path, identity: &Digest, root: &RootImage, disk: DiskLayout) -> Result<()> {
     let disk = stamp(directory, DISK)?.map(|(_, stamp)| DiskState { layout: disk, stamp });
     let (size, stamp) = stamp(directory, ROOT)?.context("root.img is gone")?;
-    let state = State { identity: *identity, program: programs::stamp()?, sha256: root.sha256, size, stamp, disk };
+    let (program, protection) = (programs::stamp()?, root.protection.to_string());
+    let state = State { identity: *identity, program, sha256: root.sha256, size, protection, stamp, disk };
     let path = directory.join(NAME);
     durable::replace(&path, serde_json::to_string(&state)?.as_bytes(), durable::Readers::Everyone)
         .with_context(|| format!("writing {}", path.display()))
@@ -131,16 +133,24 @@ const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use verity::Protection;
+
     use std::time::{Duration, SystemTime};
 
     const LAYOUT: DiskLayout = DiskLayout { size: 8, root: 2 };
+
+    fn root() -> RootImage {
+        let protection = Protection { size: 4096, root_hash: Digest::of(b"tree") };
+        RootImage { sha256: Digest::of(b"root"), size: 4, protection }
+    }
 
     fn published(directory: &Path) -> Digest {
         let identity = Digest::of(b"recipe and lock");
         let mut staging = Staging::begin(directory).unwrap();
         staging.write("root.img", b"root").unwrap();
         staging.write("disk.img", b"--root--").unwrap();
-        remember(directory, &identity, &staging.publish(&[]).unwrap(), LAYOUT).unwrap();
+        staging.publish(&[]).unwrap();
+        remember(directory, &identity, &root(), LAYOUT).unwrap();
         identity
     }
 
@@ -152,7 +162,7 @@ mod tests {
         let found = unchanged(&staging, &identity).unwrap().unwrap();
         assert!(found.untouched);
         assert_eq!(found.disk, Some(LAYOUT));
-        assert_eq!(found.image.sha256, Digest::of(b"root"));
+        assert_eq!(found.image, root());
         assert_eq!(unchanged(&staging, &Digest::of(b"another")).unwrap(), None);
     }
 
