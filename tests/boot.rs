@@ -22,6 +22,7 @@ fn said<'a>(console: &'a str, beginning: &str) -> &'a str {
 fn reached_the_root(console: &str) {
     let kernel = said(console, "rocbed-init: kernel ");
     assert!(kernel.ends_with("-amd64"), "{kernel}");
+    said(console, "rocbed-init: root: each block is checked (dm-verity) from ");
     let text = rocbed(["plan", "smoke", "--locked", "--json"]).ok();
     let plan: serde_json::Value = serde_json::from_str(&text).expect("a plan in JSON");
     let packages = plan["packages"].as_array().expect("packages");

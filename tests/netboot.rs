@@ -159,9 +159,9 @@ impl Work {
         Self { hub, trees: Trees::at(HERE.into()) }
     }
 
-    /// Adds a job for any machine; returns its id.
-    fn add_job(&self) -> String {
-        let added = self.hub.json(&["jobs", "add", &self.trees.command("quick", "echo quick")]);
+    /// Adds a job for any machine, with this command as its test; returns its id.
+    fn add_job(&self, command: &str) -> String {
+        let added = self.hub.json(&["jobs", "add", &self.trees.command("quick", command)]);
         added["jobs"][0].as_str().unwrap_or_else(|| panic!("{added}")).to_owned()
     }
 
@@ -297,12 +297,42 @@ fn a_bios_starts_by_pxe() {
     });
 }
 
+/// A file of the root that nothing reads by itself, and how it begins.
+const LICENSE: (&str, &[u8]) = (
+    "/usr/share/common-licenses/GPL-3",
+    b"                    GNU GENERAL PUBLIC LICENSE\n                       Version 3, 29 June 2007\n",
+);
+
+/// A copy of the image whose root has another [`LICENSE`], and the digest of that root: for a server it is in order, and only
+/// the root hash on the command line is still that of the build.
+fn with_another_license(image: &Path, copy: &Path) {
+    fs::create_dir(copy).expect("a directory");
+    for name in ["cmdline", "vmlinuz", "initrd.img", "netboot.img"] {
+        fs::copy(image.join(name), copy.join(name)).expect("a file of the image");
+    }
+    let mut root = fs::read(image.join("root.img")).expect("a root");
+    let mut changed = 0;
+    for block in root.chunks_mut(4096).filter(|block| block.starts_with(LICENSE.1)) {
+        block[4] = b'!';
+        changed += 1;
+    }
+    assert!(changed > 0, "{} is not in the image", LICENSE.0);
+    let changed = copy.join("root.img");
+    fs::write(&changed, root).expect("another root");
+    let sum = tool("sha256sum", [&changed]);
+    fs::write(copy.join("SHA256SUMS"), format!("{}  root.img\n", &sum[..64])).expect("digests");
+}
+
+/// Part of the root is not what was built: the chunks and their index say that it is right, and the kernel knows better.
 #[test]
 fn a_bios_with_ipxe_starts_although_the_server_dies_on_the_way() {
     alone("a_bios_with_ipxe_starts_although_the_server_dies_on_the_way", true, |image| {
         let directory = tempfile::tempdir().expect("a directory");
+        let copy = directory.path().join("image");
+        with_another_license(image, &copy);
+        let image = &*copy;
         let work = Work::new();
-        let job = work.add_job();
+        let job = work.add_job(&format!("! cat {} > /dev/null 2>&1", LICENSE.0));
         let mut served = work.serve(image, &["--set", "name=from-the-network"]);
         let client = Client::start(Firmware::BiosWithIpxe, directory.path());
         for step in ["iPXE asks", "kernel", "initramfs", "root 0 %"] {
@@ -326,6 +356,7 @@ fn a_bios_with_ipxe_starts_although_the_server_dies_on_the_way() {
         let said = client.said();
         assert!(said.contains("root: the server is back after "), "{said}");
         assert!(said.contains("host name from-the-network"), "{said}");
+        assert!(said.contains("the root is damaged: blocks of it are not what was built"), "{said}");
     });
 }
 
@@ -380,6 +411,7 @@ fn a_machine_in_qemu_starts_without_any_of_this() {
     let output = rocbed(["boot", &image, "--netboot", "--timeout", "400"]).run();
     assert_eq!(output.code, Some(0), "{}\n{}", output.stdout, output.stderr);
     assert!(output.stdout.contains("read when needed; the index is right"), "{}", output.stdout);
+    assert!(output.stdout.contains("root: each block is checked (dm-verity)"), "{}", output.stdout);
     // What it read first is known for the next start.
     let order = fs::read_to_string(directory.join("root.order")).expect("the order");
     assert!(order.starts_with("rocbed order 1\nindex ") && order.lines().count() > 3, "{order}");
