@@ -6,6 +6,7 @@ use std::io;
 use chunked::{Header, Index, Order};
 use rocbed_init::netroot::on_demand::fuse::{self, Content};
 use sha256::Digest;
+use verity::{Protection, Superblock, table};
 
 /// An index of chunks, and the bytes of a frame after it. An index that is taken is written the same, and a frame that is
 /// not the named one is refused.
@@ -30,6 +31,19 @@ pub fn root_order(data: &[u8]) {
     let numbers: BTreeSet<usize> = order.numbers().collect();
     assert_eq!(numbers.len(), order.numbers().len());
     assert!(numbers.last().is_none_or(|last| *last < CHUNKS));
+}
+
+/// Size and root hash as on the command line, a line of its own, and the superblock of a hash tree. What is taken reads back; the
+/// kernel gets a table of ten words, for as many blocks as the command line says.
+pub fn root_verity(data: &[u8]) {
+    let Some(end) = data.iter().position(|byte| *byte == b'\n') else { return };
+    let Ok(word) = std::str::from_utf8(&data[..end]) else { return };
+    let Ok(protection) = word.parse::<Protection>() else { return };
+    assert_eq!(protection.to_string().parse(), Ok(protection));
+    let Ok(superblock) = Superblock::parse(&data[end + 1..], &protection) else { return };
+    let table = table("7:0", &protection, &superblock);
+    assert_eq!((table.sectors, superblock.data_blocks), (protection.size / 512, protection.size / 4096));
+    assert_eq!(table.parameters.split_ascii_whitespace().count(), 10);
 }
 
 /// The digest on the second line, so that mutations are not all of another index.

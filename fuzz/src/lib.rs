@@ -28,7 +28,7 @@ mod storage;
 mod wire;
 
 pub use archive::{blockmap, content_range, cpio, deb, tar};
-pub use chunks::{fuse_request, root_index, root_order};
+pub use chunks::{fuse_request, root_index, root_order, root_verity};
 pub use debci::{amqp, debci_job, debci_received, debci_result};
 pub use dhcp::dhcp_client;
 pub use discovery::{dns_collector, dns_message};
@@ -105,6 +105,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("result", result),
     ("root_index", root_index),
     ("root_order", root_order),
+    ("root_verity", root_verity),
     ("s3_answer", s3_answer),
     ("settings", settings),
     ("sntp", sntp),
