@@ -176,7 +176,7 @@ fn a_repository_of_ones_own_has_its_own_key() {
     let stand_in = elsewhere.stands_for("ours", "sid", "src:rocrand");
     let recipe = elsewhere.small("own-repository", &stand_in);
     let sources = built(&recipe, "/etc/apt/sources.list.d/rocbed.sources");
-    assert!(sources.contains("Signed-By: /etc/apt/keyrings/rocbed-ours.asc"), "{sources}");
+    assert!(sources.contains("Signed-By: /etc/apt/keyrings/rocbed-ours.pgp"), "{sources}");
     assert!(sources.contains(&format!("URIs: {}\nSuites: sid\n", elsewhere.others.server.url(""))), "{sources}");
     // The key of one archive is not good for another.
     let text = fs::read_to_string(&recipe).expect("a recipe");

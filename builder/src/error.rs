@@ -7,6 +7,7 @@ use advice::{Help, Report, help_of};
 /// The libraries' and this program's error types that have help.
 const WITH_HELP: &[fn(&(dyn Error + 'static)) -> Option<Help>] = &[
     help_of::<archive::policy::PolicyError>,
+    help_of::<archive::release::KeyringError>,
     help_of::<archive::release::ReleaseError>,
     help_of::<archive::release::VerifyError>,
     help_of::<archive::solve::SolveError>,

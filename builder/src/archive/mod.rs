@@ -61,8 +61,9 @@ impl Wanted<'_> {
     /// Fetches and verifies it.
     fn read(&self, fetcher: &Fetcher, progress: &dyn Progress) -> Result<(Verified, Vec<IndexText>)> {
         let Self { name, archive, mirror } = self;
+        let keyring = release::keyring(archive)?;
         let read = || -> Result<_> {
-            let verified = Verified::fetch(archive, mirror, fetcher, progress)?;
+            let verified = Verified::fetch(archive, &keyring, mirror, fetcher, progress)?;
             let texts = indexes(IndexKind::Packages, archive, &verified, fetcher, progress)?;
             Ok((verified, texts.into_iter().map(|index| index.into_text(name)).collect()))
         };
@@ -143,8 +144,9 @@ pub fn open_if_changed(
     progress: &dyn Progress,
     known: Option<Digest>,
 ) -> Result<Option<WithSources>> {
+    let keyring = release::keyring(wish)?;
     let open = || -> Result<Option<WithSources>> {
-        let verified = Verified::fetch(wish, mirror, fetcher, progress)?;
+        let verified = Verified::fetch(wish, &keyring, mirror, fetcher, progress)?;
         if known == Some(verified.digest) {
             return Ok(None);
         }

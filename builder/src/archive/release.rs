@@ -40,15 +40,21 @@ enum Signed {
 
 impl Verified {
     /// Fetches the Release file and checks it.
-    pub fn fetch(wish: &recipe::Archive, mirror: &Mirror, fetcher: &Fetcher, progress: &dyn Progress) -> Result<Self> {
+    pub fn fetch(
+        wish: &recipe::Archive,
+        keyring: &Keyring,
+        mirror: &Mirror,
+        fetcher: &Fetcher,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
         let base = base(&mirror.url, &wish.suite);
         let (name, signed) =
             fetch(&base, fetcher).with_context(|| format!("fetching the Release file of {}", wish.suite))?;
         let url = format!("{}/{name}", without_password(&base));
-        let (now, keyring) = (SystemTime::now(), keyring(wish)?);
+        let now = SystemTime::now();
         let verified = match &signed {
-            Signed::Inline(bytes) => verify_inrelease(bytes, &keyring, now),
-            Signed::Apart(text, signature) => verify_detached(text, signature, &keyring, now),
+            Signed::Inline(bytes) => verify_inrelease(bytes, keyring, now),
+            Signed::Apart(text, signature) => verify_detached(text, signature, keyring, now),
         };
         let verified = verified.with_context(|| format!("verifying {url}"))?;
         for rejected in &verified.rejected {
@@ -101,7 +107,8 @@ fn check_suite(release: &Release, suite: &str, url: &str) -> Result<()> {
     bail!("{url} is of another distribution: it says {}, and the recipe asks for {suite}", names.join(" and "))
 }
 
-fn keyring(wish: &recipe::Archive) -> Result<Keyring> {
+/// The keys that may have signed an archive. Whatever is wrong with them is not its mirror's fault.
+pub fn keyring(wish: &recipe::Archive) -> Result<Keyring> {
     if wish.keyrings.is_empty() {
         return release::Keyring::debian_archive().context("reading the Debian archive keyring inside the program");
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
+use ::archive::release::Keyring;
 use serde::Serialize;
 use toml::Spanned;
 
@@ -175,11 +176,13 @@ impl ExtraArchive {
 
     fn key(&self, number: usize, path: &std::path::Path) -> Result<ExtraFile, RecipeError> {
         let bytes = fs::read(path).map_err(|error| RecipeError::Read { path: path.to_owned(), error })?;
-        // apt tells the formats apart by the ending.
-        let ending = if bytes.starts_with(b"-----BEGIN") { "asc" } else { "pgp" };
+        // The file itself may hold more than certificates, and apt reads fewer forms than the builder.
+        let mut keyring = Keyring::new();
+        keyring.add(&path.display().to_string(), &bytes)?;
+        let bytes = keyring.to_bytes()?;
         let number = if number == 0 { String::new() } else { format!("-{number}") };
         Ok(ExtraFile {
-            path: format!("etc/apt/keyrings/rocbed-{}{number}.{ending}", self.name),
+            path: format!("etc/apt/keyrings/rocbed-{}{number}.pgp", self.name),
             kind: ExtraKind::File(bytes),
             mode: 0o644,
             owner: "root".into(),

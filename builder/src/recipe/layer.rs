@@ -50,6 +50,9 @@ pub enum RecipeError {
         /// Description of the problem and what to do.
         message: String,
     },
+    /// A keyring cannot be used.
+    #[error(transparent)]
+    Keyring(#[from] archive::release::KeyringError),
     /// No image directory can have the recipe's name.
     #[error("{origin}: an image directory is named after its recipe, and it cannot be named {name:?}: {why}")]
     Name {
@@ -69,6 +72,7 @@ impl Advise for RecipeError {
                 format!("give a path such as ./my.toml, or one of the shipped recipes: {}", shipped.join(", ")).into()
             }
             Self::Name { .. } => "rename the file".into(),
+            Self::Keyring(error) => error.help(),
             Self::Read { error, .. } => Help::of_path(error),
             Self::Invalid { .. } | Self::Inconsistent { .. } => Help::none(),
         }

@@ -169,11 +169,13 @@ fn a_revoked_key_is_refused() {
 }
 
 #[test]
-fn sha1_is_refused() {
+fn hashes_that_apt_does_not_accept_any_more_are_refused() {
     let cert = key("signer", None);
-    let signed = sign_with(&[&cert], now() - DAY, HashAlgorithm::SHA1, Form::InRelease);
-    let error = verify_inrelease(&signed, &keyring(&[&cert]), now()).unwrap_err();
-    assert!(error.to_string().contains("SHA1"), "{error}");
+    for (hash, name) in [(HashAlgorithm::SHA1, "SHA1"), (HashAlgorithm::SHA224, "SHA224")] {
+        let signed = sign_with(&[&cert], now() - DAY, hash, Form::InRelease);
+        let error = verify_inrelease(&signed, &keyring(&[&cert]), now()).unwrap_err();
+        assert!(error.to_string().contains(name), "{error}");
+    }
 }
 
 #[test]
@@ -242,6 +244,23 @@ fn keyrings_binary_armored_and_several_in_one_file() {
     for bytes in [b"".as_slice(), b"not a keyring"] {
         assert!(Keyring::new().add("broken.asc", bytes).unwrap_err().to_string().contains("broken.asc"));
     }
+}
+
+#[test]
+fn private_keys_are_refused_in_either_form() {
+    let cert = key("owner", None);
+    let (public, secret) = (cert.armored().to_vec().unwrap(), cert.as_tsk().armored().to_vec().unwrap());
+    for bytes in [cert.as_tsk().to_vec().unwrap(), secret.clone(), [public.clone(), secret].concat()] {
+        let error = Keyring::new().add("own.asc", &bytes).unwrap_err();
+        assert!(error.to_string().contains("own.asc holds a private key"), "{error}");
+        assert!(error.help().to_string().contains("gpg --armor --export"), "{error:?}");
+    }
+    // What is written has the certificates only, whatever else the file has.
+    let mut keyring = Keyring::new();
+    keyring.add("own.asc", &[b"\xef\xbb\xbf", public.as_slice(), b"behind it"].concat()).unwrap();
+    assert_eq!(keyring.to_bytes().unwrap(), cert.to_vec().unwrap());
+    let keybox = b"\0\0\0\x20\x01\x01\0\x02KBXf\0\0";
+    assert!(Keyring::new().add("pubring.kbx", keybox).unwrap_err().help().to_string().contains("gpg"));
 }
 
 #[test]
