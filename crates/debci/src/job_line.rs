@@ -282,10 +282,17 @@ fn checked_sources(value: &str) -> Result<Vec<String>, String> {
     Ok(lines)
 }
 
+/// The start of a secret key in ASCII armour (RFC 9580, section 6.2).
+const PRIVATE: &[u8] = b"-----BEGIN PGP PRIVATE KEY BLOCK-----";
+
 fn checked_key(value: &str) -> Result<Vec<u8>, String> {
     let key = decoded("signing-key", value, LARGEST_KEY)?;
     // apt reads a `.asc` file as ASCII armour only (apt-secure(8)).
     let is_armour = key.trim_ascii_start().starts_with(b"-----BEGIN PGP PUBLIC KEY BLOCK-----");
+    // It is in every testbed of the job, for all to read.
+    if key.windows(PRIVATE.len()).any(|part| part == PRIVATE) {
+        return Err("signing-key: it holds a private key, which nobody but its owner may have".into());
+    }
     if is_armour { Ok(key) } else { Err("signing-key: it is not an OpenPGP key in ASCII armour".into()) }
 }
 

@@ -137,7 +137,8 @@ impl FromStr for SignedBy {
         if text.len() > LARGEST_KEY {
             return wrong("the key has more than 64 KiB");
         }
-        if !text.ends_with(KEY_END) || text.matches(KEY_END).count() != 1 {
+        // Nor anything else beside it: a private key would be in every testbed.
+        if !text.ends_with(KEY_END) || text.matches("-----BEGIN ").count() != 1 || text.matches(KEY_END).count() != 1 {
             return wrong("it is not one public key in ASCII armour (`gpg --armor --export KEY` writes one)");
         }
         if !text.chars().all(|char| char == '\n' || char == ' ' || char.is_ascii_graphic()) {
@@ -313,6 +314,12 @@ mod tests {
                 "suites: `",
             ),
             (format!(r#"{{"uris": ["http://x"], {rest}, "signed-by": "{KEY_BEGIN}\n\nmQ==\n"}}"#), "one public key"),
+            (
+                format!(
+                    r#"{{"uris": ["http://x"], {rest}, "signed-by": "{KEY_BEGIN}\n\nmQ==\n-----BEGIN PGP PRIVATE KEY BLOCK-----\n{KEY_END}"}}"#
+                ),
+                "one public key",
+            ),
             (format!(r#"{{"uris": ["http://x"], {rest}, "signed-by": "my key"}}"#), "neither a key"),
             (format!(r#"{{"uris": ["http://x"], {rest}, "types": ["rpm"], "trusted": true}}"#), "rpm"),
         ] {
