@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use sequoia_openpgp::{
     Cert, Fingerprint, KeyHandle,
     cert::amalgamation::key::PrimaryKey,
+    crypto::mpi::PublicKey,
     packet::Signature,
     parse::{
         Parse,
@@ -14,9 +15,14 @@ use sequoia_openpgp::{
             VerificationHelper, VerifierBuilder,
         },
     },
-    policy::StandardPolicy,
+    policy::{AsymmetricAlgorithm, StandardPolicy},
+    types::HashAlgorithm,
 };
-use std::{fmt, io::Read, time::SystemTime};
+use std::{
+    fmt,
+    io::Read,
+    time::{Duration, SystemTime},
+};
 
 /// Text signed by an accepted key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +64,8 @@ pub struct Rejected {
 pub enum Problem {
     /// No certificate in the keyring has this key.
     MissingKey,
+    /// This build of the OpenPGP library cannot compute with the key's algorithm or curve.
+    UnsupportedKey,
     /// The key is expired or revoked, may not sign, or its own signatures use a hash that is no longer accepted.
     BadKey,
     /// The text is not what was signed, or the signature uses a hash that is no longer accepted or is itself expired.
@@ -71,7 +79,7 @@ impl fmt::Display for Rejected {
         let Self { key, problem, detail } = self;
         match problem {
             Problem::MissingKey => write!(f, "key {key} is not in the keyring"),
-            Problem::BadKey => write!(f, "key {key} is not acceptable: {detail}"),
+            Problem::BadKey | Problem::UnsupportedKey => write!(f, "key {key} is not acceptable: {detail}"),
             Problem::BadSignature => write!(f, "signature of key {key} is not acceptable: {detail}"),
             Problem::Malformed => write!(f, "a signature cannot be read: {detail}"),
         }
@@ -127,6 +135,8 @@ fn of_rejected(rejected: &[Rejected]) -> Help {
     let has = |problem| rejected.iter().any(|one| one.problem == problem);
     if has(Problem::BadSignature) {
         ["the file was changed after it was signed: try another mirror", CLOCK].into()
+    } else if has(Problem::UnsupportedKey) {
+        "ask the archive's owner to sign with Ed25519, RSA or a NIST curve too".into()
     } else if has(Problem::BadKey) {
         ["a newer keyring may have the key renewed: name it in the recipe's archive.keyrings", CLOCK].into()
     } else if has(Problem::MissingKey) {
@@ -136,12 +146,40 @@ fn of_rejected(rejected: &[Rejected]) -> Help {
     }
 }
 
+/// When apt in sid stops accepting what Sequoia accepts longer (its `default-sequoia.config`), in seconds since 1970: an
+/// image whose own apt refuses its archive is of no use. What apt accepts longer than Sequoia has run out by now.
+const APT_CUTOFFS: [(AsymmetricAlgorithm, u64); 7] = [
+    (AsymmetricAlgorithm::DSA2048, FEBRUARY_2024),
+    (AsymmetricAlgorithm::DSA3072, FEBRUARY_2024),
+    (AsymmetricAlgorithm::DSA4096, FEBRUARY_2024),
+    (AsymmetricAlgorithm::BrainpoolP256, FEBRUARY_2028),
+    (AsymmetricAlgorithm::BrainpoolP384, FEBRUARY_2028),
+    (AsymmetricAlgorithm::BrainpoolP512, FEBRUARY_2028),
+    (AsymmetricAlgorithm::RSA2048, FEBRUARY_2030),
+];
+const FEBRUARY_2024: u64 = 1_706_745_600;
+/// The same for SHA-224.
+const FEBRUARY_2026: u64 = 1_769_904_000;
+const FEBRUARY_2028: u64 = 1_832_976_000;
+const FEBRUARY_2030: u64 = 1_896_134_400;
+
+/// What is accepted as of `now`: Sequoia's standard policy with apt's dates.
+fn policy_at(now: SystemTime) -> StandardPolicy<'static> {
+    let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+    let mut policy = StandardPolicy::at(now);
+    for (algorithm, seconds) in APT_CUTOFFS {
+        policy.reject_asymmetric_algo_at(algorithm, at(seconds));
+    }
+    policy.reject_hash_at(HashAlgorithm::SHA224, at(FEBRUARY_2026));
+    policy
+}
+
 /// Checks an `InRelease` file as apt does with sqv: it needs at least one good signature of a key in `keyring`, good
-/// by Sequoia's standard policy as of `now` and by the key's validity at the time of signing. Text before, between or
+/// by Sequoia's standard policy with apt's dates as of `now`, and by the key's validity at the time of signing. Text before, between or
 /// after the signed message is an error.
 pub fn verify_inrelease(bytes: &[u8], keyring: &Keyring, now: SystemTime) -> Result<Verified, VerifyError> {
     check_framing(bytes)?;
-    let policy = StandardPolicy::at(now);
+    let policy = policy_at(now);
     let unreadable = |reason: String| VerifyError::Unreadable { reason };
     let mut verifier = VerifierBuilder::from_bytes(bytes)
         .and_then(|builder| builder.with_policy(&policy, now, Collector::new(keyring, now)))
@@ -162,7 +200,7 @@ pub fn verify_detached(
     keyring: &Keyring,
     now: SystemTime,
 ) -> Result<Verified, VerifyError> {
-    let policy = StandardPolicy::at(now);
+    let policy = policy_at(now);
     let unreadable = |reason: String| VerifyError::Unreadable { reason };
     let mut verifier = DetachedVerifierBuilder::from_bytes(signature)
         .and_then(|builder| builder.with_policy(&policy, now, Collector::new(keyring, now)))
@@ -259,7 +297,7 @@ impl VerificationHelper for Collector {
 
 /// Expiry time of a certificate's key, or of its primary key if earlier, by its owner's latest statement.
 fn expiry(cert: &Cert, key: &Fingerprint, now: SystemTime) -> Option<Timestamp> {
-    let policy = StandardPolicy::at(now);
+    let policy = policy_at(now);
     let keys = cert.keys().with_policy(&policy, now);
     let expiries = keys.filter(|found| found.primary() || found.key().fingerprint() == *key);
     let times = expiries.filter_map(|found| Timestamp::try_from(found.key_expiration_time()?).ok());
@@ -268,6 +306,10 @@ fn expiry(cert: &Cert, key: &Fingerprint, now: SystemTime) -> Option<Timestamp> 
 
 fn reject(error: &VerificationError<'_>) -> Rejected {
     let known = |cert: &Cert| format!("{} ({})", cert.fingerprint().to_hex(), user_id(cert));
+    if let Some((cert, algorithm)) = unsupported(error) {
+        let detail = format!("rocbed does not support keys of {algorithm}");
+        return Rejected { key: known(cert), problem: Problem::UnsupportedKey, detail };
+    }
     let (key, problem, cause) = match error {
         VerificationError::MissingKey { sig } => (issuer(sig), Problem::MissingKey, None),
         VerificationError::UnboundKey { cert, error, .. } => (known(cert), Problem::BadKey, Some(error)),
@@ -284,6 +326,27 @@ fn reject(error: &VerificationError<'_>) -> Rejected {
     Rejected { key, problem, detail }
 }
 
+/// The certificate of a signature's key, and the algorithm or curve of it that is not supported. The library only says
+/// that it found no valid binding signature.
+fn unsupported<'a>(error: &VerificationError<'a>) -> Option<(&'a Cert, String)> {
+    let (sig, cert) = match error {
+        VerificationError::UnboundKey { sig, cert, .. } => (sig, *cert),
+        VerificationError::BadKey { sig, ka, .. } | VerificationError::BadSignature { sig, ka, .. } => (sig, ka.cert()),
+        _ => return None,
+    };
+    // Other keys of the certificate, such as those to encrypt with, do not matter here.
+    let issuers = sig.get_issuers();
+    let signed = |key: KeyHandle| issuers.iter().any(|issuer| issuer.aliases(&key));
+    let mut keys = cert.keys().filter(|found| found.primary() || signed(found.key().key_handle()));
+    let algorithm = keys.find_map(|found| match found.key().mpis() {
+        PublicKey::ECDSA { curve, .. } | PublicKey::EdDSA { curve, .. } if !curve.is_supported() => {
+            Some(format!("the curve {curve}"))
+        }
+        _ => Some(found.key().pk_algo()).filter(|algorithm| !algorithm.is_supported()).map(|known| known.to_string()),
+    })?;
+    Some((cert, algorithm))
+}
+
 fn issuer(sig: &Signature) -> String {
     sig.get_issuers().first().map_or_else(|| "unknown".to_owned(), KeyHandle::to_hex)
 }
@@ -292,4 +355,32 @@ fn user_id(cert: &Cert) -> String {
     cert.userids()
         .next()
         .map_or_else(|| "no user id".to_owned(), |id| String::from_utf8_lossy(id.userid().value()).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sequoia_openpgp::policy::HashAlgoSecurity;
+
+    #[test]
+    fn what_apt_gave_up_is_given_up_and_nothing_is_taken_longer() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_793_347_681);
+        let (ours, standard) = (policy_at(now), StandardPolicy::at(now));
+        let at = |seconds| Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        for algorithm in AsymmetricAlgorithm::variants() {
+            let (ours, standard) =
+                (ours.asymmetric_algo_cutoff(algorithm.clone()), standard.asymmetric_algo_cutoff(algorithm.clone()));
+            assert!(standard.is_none() || (ours.is_some() && ours <= standard), "{algorithm:?}");
+        }
+        assert_eq!(ours.asymmetric_algo_cutoff(AsymmetricAlgorithm::DSA2048), at(FEBRUARY_2024));
+        assert_eq!(ours.asymmetric_algo_cutoff(AsymmetricAlgorithm::Ed25519), None);
+        for security in [HashAlgoSecurity::CollisionResistance, HashAlgoSecurity::SecondPreImageResistance] {
+            assert_eq!(ours.hash_cutoff(HashAlgorithm::SHA224, security), at(FEBRUARY_2026));
+            assert_eq!(ours.hash_cutoff(HashAlgorithm::SHA256, security), None);
+            assert_eq!(
+                ours.hash_cutoff(HashAlgorithm::SHA1, security),
+                standard.hash_cutoff(HashAlgorithm::SHA1, security)
+            );
+        }
+    }
 }
