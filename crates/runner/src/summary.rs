@@ -1,9 +1,13 @@
 //! Parses autopkgtest's summary file (autopkgtest(1), OUTPUT FORMAT): a line for each test, and lines about problems.
 
+use crate::shards::badness;
 use protocol::{TestOutcome, TestResult};
 
 /// Longest reason or name that is kept, in characters.
 const LONGEST_REASON: usize = 1000;
+
+/// Added to the reason where several tests have one name, of which the worst counts.
+const SEVERAL: &str = "the worst of several tests of this name";
 
 /// Contents of a summary.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -24,7 +28,19 @@ impl Summary {
                 // Skipped tests are listed once for each time that the control file is read.
                 match summary.tests.iter_mut().find(|other| other.name == test.name) {
                     Some(other) if other.outcome == TestOutcome::Skip => *other = test,
-                    Some(_) => {}
+                    Some(_) if test.outcome == TestOutcome::Skip => {}
+                    // The control file may give one name to several tests: autopkgtest runs them all, and all count.
+                    Some(other) => {
+                        if badness(test.outcome) > badness(other.outcome) {
+                            *other = test;
+                        }
+                        if !other.reason.ends_with(SEVERAL) {
+                            let room = LONGEST_REASON - SEVERAL.len() - 2;
+                            let reason: String = other.reason.chars().take(room).collect();
+                            let reason = [reason.as_str(), SEVERAL].into_iter().filter(|part| !part.is_empty());
+                            other.reason = reason.collect::<Vec<_>>().join("; ");
+                        }
+                    }
                     None => summary.tests.push(test),
                 }
             } else if !line.trim().is_empty() && !line.starts_with("blame: ") {
@@ -96,6 +112,15 @@ odd                  BROKEN unknown field
             ("odd", Fail, "unknown field"),
         ];
         assert_eq!(read(text), expected.map(|(name, outcome, reason)| (name.into(), outcome, reason.into())));
+    }
+
+    #[test]
+    fn the_worst_of_several_tests_of_one_name_counts() {
+        let fail =
+            [("a".to_owned(), Fail, "non-zero exit status 1; the worst of several tests of this name".to_owned())];
+        assert_eq!(read("a  PASS\na  FAIL non-zero exit status 1\na  PASS\n"), fail);
+        assert_eq!(read("a  FAIL non-zero exit status 1\na  PASS\na  SKIP no GPU\n"), fail);
+        assert_eq!(read("a SKIP no GPU\na PASS\n"), [("a".to_owned(), Pass, String::new())]);
     }
 
     #[test]

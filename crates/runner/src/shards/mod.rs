@@ -14,6 +14,7 @@ pub use self::bundle::JoinedBundle;
 pub use bounds::bounded;
 pub use cases::JoinedReport;
 pub use reports::{PartReports, ROOM};
+pub(crate) use results::badness;
 pub use results::{Joined, Part, join};
 
 #[cfg(test)]

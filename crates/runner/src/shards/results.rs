@@ -206,7 +206,7 @@ fn test(name: &str, runs: &[Option<&Run>], run_as: &str, reports: &[JoinedReport
 }
 
 /// From good to bad.
-fn badness(outcome: TestOutcome) -> u8 {
+pub(crate) fn badness(outcome: TestOutcome) -> u8 {
     match outcome {
         TestOutcome::Skip => 0,
         TestOutcome::Pass => 1,
