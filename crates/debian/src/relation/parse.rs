@@ -136,7 +136,9 @@ fn parse_version<'a>(text: &str, inside: &'a str) -> Result<(Operator, &'a str),
         "<<" => Operator::Earlier,
         // A lone "<" has always meant "<=" to dpkg, and old packages use it.
         "<=" | "<" => Operator::EarlierOrEqual,
+        // Without one dpkg and apt take it for "=".
         "=" => Operator::Equal,
+        "" if !version.is_empty() => Operator::Equal,
         ">=" | ">" => Operator::LaterOrEqual,
         ">>" => Operator::Later,
         _ => return Err(RelationError::Operator { text: shorten(text) }),
@@ -210,6 +212,7 @@ mod tests {
         assert_eq!(parse("a(>=1)|b ,\n c,").unwrap().to_string(), "a (>= 1) | b, c");
         assert_eq!(parse("").unwrap(), Relations::default());
         assert_eq!(parse_one("a (< 1)").unwrap().to_string(), "a (<= 1)");
+        assert_eq!(parse_one("a (2.0)").unwrap().to_string(), "a (= 2.0)");
     }
 
     #[test]
@@ -228,7 +231,8 @@ mod tests {
             ("a |", "\"\": a package name is missing"),
             ("A!", "\"A!\": \"A!\" is not a package name (lower case letters, digits, \"+\", \"-\", \".\")"),
             ("a (>= 1", "\"a (>= 1\": ')' is missing"),
-            ("a (~ 1)", "\"a (~ 1)\": expected \"<<\", \"<=\", \"=\", \">=\" or \">>\" and a version"),
+            ("a ()", "\"a ()\": expected \"<<\", \"<=\", \"=\", \">=\" or \">>\" and a version"),
+            ("a (=> 1)", "\"a (=> 1)\": expected \"<<\", \"<=\", \"=\", \">=\" or \">>\" and a version"),
             ("a b", "\"a b\": did not expect \"b\""),
             ("a []", "\"a []\": an empty or malformed list in brackets"),
         ] {
