@@ -16,4 +16,5 @@ pub mod deb;
 pub mod deb822;
 pub mod dsc;
 pub mod relation;
+pub mod size;
 pub mod version;

@@ -147,7 +147,7 @@ impl<'a> Package<'a> {
     /// `Installed-Size` in KiB; 0 if the index does not have it.
     pub fn installed_size(&self) -> Result<u64, FieldError> {
         let Some(size) = self.field("Installed-Size") else { return Ok(0) };
-        size.parse().map_err(|_| self.invalid("Installed-Size", size))
+        debian::size::installed_size(size).ok_or_else(|| self.invalid("Installed-Size", size))
     }
 
     /// SHA256 of the .deb.

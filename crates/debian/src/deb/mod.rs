@@ -4,6 +4,7 @@
 //! and [`Paragraph::parse`].
 
 mod ar;
+mod check;
 mod control;
 mod data;
 mod error;
@@ -17,6 +18,7 @@ use tarball::Reader;
 pub use tarball::{Entry, EntryKind, Time};
 
 use crate::compression::Compression;
+use crate::version::Version;
 
 pub use ar::{Member, members};
 pub use control::Paragraph;
@@ -69,6 +71,7 @@ impl Deb {
             .ok_or_else(|| DebError::Container("its third member is not data.tar".into()))??;
         let deb = Self { control: paragraph, files, data, compression };
         deb.check_identity()?;
+        check::check(&deb.control)?;
         Ok(deb)
     }
 
@@ -94,7 +97,7 @@ impl Deb {
 
     /// `Installed-Size` of the package in KiB.
     pub fn installed_size(&self) -> Option<u64> {
-        self.control.get("Installed-Size").and_then(|size| size.parse().ok())
+        self.control.get("Installed-Size").and_then(crate::size::installed_size)
     }
 
     /// Offset of the data archive in the file, in bytes.
@@ -159,13 +162,19 @@ impl Deb {
                 && text.chars().all(|letter| letter.is_ascii_alphanumeric() || also.contains(letter))
         };
         for (field, value, also) in [
-            ("Package", self.name(), "+-."),
+            ("Package", self.name(), "+-._"),
             ("Version", self.version(), "+-.~:"),
             ("Architecture", self.architecture(), "-"),
         ] {
             if !plain(value, also) {
                 return Err(DebError::Control(format!("{value:?} cannot be a value of {field}")));
             }
+        }
+        // dpkg only warns of another one, and other programs that read its database stop there.
+        let version = Version::parse(self.version()).map_err(|error| DebError::Control(error.to_string()))?;
+        if !version.upstream().starts_with(|first: char| first.is_ascii_digit()) {
+            let why = format!("the version {:?} does not begin with a digit", self.version());
+            return Err(DebError::Control(why));
         }
         Ok(())
     }
@@ -215,8 +224,8 @@ fn read_control(decoder: impl Read) -> Result<(Paragraph, Vec<ControlFile>), Deb
         let mut bytes = Vec::new();
         archive.read_to_end(&mut bytes).map_err(DebError::read("the control archive"))?;
         if name == "control" {
-            let text = String::from_utf8(bytes).map_err(|_| DebError::Control("it is not UTF-8".into()))?;
-            paragraph = Some(Paragraph::parse(&text)?);
+            // dpkg takes maintainers' names in any encoding. Where it matters nothing but ASCII is taken.
+            paragraph = Some(Paragraph::parse(&String::from_utf8_lossy(&bytes))?);
         } else if files.iter().any(|file| file.name == name) {
             return Err(DebError::Tar(format!("the control archive has {name:?} twice")));
         } else {
