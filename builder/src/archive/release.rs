@@ -62,6 +62,11 @@ impl Verified {
             progress.warn(&format!("{url}: signature by {} not counted: {}", rejected.key, rejected.detail));
         }
         let release = Release::parse(&verified.text).with_context(|| format!("reading {url}"))?;
+        if let Some(first) = release.unusable.first() {
+            let count = release.unusable.len();
+            progress
+                .warn(&format!("{url}: {count} lines of SHA256 cannot be used and are skipped, the first {first:?}"));
+        }
         release.check_signers(&verified.signers).with_context(|| format!("verifying {url}"))?;
         check_suite(&release, &wish.suite, &url)?;
         let policy = if wish.check_valid_until { ValidUntil::Check } else { ValidUntil::Ignore };

@@ -4,12 +4,16 @@ use super::Signer;
 use crate::index::is_safe_path;
 use advice::{Advise, Help};
 use debian::deb822::{Comments, Error as Deb822Error, Paragraph, Paragraphs};
-use jiff::{Timestamp, fmt::rfc2822::DateTimeParser};
+use jiff::{Timestamp, civil::DateTime, fmt::rfc2822::DateTimeParser, tz::TimeZone};
 use sha256::Digest;
 use std::{collections::BTreeMap, time::SystemTime};
 
 /// Debian writes obsolete zone names and sometimes one digit for the day; this parser supports both.
-static DATES: DateTimeParser = DateTimeParser::new();
+/// The day of the week says nothing that the date does not: apt does not read it.
+static DATES: DateTimeParser = DateTimeParser::new().relaxed_weekday(true);
+
+/// The other two forms of a date in HTTP (RFC 9110, section 5.6.7), which apt takes too, without the day of the week.
+const OTHER_DATES: [&str; 2] = ["%d-%b-%y %H:%M:%S GMT", "%b %d %H:%M:%S %Y"];
 
 /// Seconds by which `Date` may be ahead of the clock, as in apt's `Acquire::Max-FutureTime`.
 const FUTURE_SECONDS: i64 = 10;
@@ -42,6 +46,9 @@ pub struct Release {
     pub without_architecture_all: Vec<String>,
     /// `SHA256`: the indexes by path.
     pub indexes: BTreeMap<String, IndexEntry>,
+    /// Lines of `SHA256` that are not used: not digest, size and path, or a path that leads out of the archive or is not
+    /// plain.
+    pub unusable: Vec<String>,
 }
 
 /// Size and digest of one index.
@@ -100,14 +107,8 @@ pub enum ReleaseError {
         /// The cause.
         reason: String,
     },
-    /// A line of `SHA256` is not digest, size and path, or the path leads out of the archive.
-    #[error("Release file: SHA256: {line:?} is not a digest, a size and a plain path")]
-    Entry {
-        /// Text of the line.
-        line: String,
-    },
-    /// `SHA256` has a path twice.
-    #[error("Release file: SHA256 has {path} twice")]
+    /// `SHA256` has a path twice, and not with the same digest and size.
+    #[error("Release file: SHA256 has {path} twice, with different digests or sizes")]
     Twice {
         /// The duplicate path.
         path: String,
@@ -170,9 +171,12 @@ impl Advise for ReleaseError {
 }
 
 impl Release {
-    /// Parses the text of a Release file.
+    /// Parses the text of a Release file. As with apt, lines that begin with `#` count for nothing, and what cannot be used
+    /// as an index is skipped.
     pub fn parse(text: &[u8]) -> Result<Self, ReleaseError> {
-        let paragraphs: Vec<_> = Paragraphs::from_bytes(text, Comments::Forbidden)?.collect::<Result<_, _>>()?;
+        // Labels of old archives are in other encodings. A path with such a byte is not used.
+        let text = String::from_utf8_lossy(text);
+        let paragraphs: Vec<_> = Paragraphs::new(&text, Comments::Allowed).collect::<Result<_, _>>()?;
         let [paragraph] = paragraphs.as_slice() else {
             return Err(ReleaseError::Paragraphs { found: paragraphs.len() });
         };
@@ -181,6 +185,7 @@ impl Release {
             let words = paragraph.get(field).unwrap_or_default().split_whitespace();
             words.map(ToOwned::to_owned).collect()
         };
+        let (indexes, unusable) = entries(paragraph)?;
         Ok(Self {
             origin: string("Origin"),
             label: string("Label"),
@@ -193,7 +198,8 @@ impl Release {
             components: words("Components"),
             architectures: words("Architectures"),
             without_architecture_all: words("No-Support-for-Architecture-all"),
-            indexes: entries(paragraph)?,
+            indexes,
+            unusable,
         })
     }
 
@@ -249,11 +255,23 @@ impl Release {
 
 fn date(paragraph: &Paragraph<'_>, field: &'static str) -> Result<Option<Timestamp>, ReleaseError> {
     let Some(value) = paragraph.get(field) else { return Ok(None) };
-    DATES.parse_timestamp(with_two_digits(value)).map(Some).map_err(|error| ReleaseError::Date {
+    let value = with_two_digits(value);
+    let error = match DATES.parse_timestamp(&value) {
+        Ok(date) => return Ok(Some(date)),
+        Err(error) => error,
+    };
+    other_date(&value).map(Some).ok_or_else(|| ReleaseError::Date {
         field,
         value: value.chars().take(60).collect(),
         reason: error.to_string(),
     })
+}
+
+/// A date in one of [`OTHER_DATES`], which are in UTC.
+fn other_date(date: &str) -> Option<Timestamp> {
+    let (_, date) = date.split_once(' ')?;
+    let time = OTHER_DATES.iter().find_map(|form| DateTime::strptime(form, date).ok())?;
+    time.to_zoned(TimeZone::UTC).ok().map(|time| time.timestamp())
 }
 
 /// Ubuntu's archive writes a blank for the first digit of an hour before ten: `Sat, 28 Nov 2026  2:51:42 UTC`.
@@ -265,16 +283,24 @@ fn with_two_digits(date: &str) -> String {
     date.split_whitespace().map(word).collect::<Vec<_>>().join(" ")
 }
 
-fn entries(paragraph: &Paragraph<'_>) -> Result<BTreeMap<String, IndexEntry>, ReleaseError> {
+/// The entries of `SHA256` by path, and the lines that are none.
+fn entries(paragraph: &Paragraph<'_>) -> Result<(BTreeMap<String, IndexEntry>, Vec<String>), ReleaseError> {
     let field = paragraph.field("SHA256").ok_or(ReleaseError::Missing { field: "SHA256" })?;
-    let mut entries = BTreeMap::new();
+    let mut entries: BTreeMap<String, IndexEntry> = BTreeMap::new();
+    let mut unusable = Vec::new();
     for line in field.lines().filter(|line| !line.is_empty()) {
-        let entry = entry(line).ok_or_else(|| ReleaseError::Entry { line: line.chars().take(200).collect() })?;
-        if let Some(twice) = entries.insert(entry.path.clone(), entry) {
-            return Err(ReleaseError::Twice { path: twice.path });
+        let Some(entry) = entry(line) else {
+            unusable.push(line.chars().take(200).collect());
+            continue;
+        };
+        // Readers would not agree on which of two different ones counts.
+        if let Some(known) = entries.get(&entry.path).filter(|known| **known != entry) {
+            let IndexEntry { path, .. } = known;
+            return Err(ReleaseError::Twice { path: path.clone() });
         }
+        entries.insert(entry.path.clone(), entry);
     }
-    Ok(entries)
+    Ok((entries, unusable))
 }
 
 fn entry(line: &str) -> Option<IndexEntry> {
@@ -332,18 +358,49 @@ mod tests {
     }
 
     #[test]
-    fn hostile_entries_are_refused() {
-        for path in ["../etc/passwd", "/etc/passwd", "main/../../x", "main//x", "a\\b", "./x"] {
-            let result = Release::parse(text(&format!(" {DIGEST} 1 {path}\n")).as_bytes());
-            assert!(matches!(result, Err(ReleaseError::Entry { .. })), "{path}");
+    fn hostile_and_odd_entries_are_skipped() {
+        for entry in [
+            "1 ../etc/passwd",
+            "1 /etc/passwd",
+            "1 main/../../x",
+            "1 main//x",
+            "1 a\\b",
+            "1 ./x",
+            "1",
+            "1 a b",
+            "-1 a",
+            "18446744073709551616 a",
+            "1 \u{fffd}",
+        ] {
+            let release = Release::parse(text(&format!(" {DIGEST} {entry}\n {DIGEST} 2 good\n")).as_bytes()).unwrap();
+            assert!(release.indexes.keys().eq(["good"]), "{entry}");
+            assert_eq!(release.unusable, [format!("{DIGEST} {entry}")]);
         }
-        let twice = format!(" {DIGEST} 1 a\n {DIGEST} 2 a\n");
-        assert_eq!(Release::parse(text(&twice).as_bytes()), Err(ReleaseError::Twice { path: "a".into() }));
-        for line in
-            [" abc 1 a\n", &format!(" {DIGEST} -1 a\n"), &format!(" {DIGEST} 1\n"), &format!(" {DIGEST} 1 a b\n")]
-        {
-            assert!(matches!(Release::parse(text(line).as_bytes()), Err(ReleaseError::Entry { .. })), "{line}");
+        assert_eq!(Release::parse(text(" abc 1 a\n").as_bytes()).unwrap().unusable, ["abc 1 a"]);
+        let twice = |second: u8| Release::parse(text(&format!(" {DIGEST} 1 a\n {DIGEST} {second} a\n")).as_bytes());
+        assert_eq!(twice(1).unwrap().indexes.len(), 1);
+        assert_eq!(twice(2), Err(ReleaseError::Twice { path: "a".into() }));
+    }
+
+    #[test]
+    fn what_apt_takes_is_taken() {
+        let latin1 = [b"# made by hand\nLabel: J\xfcrgen\n".as_slice(), text("").as_bytes()].concat();
+        assert_eq!(Release::parse(&latin1).unwrap().codename.as_deref(), Some("sid"));
+        // The last has the wrong day of the week.
+        for date in [
+            "Fri Oct 30 08:08:01 2026",
+            "Sun Nov  6 08:49:37 1994",
+            "Friday, 30-Oct-26 08:08:01 GMT",
+            "Mon, 30 Oct 2026 08:08:01 UTC",
+        ] {
+            let release = Release::parse(format!("Date: {date}\nSHA256:\n").as_bytes()).unwrap();
+            let expected = if date.ends_with("1994") { "1994-11-06T08:49:37Z" } else { "2026-10-30T08:08:01Z" };
+            assert_eq!(release.date.to_string(), expected, "{date}");
         }
+    }
+
+    #[test]
+    fn dates_are_read_or_refused() {
         let ubuntu = Release::parse(b"Date: Sat, 28 Nov 2026  2:51:42 UTC\nNotAutomatic: yes\nSHA256:\n").unwrap();
         assert_eq!((ubuntu.date.to_string().as_str(), ubuntu.not_automatic), ("2026-11-28T02:51:42Z", true));
         assert!(matches!(Release::parse(b"Date: yesterday\nSHA256:\n"), Err(ReleaseError::Date { .. })));
