@@ -94,9 +94,24 @@ pub fn open_all<'a>(
     let task = progress.task("reading package indexes", None, progress::Unit::Items);
     let universe = Universe::new(texts, ARCHITECTURE).context("reading the package indexes")?;
     drop(task);
+    tell_left_out(&universe, progress);
     let mut states = states.into_iter();
     let main = states.next().context("there is no archive to open")?;
     Ok(Archive { date: main.date, release: main.release, universe, extra: states.collect() })
+}
+
+/// Most packages that are named one by one where several are left out.
+const MOST_NAMED: usize = 5;
+
+fn tell_left_out(universe: &Universe, progress: &dyn Progress) {
+    let left_out = universe.left_out();
+    for one in left_out.iter().take(MOST_NAMED) {
+        let name = if one.name.is_empty() { "a package".to_owned() } else { format!("the package {:?}", one.name) };
+        progress.warn(&format!("{name} is left out: {}", one.error));
+    }
+    if let Some(more) = left_out.len().checked_sub(MOST_NAMED).filter(|more| *more > 0) {
+        progress.warn(&format!("{more} more packages are left out"));
+    }
 }
 
 impl ExtraState {
@@ -166,6 +181,7 @@ impl Verified {
         let task = progress.task("reading package indexes", None, progress::Unit::Items);
         let texts = texts.into_iter().map(|index| index.into_text(&wish.suite)).collect();
         let universe = Universe::new(texts, ARCHITECTURE).context("reading the package indexes")?;
+        tell_left_out(&universe, progress);
         drop(task);
         Ok(Archive { date: self.release.date.as_second(), release: self.digest, universe, extra: Vec::new() })
     }

@@ -55,8 +55,16 @@ fn hostile_fields_are_refused() {
 fn a_field_given_twice_is_refused() {
     // Otherwise the solver and the check of its answer could each believe another one.
     for field in ["Provides: x\nProvides: y\n", "provides:\nProvides: y\n", "Essential: no\nEssential: yes\n"] {
-        let error = universe(&stanza("a", "1", field)).unwrap_err().to_string();
-        assert!(error.contains("the stanza has a second "), "{error}");
+        let text = [stanza("a", "1", field), stanza("b", "1", "")].concat();
+        let said = match universe(&text) {
+            Ok(universe) => {
+                assert!(!universe.knows("a") && universe.knows("b"));
+                universe.left_out()[0].error.to_string()
+            }
+            // A base system without it would not be one.
+            Err(error) => error.to_string(),
+        };
+        assert!(said.contains("the stanza has a second "), "{said}");
     }
 }
 
@@ -94,7 +102,7 @@ fn essential_and_required() {
 #[test]
 fn mistakes_name_the_line() {
     let good = stanza("a", "1", "");
-    let message = |text: String| universe(&text).unwrap_err().to_string();
+    let message = |text: String| universe(&text).unwrap().left_out()[0].error.to_string();
     assert_eq!(
         message(format!("{good}Package: b\nArchitecture: all\n")),
         "Packages of sid/main, line 5: the stanza has no Version"
@@ -107,6 +115,30 @@ fn mistakes_name_the_line() {
     assert!(message(stanza("a", "1-", "")).ends_with("\"1-\" is not a valid Version"));
     assert!(message(stanza("a", "1", "Package: b\n")).ends_with("the stanza has a second Package"));
     assert_eq!(universe("").unwrap().len(), 0);
+    let essential = "Package: base-files\nVersion: 1_bad\nArchitecture: amd64\nEssential: yes\n";
+    assert!(universe(essential).unwrap_err().to_string().ends_with("\"1_bad\" is not a valid Version"));
+}
+
+#[test]
+fn an_odd_stanza_is_left_out_and_the_others_are_read() {
+    // apt installs from an index with any of these.
+    let odd = [
+        stanza("odd", "1.0_bad", ""),
+        stanza("odd", "4294967295:1", ""),
+        stanza("BAD NAME", "1", ""),
+        "Package: odd\nVersion: 1\n\n".to_owned(),
+    ];
+    for odd in odd {
+        let universe = universe(&[odd.as_str(), &stanza("good", "1", "")].concat()).unwrap();
+        assert_eq!((universe.len(), universe.left_out().len()), (1, 1), "{odd}");
+        assert!(universe.knows("good"), "{odd}");
+    }
+    let latin1 = b"Package: a\nVersion: 1\nArchitecture: all\nMaintainer: J\xfcrgen\nFilename: pool/\xfc.deb\n";
+    let index = IndexText { archive: "sid".into(), component: "main".into(), text: latin1.to_vec() };
+    let universe = Universe::new(vec![index], "amd64").unwrap();
+    let package = universe.get(universe.candidates("a")[0]).unwrap();
+    assert!(package.filename().is_err(), "a path with another name than what was signed");
+    assert!(SourceIndex::new(b"Version: 1\n\nPackage: a\nVersion: 1\n".to_vec()).unwrap().names().eq(["a"]));
 }
 
 #[test]

@@ -158,6 +158,22 @@ fn unknown_names_get_suggestions() {
 }
 
 #[test]
+fn any_architecture_needs_a_package_that_allows_it() {
+    let error = refused(&["a 1; Depends: b:any", "b 1"], &["a"]);
+    assert!(error.contains("needs b:any, but the archive has b (1), not Multi-Arch: allowed"), "{error}");
+}
+
+#[test]
+fn a_package_that_was_left_out_is_missed_with_the_reason() {
+    let universe = universe(&["a 1; Depends: odd", "odd 1_bad"]);
+    let reason = "\"1_bad\" is not a valid Version";
+    for wanted in ["a", "odd"] {
+        let error = solve(&universe, &request(&[wanted])).unwrap_err().to_string();
+        assert!(error.contains("in the archive (left out: ") && error.contains(reason), "{error}");
+    }
+}
+
+#[test]
 fn refusals_show_the_chain() {
     assert_eq!(
         refused(&["a 1; Depends: b", "b 1; Depends: c (= 1) | d", "c 2"], &["a"]),

@@ -5,14 +5,6 @@ use std::ops::Range;
 /// An index that cannot be used. Lines count from 1.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IndexError {
-    /// The text is not UTF-8.
-    #[error("{index}: byte {offset} is not UTF-8: the index is damaged")]
-    NotUtf8 {
-        /// Name of the index.
-        index: String,
-        /// Offset of the first invalid byte.
-        offset: usize,
-    },
     /// The text has four gigabytes or more.
     #[error("{index}: {size} bytes are more than an index may have")]
     TooBig {
@@ -67,14 +59,55 @@ pub(super) struct Spans {
     pub(super) required: bool,
 }
 
+/// A package that cannot be used, and so is left out. One odd stanza does not make an archive unusable, as with apt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// What its stanza gives as `Package`; empty if nothing.
+    pub name: String,
+    /// What is wrong.
+    pub error: IndexError,
+}
+
+/// The stanzas of an index.
+#[derive(Debug, Default)]
+pub(super) struct Scanned {
+    /// Those of packages that can be used.
+    pub(super) stanzas: Vec<Spans>,
+    /// The others.
+    pub(super) left_out: Vec<LeftOut>,
+}
+
+impl Scanned {
+    /// Takes in a stanza. One of the base system has to be right: an image without it would not be what was asked for.
+    fn end(&mut self, index: &str, text: &str, spans: Spans, wrong: Option<IndexError>) -> Result<(), IndexError> {
+        match wrong.map_or_else(|| check(index, text, &spans), Err) {
+            Ok(()) => self.stanzas.push(spans),
+            Err(error) if spans.essential || spans.required => return Err(error),
+            Err(error) => self.left_out.push(LeftOut { name: shorten(slice(text, &spans.name)), error }),
+        }
+        Ok(())
+    }
+}
+
+/// The text of an index. Bytes that are not UTF-8, as in old maintainers' names, do not matter to dependencies, and where
+/// they are in a name or a path that one cannot be used.
+pub(super) fn decoded(index: &str, text: Vec<u8>) -> Result<String, IndexError> {
+    if u32::try_from(text.len()).is_err() {
+        return Err(IndexError::TooBig { index: index.to_owned(), size: text.len() });
+    }
+    Ok(String::from_utf8(text).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+}
+
 /// Finds all stanzas of `text` in one pass.
-pub(super) fn scan(index: &str, text: &str) -> Result<Vec<Spans>, IndexError> {
+pub(super) fn scan(index: &str, text: &str) -> Result<Scanned, IndexError> {
     if u32::try_from(text.len()).is_err() {
         return Err(IndexError::TooBig { index: index.to_owned(), size: text.len() });
     }
     let bytes = text.as_bytes();
     // A stanza of sid has 850 bytes on average.
-    let mut found = Vec::with_capacity(bytes.len() / 800);
+    let mut found = Scanned { stanzas: Vec::with_capacity(bytes.len() / 800), left_out: Vec::new() };
+    // The first thing that is wrong with the stanza.
+    let mut wrong: Option<IndexError> = None;
     let mut spans = Spans::default();
     let mut seen = Vec::new();
     let mut field = Field::Other;
@@ -87,7 +120,7 @@ pub(super) fn scan(index: &str, text: &str) -> Result<Vec<Spans>, IndexError> {
             None => {
                 if begun {
                     spans.stanza.end = start as u32;
-                    found.push(finish(index, text, std::mem::take(&mut spans))?);
+                    found.end(index, text, std::mem::take(&mut spans), wrong.take())?;
                     begun = false;
                 }
                 field = Field::Other;
@@ -98,7 +131,7 @@ pub(super) fn scan(index: &str, text: &str) -> Result<Vec<Spans>, IndexError> {
                 Field::Package | Field::Version | Field::Architecture => {
                     let value = shorten(&String::from_utf8_lossy(line));
                     let field = "continuation of a field of one line";
-                    return Err(IndexError::Invalid {
+                    wrong.get_or_insert_with(|| IndexError::Invalid {
                         index: index.to_owned(),
                         line: line_of(text, start),
                         field,
@@ -121,10 +154,12 @@ pub(super) fn scan(index: &str, text: &str) -> Result<Vec<Spans>, IndexError> {
                     let value = (start + value) as u32..(start + line.len()) as u32;
                     if seen.contains(&kind) {
                         let (index, line) = (index.to_owned(), line_of(text, start));
-                        return Err(IndexError::Duplicate { index, line, field: kind.name() });
+                        wrong.get_or_insert(IndexError::Duplicate { index, line, field: kind.name() });
+                        note_base(&mut spans, text, kind, &value);
+                    } else {
+                        seen.push(kind);
+                        note(&mut spans, text, kind, value);
                     }
-                    seen.push(kind);
-                    note(&mut spans, text, kind, value);
                 }
             }
         }
@@ -132,7 +167,7 @@ pub(super) fn scan(index: &str, text: &str) -> Result<Vec<Spans>, IndexError> {
     }
     if begun {
         spans.stanza.end = bytes.len() as u32;
-        found.push(finish(index, text, spans)?);
+        found.end(index, text, spans, wrong)?;
     }
     Ok(found)
 }
@@ -179,6 +214,13 @@ fn recognise(line: &[u8]) -> Option<(Field, usize)> {
     Some((*kind, name.len() + blanks))
 }
 
+/// As [`note`] for a field that was there before: the package is of the base system if any of them says so.
+fn note_base(spans: &mut Spans, text: &str, kind: Field, value: &Range<u32>) {
+    let value = slice(text, value).trim_end();
+    spans.essential |= kind == Field::Essential && value == "yes";
+    spans.required |= kind == Field::Priority && value == "required";
+}
+
 fn note(spans: &mut Spans, text: &str, kind: Field, value: Range<u32>) {
     let value_text = slice(text, &value).trim_end();
     let value = value.start..value.start + value_text.len() as u32;
@@ -193,7 +235,8 @@ fn note(spans: &mut Spans, text: &str, kind: Field, value: Range<u32>) {
     }
 }
 
-fn finish(index: &str, text: &str, spans: Spans) -> Result<Spans, IndexError> {
+/// Checks the fields that every package has to have.
+fn check(index: &str, text: &str, spans: &Spans) -> Result<(), IndexError> {
     let line = || line_of(text, spans.stanza.start as usize);
     let index = || index.to_owned();
     for (field, span) in [("Package", &spans.name), ("Version", &spans.version), ("Architecture", &spans.architecture)]
@@ -210,7 +253,7 @@ fn finish(index: &str, text: &str, spans: Spans) -> Result<Spans, IndexError> {
     if debian::version::Version::parse(version).is_err() {
         return Err(IndexError::Invalid { index: index(), line: line(), field: "Version", value: shorten(version) });
     }
-    Ok(spans)
+    Ok(())
 }
 
 pub(super) fn slice<'a>(text: &'a str, range: &Range<u32>) -> &'a str {

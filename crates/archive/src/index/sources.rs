@@ -1,6 +1,6 @@
 //! [`SourceIndex`]: the source packages of a `Sources` file.
 
-use super::{FieldError, IndexError, is_safe_path};
+use super::{FieldError, IndexError, is_safe_path, scan::decoded};
 use debian::{
     deb822::{Comments, Paragraph, Paragraphs},
     version::compare,
@@ -36,12 +36,9 @@ pub struct SourceFile {
 }
 
 impl SourceIndex {
-    /// Records the position of each source package; the stanzas are parsed on demand.
+    /// Records the position of each source package; the stanzas are parsed on demand. Those without a name are left out.
     pub fn new(text: Vec<u8>) -> Result<Self, IndexError> {
-        let text = String::from_utf8(text).map_err(|error| IndexError::NotUtf8 {
-            index: "Sources".to_owned(),
-            offset: error.utf8_error().valid_up_to(),
-        })?;
+        let text = decoded("Sources", text)?;
         let mut by_name: HashMap<String, Vec<(usize, usize)>> = HashMap::new();
         let mut start = 0;
         while start < text.len() {
@@ -50,9 +47,6 @@ impl SourceIndex {
             let stanza = rest.get(..end).unwrap_or_default();
             if let Some(name) = stanza.lines().find_map(|line| line.strip_prefix("Package:")) {
                 by_name.entry(name.trim().to_owned()).or_default().push((start, end));
-            } else if !stanza.trim().is_empty() {
-                let line = text.get(..start).unwrap_or_default().lines().count() + 1;
-                return Err(IndexError::Missing { index: "Sources".to_owned(), line, field: "Package" });
             }
             start += end + 1;
         }

@@ -2,7 +2,7 @@
 
 use super::{
     Package, Preference,
-    scan::{IndexError, Spans, scan, slice},
+    scan::{IndexError, LeftOut, Scanned, Spans, decoded, scan, slice},
 };
 use debian::{relation::parse, version::compare};
 use nearest::nearest;
@@ -35,6 +35,7 @@ pub struct Universe {
     provided: Vec<(u64, u32)>,
     /// How readily each package is taken.
     preferences: Vec<Preference>,
+    left_out: Vec<LeftOut>,
 }
 
 #[derive(Debug)]
@@ -46,17 +47,16 @@ struct Index {
 }
 
 impl Universe {
-    /// Parses `texts`. Packages of architectures other than `architecture` and `all` are left out. If the same version
+    /// Parses `texts`. Packages of architectures other than `architecture` and `all` are left out, and those whose stanza
+    /// cannot be used ([`left_out`](Self::left_out)), unless it is one of the base system. If the same version
     /// of a package is in several indexes, the one added first counts.
     pub fn new(texts: Vec<IndexText>, architecture: &str) -> Result<Self, IndexError> {
         let mut universe = Self::default();
         for IndexText { archive, component, text } in texts {
             let label = format!("Packages of {archive}/{component}");
-            let text = String::from_utf8(text).map_err(|error| IndexError::NotUtf8 {
-                index: label.clone(),
-                offset: error.utf8_error().valid_up_to(),
-            })?;
-            let stanzas = scan(&label, &text)?;
+            let text = decoded(&label, text)?;
+            let Scanned { stanzas, left_out } = scan(&label, &text)?;
+            universe.left_out.extend(left_out);
             universe.indexes.push(Index { archive, component, text, stanzas });
         }
         for (number, index) in universe.indexes.iter().enumerate() {
@@ -85,6 +85,18 @@ impl Universe {
         universe.provided.dedup();
         universe.preferences = vec![Preference::default(); universe.packages.len()];
         Ok(universe)
+    }
+
+    /// The packages that cannot be used, in the order of the indexes.
+    pub fn left_out(&self) -> &[LeftOut] {
+        &self.left_out
+    }
+
+    /// Why packages called `name` cannot be used, for messages about its absence: empty, or in brackets.
+    pub(crate) fn why_left_out(&self, name: &str) -> String {
+        let of_name = self.left_out.iter().filter(|left_out| left_out.name == name);
+        let reasons: Vec<String> = of_name.take(3).map(|left_out| left_out.error.to_string()).collect();
+        if reasons.is_empty() { String::new() } else { format!(" (left out: {})", reasons.join("; ")) }
     }
 
     /// Number of packages.

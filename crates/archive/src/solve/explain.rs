@@ -3,6 +3,7 @@
 use super::provider::Provider;
 use super::refused::{RefusedPackage, refused};
 use super::request::SolveError;
+use crate::index::MultiArch;
 use debian::relation::{Relation, parse};
 use resolvo::{
     Interner, Requirement, SolvableId, Solver,
@@ -110,7 +111,11 @@ impl Teller<'_> {
         let names: Vec<&Relation<'_>> = relations.0.iter().flat_map(|item| &item.0).collect();
         let mut has: Vec<String> = Vec::new();
         for relation in &names {
-            has.extend(universe.candidates(relation.name).into_iter().map(|id| universe.describe(id)));
+            has.extend(universe.candidates(relation.name).into_iter().map(|id| {
+                let allowed = universe.get(id).is_some_and(|package| package.multi_arch() == MultiArch::Allowed);
+                let why = if relation.qualifier == Some("any") && !allowed { ", not Multi-Arch: allowed" } else { "" };
+                format!("{}{why}", universe.describe(id))
+            }));
             for (id, version) in universe.providers(relation.name) {
                 let package = universe.describe(id);
                 let version = version.map_or(String::new(), |version| format!(" (= {version})"));
@@ -123,10 +128,12 @@ impl Teller<'_> {
         let told: Vec<String> = not_taken.iter().map(ToString::to_string).collect();
         self.refused.extend(not_taken);
         let end = if told.is_empty() { String::new() } else { format!("; not taken: {}", told.join(", ")) };
+        let left_out: String = names.iter().map(|relation| universe.why_left_out(relation.name)).collect();
+        let end = format!("{left_out}{end}");
         match has.as_slice() {
             [] if !told.is_empty() => end,
-            [] if names.len() == 1 => ", which is not in the archive".to_owned(),
-            [] => ", none of which is in the archive".to_owned(),
+            [] if names.len() == 1 => format!(", which is not in the archive{left_out}"),
+            [] => format!(", none of which is in the archive{left_out}"),
             has => format!(", but the archive has {}{end}", has.join(", ")),
         }
     }

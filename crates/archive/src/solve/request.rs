@@ -70,7 +70,8 @@ impl Request {
                         return Err(SolveError::NotTaken { name: name.to_owned(), refused });
                     }
                     let suggestions = universe.suggestions(name).into_iter().map(ToOwned::to_owned).collect();
-                    return Err(SolveError::UnknownPackage { name: name.to_owned(), suggestions });
+                    let left_out = universe.why_left_out(name);
+                    return Err(SolveError::UnknownPackage { name: name.to_owned(), left_out, suggestions });
                 }
             }
             goals.push(Goal { kind: GoalKind::Requested, text: text.clone() });
@@ -110,10 +111,12 @@ pub enum SolveError {
     #[error("requested package {0}")]
     Request(#[source] RelationError),
     /// No package has or provides a requested name.
-    #[error("there is no package {name} in the archive{}", did_you_mean(suggestions))]
+    #[error("there is no package {name} in the archive{left_out}{}", did_you_mean(suggestions))]
     UnknownPackage {
         /// Requested name.
         name: String,
+        /// Why packages of this name were left out, in brackets; empty if there were none.
+        left_out: String,
         /// Similar names, best first.
         suggestions: Vec<String>,
     },
