@@ -53,6 +53,14 @@ pub enum RecipeError {
     /// A keyring cannot be used.
     #[error(transparent)]
     Keyring(#[from] archive::release::KeyringError),
+    /// A recipe names itself as its parent.
+    #[error("{origin}: `inherits = {name:?}` means this file, so the recipe inherits from itself")]
+    InheritsItself {
+        /// Path of the file.
+        origin: String,
+        /// What it inherits from.
+        name: String,
+    },
     /// No image directory can have the recipe's name.
     #[error("{origin}: an image directory is named after its recipe, and it cannot be named {name:?}: {why}")]
     Name {
@@ -73,6 +81,9 @@ impl Advise for RecipeError {
             }
             Self::Name { .. } => "rename the file".into(),
             Self::Keyring(error) => error.help(),
+            Self::InheritsItself { .. } => {
+                "rename the file: one beside the recipe comes before the shipped recipe of the same name".into()
+            }
             Self::Read { error, .. } => Help::of_path(error),
             Self::Invalid { .. } | Self::Inconsistent { .. } => Help::none(),
         }

@@ -25,13 +25,16 @@ pub fn load(asked: &str) -> Result<Recipe, RecipeError> {
     let mut layers = vec![first];
     while let Some(parent) = layers.last().and_then(|layer| layer.file.inherits.clone()) {
         let child = &layers[layers.len() - 1];
+        let (layer, path) = open(&parent, &child.directory.clone().map_or(From::Shipped, From::File))?;
+        if path.is_some() && layer.origin == child.origin {
+            return Err(RecipeError::InheritsItself { origin: layer.origin, name: parent });
+        }
         if layers.len() > MAX_INHERITS {
             return Err(RecipeError::Inconsistent {
                 origin: child.origin.clone(),
                 message: format!("`inherits` goes round in a circle: {}", chain(&layers)),
             });
         }
-        let (layer, _) = open(&parent, &child.directory.clone().map_or(From::Shipped, From::File))?;
         layers.push(layer);
     }
     layers.reverse();
@@ -285,5 +288,10 @@ mod tests {
         fs::write(directory.path().join("b.toml"), "inherits = \"a\"").unwrap();
         let text = load(directory.path().join("a.toml").to_str().unwrap()).unwrap_err().to_string();
         assert!(text.contains("circle"), "{text}");
+        // Meant is the shipped one; a file beside the recipe comes before it.
+        fs::write(directory.path().join("smoke.toml"), "inherits = \"smoke\"").unwrap();
+        let error = load(directory.path().join("smoke.toml").to_str().unwrap()).unwrap_err();
+        assert!(error.to_string().contains("inherits from itself"), "{error}");
+        assert!(error.help().to_string().contains("rename"), "{error:?}");
     }
 }
