@@ -55,7 +55,10 @@ impl Reason {
                 "name an HTTP proxy in http_proxy and https_proxy, or the servers that can be reached without a proxy in \
                  no_proxy"
             }
-            Self::NotAnAddress => "write it as http://host:port or http://name:password@host:port",
+            // Not as an example: what looks like a password is not shown.
+            Self::NotAnAddress => {
+                "write it as http://host:port, with a port up to 65535; a name and a password come before the host"
+            }
         }
     }
 }
