@@ -58,11 +58,12 @@ fn of_flavour(universe: &Universe, flavour: &str) -> Result<Vec<String>> {
             .filter_map(|name| name.strip_prefix(IMAGE))
             .filter(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
             .collect();
-        let known = flavours.into_iter().collect::<Vec<_>>().join(", ");
-        bail!(Advice::new(
-            format!("kernel.flavour = {flavour:?}: there is no package {meta} in the archive"),
-            format!("flavours that look like it: {known}; a kernel without a metapackage is named by kernel.package")
-        ));
+        let mut help = vec!["a kernel without a metapackage is named by kernel.package".to_owned()];
+        if !flavours.is_empty() {
+            let known = flavours.into_iter().collect::<Vec<_>>().join(", ");
+            help.insert(0, format!("flavours that look like it: {known}"));
+        }
+        bail!(Advice::new(format!("kernel.flavour = {flavour:?}: there is no package {meta} in the archive"), help));
     };
     let wanted = depends(&package)?;
     let versioned =
