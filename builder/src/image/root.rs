@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Instant;
 
-use advice::WithHelp as _;
+use advice::{Help, WithHelp as _};
 use anyhow::{Context as _, Result};
 use debian::deb::{Deb, EntryKind};
 use fsimage::Timestamp;
@@ -211,7 +211,11 @@ fn make<T: Send>(
         log: log.to_owned(),
     };
     let began = Instant::now();
-    let said = || format!("everything that dpkg said is in {}", log.display());
+    // It has not run yet if the packages could not even be unpacked.
+    let said = || match log.exists() {
+        true => Help::from(format!("everything that dpkg said is in {}", log.display())),
+        false => Help::none(),
+    };
     let unpacked = rootfs::unpack_packages(&spec, &root, reporter).context(MAKING).with_help(said)?;
     reporter.stage("configure", "configuring packages");
     // So far no package of the kernel has had a preinst. If one gets one, its files appear only when dpkg unpacks it.

@@ -204,6 +204,13 @@ impl Claims {
         let (first, second, path) = state.conflicts.first()?;
         let name =
             |order: &usize| packages.get(*order).map_or_else(String::new, |package| package.deb.name().to_owned());
+        if first == second {
+            return Some(Error::Entry {
+                package: name(first),
+                path: String::from_utf8_lossy(path).into_owned(),
+                what: "its archive has a directory and something else of this name".into(),
+            });
+        }
         Some(Error::Conflict {
             first: name(first),
             second: name(second),

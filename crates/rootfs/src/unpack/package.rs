@@ -174,7 +174,13 @@ impl Run<'_> {
                     let digest = digest.clone();
                     self.unpacked.digests.push((digest, path.to_vec()));
                 }
-                UnpackTarget::create_hard_link((&target_parent, &target_name), (parent, name), path)
+                match UnpackTarget::create_hard_link((&target_parent, &target_name), (parent, name), path) {
+                    Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                        let target = String::from_utf8_lossy(target).into_owned();
+                        Err(self.wrong(path, &format!("it is a hard link to /{target}, which does not come before it")))
+                    }
+                    other => other,
+                }
             }
             _ => self.attempt.target.create_special(parent, name, entry),
         }
