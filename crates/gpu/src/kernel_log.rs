@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::address::PciAddress;
 use crate::fault_kind::FaultKind;
-use crate::messages::{By, CatalogueEntry, Meaning, Record, Speaker, Spoken, Start, find, printable, records};
+use crate::messages::{
+    By, CatalogueEntry, Meaning, Record, Speaker, Spoken, Start, find, of_process, printable, records,
+};
 
 /// The most lines that are read; of longer logs the last ones.
 const MAX_LINES: usize = 200_000;
@@ -174,6 +176,10 @@ impl KernelLog {
                 continue;
             }
             let spoken = Spoken::read(record.message);
+            // Begins with words that a program has chosen.
+            if of_process(record.message).is_some() {
+                continue;
+            }
             let named = match spoken.by {
                 By::Gpu(address) => {
                     last = Some(address);

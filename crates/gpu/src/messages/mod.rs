@@ -13,6 +13,7 @@ mod index;
 mod line;
 mod pattern;
 mod places;
+mod process_name;
 mod reader;
 mod speaker;
 
@@ -24,6 +25,7 @@ pub use reader::{Reader, SIMULATED, Trust, fault};
 
 pub(crate) use index::find;
 pub(crate) use line::{Record, records};
+pub(crate) use process_name::of_process;
 pub(crate) use reader::printable;
 pub(crate) use speaker::{By, Spoken};
 

@@ -7,6 +7,7 @@ use super::fault::Fault;
 use super::index::find;
 use super::line::Record;
 use super::places::Places;
+use super::process_name::{OfProcess, of_process};
 use super::speaker::{By, Spoken};
 use crate::address::PciAddress;
 use crate::fault_kind::FaultKind;
@@ -92,12 +93,14 @@ impl Reader {
         } else if !self.believes(&record) {
             return Vec::new();
         }
-        let spoken = Spoken::read(record.message);
+        let mut spoken = Spoken::read(record.message);
         if simulated.is_none() && !self.believes_device(&record, spoken.by) {
             return Vec::new();
         }
-        if matches!(spoken.by, By::Kernel | By::Driver) && begins_with_process(record.message) {
-            return Vec::new();
+        match of_process(record.message) {
+            Some(OfProcess::UsedUpMemory(body)) => spoken = Spoken { by: By::Kernel, body },
+            Some(OfProcess::Other) => return Vec::new(),
+            None => {}
         }
         let completed = self.follow(spoken, record.message);
         completed.into_iter().chain(self.fault(&record, spoken)).collect()
@@ -298,30 +301,6 @@ fn is_way_of_reset(entry: &CatalogueEntry) -> bool {
 fn within(text: &str) -> Option<PciAddress> {
     let text = text.trim_matches(|char: char| !char.is_ascii_hexdigit());
     text.parse().ok().or_else(|| format!("0000:{text}").parse().ok())
-}
-
-/// Whether a line begins with the name of a process, which the process itself chooses, in up to 15 bytes.
-fn begins_with_process(message: &str) -> bool {
-    (1..=15).any(|length| {
-        if !matches!(message.as_bytes().get(length), Some(b'[' | b'(' | b':')) {
-            return false;
-        }
-        let Some(rest) = message.get(length..) else { return false };
-        if rest.starts_with(": page allocation") || rest.starts_with(": vmalloc") {
-            return true;
-        }
-        let (open, close) = match rest.as_bytes().first() {
-            Some(b'[') => ('[', ']'),
-            Some(b'(') => ('(', ')'),
-            _ => return false,
-        };
-        let inside = rest.strip_prefix(open).and_then(|rest| rest.split_once(close));
-        inside.is_some_and(|(number, after)| {
-            !number.is_empty()
-                && number.bytes().all(|byte| byte.is_ascii_digit())
-                && (after.starts_with(':') || after.starts_with(' '))
-        })
-    })
 }
 
 /// The line without control characters, safe for a terminal.

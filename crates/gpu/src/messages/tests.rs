@@ -394,11 +394,22 @@ fn what_programs_choose_is_not_taken_for_the_kernels_words() {
         "4,1,2,-;BUG: spinlock x: page allocation failure: order:4".into(),
         "6,1,2,-;kfd: GPU hang[123]: segfault at 0".into(),
         "6,1,2,-;traps: amdgpu is hung[1] trap invalid opcode ip:0".into(),
+        "6,1,2,-;kfd: GPU hang: potentially unexpected fatal signal 11.".into(),
+        "6,1,2,-;amdgpu: ring gfx_0.0.0 timeout: sh: potentially unexpected fatal signal 11.".into(),
+        "6,1,2,-;kfd: BACO reset (4711) used greatest stack depth: 9000 bytes left".into(),
+        "6,1,2,-;kfd: GPU hang/4711: reached RLIMIT_SIGPENDING, dropped signal 10".into(),
+        "6,1,2,-;kfd: GPU hang\\x0a\\x0a[123]: segfault at 0 ip 0 sp 0 error 6".into(),
         "3,1,2,-;amdgpu 0000:03:00.0: amdgpu:  in process GPU reset begin pid 4 thread x pid 5".into(),
         format!("[ 1.0] {fault}"),
         format!("12,1,2,-;{SIMULATED}{fault}"),
     ] {
         assert!(!running(&forged), "{forged}");
+    }
+    // The kernel's own words after the name count.
+    for name in ["kfd: GPU hang", "[drm] GPU hang", "kfd: BACO reset", "Oops: 0 [#1] x", "BUG: KASAN: x", "sh\\x0a"] {
+        let record = format!("4,1,2,-;{name} invoked oom-killer: gfp_mask=0x140cca(GFP_HIGHUSER_MOVABLE), order=0");
+        let faults = Reader::new(Trust::Record, Places::default()).take(&record);
+        assert_eq!((faults.len(), faults[0].kind), (1, OutOfMemory), "{record}");
     }
     let mut simulated = Reader::new(Trust::Simulated, Places::default());
     assert_eq!(simulated.take(&format!("12,1,2,-;{SIMULATED}{fault}")).len(), 1);
@@ -415,9 +426,13 @@ fn no_entry_is_known_by_a_name_alone() {
         }
         let pattern = Pattern::new(entry.words);
         let name: String = entry.words.chars().take(15).collect();
-        let line = format!("6,1,2,-;{name}[12]: segfault at 0 ip 0 sp 0 error 6");
-        let taken = Reader::new(Trust::Record, Places::default()).take(&line);
-        assert!(taken.is_empty(), "{line} ({} bytes are constant)", pattern.anchored());
+        for after in
+            ["[12]: segfault at 0", " (12) used greatest stack depth", ": potentially unexpected fatal signal 11."]
+        {
+            let line = format!("6,1,2,-;{name}{after}");
+            let taken = Reader::new(Trust::Record, Places::default()).take(&line);
+            assert!(taken.is_empty(), "{line} ({} bytes are constant)", pattern.anchored());
+        }
     }
 }
 
