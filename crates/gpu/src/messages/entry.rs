@@ -94,7 +94,8 @@ impl Speaker {
             }
             Self::Pci => "named in the line, or the GPU below the port that is named",
             Self::Aer | Self::Dpc | Self::Hotplug => "the GPU below the port that is named",
-            Self::Iommu | Self::Firmware => "named in the line",
+            Self::Iommu => "named in the line; none, so the whole machine, if the IOMMU itself does not answer",
+            Self::Firmware => "named in the line",
             Self::Watchdog | Self::Kernel | Self::Memory => "none: the whole machine",
         }
     }

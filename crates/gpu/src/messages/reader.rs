@@ -187,8 +187,8 @@ impl Reader {
         if let By::Device(driver, at) = spoken.by {
             return self.of_bus(fault, driver, at);
         }
-        // A message of the IOMMU about another or an unnamed device.
-        if entry.speaker == Speaker::Iommu && address.is_none() {
+        // A message of the IOMMU about another device.
+        if entry.speaker == Speaker::Iommu && address.is_none() && !is_of_iommu_itself(entry) {
             return None;
         }
         match entry.meaning {
@@ -264,7 +264,7 @@ impl Reader {
         match by {
             By::Gpu(address) => Some(address),
             By::Driver => self.last,
-            By::Kernel | By::Apei if entry.speaker == Speaker::Iommu => {
+            By::Kernel | By::Apei if entry.speaker == Speaker::Iommu && !is_of_iommu_itself(entry) => {
                 let named = found.iter().find_map(|text| within(text))?;
                 self.places.gpu_at(named)
             }
@@ -295,6 +295,11 @@ fn is_in_driver(line: &str) -> bool {
 /// Whether the message names a way of resetting; these are printed during a reset.
 fn is_way_of_reset(entry: &CatalogueEntry) -> bool {
     matches!(entry.words, "MODE1 reset" | "MODE2 reset" | "BACO reset" | "PCI CONFIG reset")
+}
+
+/// Whether the message is about the IOMMU, and so about all devices behind it.
+fn is_of_iommu_itself(entry: &CatalogueEntry) -> bool {
+    entry.words.ends_with("Completion-Wait loop timed out")
 }
 
 /// The device in `0000:03:00.0`, `03:00.0` or with text after it.

@@ -39,6 +39,9 @@ impl<'t> Spoken<'t> {
         if let Some(rest) = drm_function(message) {
             return Self { by: By::Driver, body: driver_body(rest) };
         }
+        if let Some(body) = iommu_device(message) {
+            return Self { by: By::Kernel, body };
+        }
         for start in ["amdgpu: ", "kfd kfd: ", "kfd: ", "[drm] ", "[powerplay] "] {
             if let Some(rest) = message.strip_prefix(start) {
                 return Self { by: By::Driver, body: driver_body(rest) };
@@ -63,6 +66,13 @@ fn device(message: &str) -> Option<(&str, PciAddress, &str)> {
     // Old kernels also name the port's service: `0000:00:1c.0:pcie004`.
     let address = address.split_once(":pcie").map_or(address, |(address, _)| address);
     Some((driver, address.parse().ok()?, rest))
+}
+
+/// `iommu ivhd0: AMD-Vi: REST`, by an IOMMU's own device. The name and what follows are longer than a process's name.
+fn iommu_device(message: &str) -> Option<&str> {
+    let (number, rest) = message.strip_prefix("iommu ivhd")?.split_once(": ")?;
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    (is_number && rest.starts_with("AMD-Vi: ")).then_some(rest)
 }
 
 /// `[drm:FUNCTION [amdgpu]] *ERROR* REST`, and without the module's name where the driver is built in.

@@ -202,6 +202,8 @@ fn what_a_port_says_is_about_the_gpu_below_it() {
         "pcieport 0000:40:01.1: AER: Uncorrected (Non-Fatal) error received: 0000:43:00.0",
         "pcieport 0000:40:01.1: AER: Corrected error received: 0000:43:00.0",
         "AMD-Vi: Event logged [IO_PAGE_FAULT device=0000:05:00.0 domain=0x0000 address=0x0 flags=0x0010]",
+        "iommu ivhd0: AMD-Vi: Event logged [IOTLB_INV_TIMEOUT device=0000:05:00.0 address=0x100]",
+        "iommu ivhd0: AMD-Vi: Event logged [ILLEGAL_COMMAND_ERROR address=0x0]",
     ] {
         assert_eq!(told(&format!("{below}[ 9.0] {line}")), [], "{line}");
     }
@@ -209,6 +211,15 @@ fn what_a_port_says_is_about_the_gpu_below_it() {
         "arm-smmu-v3 arm-smmu-v3.0.auto: event: F_TRANSLATION client: 0000:43:00.0 sid: 0x4300 ssid: 0x0 iova: 0x1 ipa: 0x0",
         "AMD-Vi: Event logged [IO_PAGE_FAULT device=0000:43:00.0 domain=0x0000 address=0x0 flags=0x0010]",
         "AMD-Vi: Event logged [IO_PAGE_FAULT device=43:00.0 domain=0x0000 address=0x0 flags=0x0010]",
+        "AMD-Vi: Event logged [RMP_HW_ERROR device=0000:43:00.0, vmg_tag=0x0000, spa=0x0, flags=0x0000]",
+        "iommu ivhd0: AMD-Vi: Event logged [IOTLB_INV_TIMEOUT device=0000:43:00.0 address=0x100]",
+        "iommu ivhd0: AMD-Vi: Event logged [IOTLB_INV_TIMEOUT device=43:00.0 address=0x42b5b01a0]",
+        "iommu ivhd12: AMD-Vi: Event logged [ILLEGAL_DEV_TABLE_ENTRY device=0000:43:00.0 pasid=0x00000 address=0x0 flags=0x0]",
+        "iommu ivhd0: AMD-Vi: Event logged [INVALID_DEVICE_REQUEST device=0000:43:00.0 pasid=0x00000 address=0x0 flags=0x0]",
+        "iommu ivhd0: AMD-Vi: Event logged [DEV_TAB_HARDWARE_ERROR device=0000:43:00.0 address=0x0 flags=0x0]",
+        "iommu ivhd0: AMD-Vi: Event logged [PAGE_TAB_HARDWARE_ERROR device=0000:43:00.0 pasid=0x0000 address=0x0 flags=0x0]",
+        "AMD-Vi: Completion-Wait loop timed out",
+        "AMD-Vi: IOMMU 0000:00:00.2: Completion-Wait loop timed out",
         "DMAR: [DMA Read NO_PASID] Request device [43:00.0] fault addr 0x0 [fault reason 0x06] PTE Read access is not set",
     ] {
         assert_eq!(told(&format!("{below}[ 9.0] {line}")), [("dma-refused", false)], "{line}");

@@ -32,17 +32,22 @@ pub(super) const ENTRIES: &[CatalogueEntry] = &[
     fault(Hotplug, Lost, "Slot({}): No link", "6.x", "drivers/pci/hotplug/pciehp_hpc.c"),
     fault(Hotplug, Lost, "Slot({}): Cannot train link", "6.0", "drivers/pci/hotplug/pciehp_hpc.c"),
 
-    // About a device that is named within the brackets, or by the form.
+    // About a device that is named within the brackets, or by the form. Where it is in the brackets, newer kernels begin with
+    // the IOMMU's own device (`iommu ivhd0: `), which `Spoken` takes away.
     fault(Iommu, DmaRefused, "Event logged [IO_PAGE_FAULT domain=", "4.x", "drivers/iommu/amd/iommu.c"),
     fault(Iommu, DmaRefused, "Event logged [RMP_PAGE_FAULT", "5.10", "drivers/iommu/amd/iommu.c"),
     fault(Iommu, DmaRefused, "AMD-Vi: Event logged [IO_PAGE_FAULT device={w}", "4.x", "drivers/iommu/amd/iommu.c"),
     fault(Iommu, DmaRefused, "AMD-Vi: Event logged [ILLEGAL_DEV_TABLE_ENTRY device={w}", "4.x", "drivers/iommu/amd/iommu.c"),
     fault(Iommu, DmaRefused, "AMD-Vi: Event logged [IOTLB_INV_TIMEOUT device={w}", "4.x", "drivers/iommu/amd/iommu.c"),
     fault(Iommu, DmaRefused, "AMD-Vi: Event logged [INVALID_DEVICE_REQUEST device={w}", "4.x", "drivers/iommu/amd/iommu.c"),
-    fault(Iommu, DmaRefused, "Event logged [IOTLB_INV_TIMEOUT device={w}", "5.x", "drivers/iommu/amd/iommu.c"),
-    fault(Iommu, DmaRefused, "Event logged [INVALID_DEVICE_REQUEST device={w}", "5.x", "drivers/iommu/amd/iommu.c"),
-    fault(Iommu, DmaRefused, "Event logged [ILLEGAL_DEV_TABLE_ENTRY device={w}", "5.x", "drivers/iommu/amd/iommu.c"),
+    fault(Iommu, DmaRefused, "AMD-Vi: Event logged [DEV_TAB_HARDWARE_ERROR device={w}", "4.x", "drivers/iommu/amd/iommu.c"),
+    fault(Iommu, DmaRefused, "AMD-Vi: Event logged [PAGE_TAB_HARDWARE_ERROR device={w}", "4.x", "drivers/iommu/amd/iommu.c"),
+    fault(Iommu, DmaRefused, "AMD-Vi: Event logged [RMP_HW_ERROR device={w}", "5.11", "drivers/iommu/amd/iommu.c"),
+    fault(Iommu, DmaRefused, "AMD-Vi: Event logged [RMP_PAGE_FAULT device={w}", "5.11", "drivers/iommu/amd/iommu.c"),
+    fault(Iommu, DmaRefused, "Event logged [RMP_HW_ERROR", "5.11", "drivers/iommu/amd/iommu.c"),
+    // The IOMMU itself does not answer, so no device behind it works as it should.
     fault(Iommu, DmaRefused, "AMD-Vi: Completion-Wait loop timed out", "4.x", "drivers/iommu/amd/iommu.c"),
+    fault(Iommu, DmaRefused, "AMD-Vi: IOMMU {w}: Completion-Wait loop timed out", "6.13-7.2", "drivers/iommu/amd/iommu.c"),
     fault(Iommu, DmaRefused, "DMAR: [{}] Request device [{w}] fault addr", "4.x", "drivers/iommu/intel/dmar.c"),
     fault(Iommu, DmaRefused, "DMAR: [{}] Request device [{w}] PASID {w} fault addr", "5.x", "drivers/iommu/intel/dmar.c"),
     fault(Iommu, DmaRefused, "arm-smmu-v3 {w} event: {w} client: {w} sid", "6.15", "drivers/iommu/arm/arm-smmu-v3/arm-smmu-v3.c"),
