@@ -10,7 +10,8 @@ pub(super) fn markdown() -> String {
          of them a log has. Messages differ from kernel to kernel: only the constant words at the beginning of a message \
          count, after the name of who says it. In them `N` is a number, `N+` one that is not 0, `WORD` a word, `STATUS` a \
          machine check status of an error that was not corrected, and `…` any text. *Since* is the first kernel that says it \
-         so; 4.x is all before 5.0. *Contained* is what ended only the process that did it: the GPU is as it was.\n\n\
+         so; 4.x is all before 5.0, and 6.13-7.2 one of these. *Contained* is what ended only the process that did it: the \
+         GPU is as it was.\n\n\
          Not here are a program's own mistakes that are answered with an error, displays and media, settings that were \
          refused, parts of a start that failed (`Fatal error during GPU init` follows, and the lines before it are kept), \
          files in sysfs and debugfs that could not be made, and errors that were corrected.\n",

@@ -12,7 +12,7 @@ pub struct CatalogueEntry {
     pub words: &'static str,
     /// Its meaning.
     pub meaning: Meaning,
-    /// The first kernel version with this wording; `4.x` means all before 5.0.
+    /// The first kernel version with this wording; `4.x` means all before 5.0, and `6.13-7.2` one of these.
     pub since: &'static str,
     /// The source file of the kernel with the message, below `drivers/gpu/drm/amd` if no directory is given.
     pub source: &'static str,

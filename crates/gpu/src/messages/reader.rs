@@ -55,6 +55,10 @@ pub struct Reader {
     /// The latest faults of devices.
     told: BTreeMap<Option<PciAddress>, BTreeSet<FaultKind>>,
     trace: Option<(Fault, u32)>,
+    /// Who printed a message that begins with a line break: dmesg shows its words on the next line.
+    unfinished: Option<By<'static>>,
+    /// Whether the last ring that failed its test was one of the media engines'.
+    media_test: bool,
     /// The last message of a port, in a log that does not show what is below the port.
     port: Option<(Fault, u32)>,
     apei: Apei,
@@ -79,6 +83,8 @@ impl Reader {
             counts: BTreeMap::new(),
             told: BTreeMap::new(),
             trace: None,
+            unfinished: None,
+            media_test: false,
             port: None,
             apei: Apei::default(),
         }
@@ -94,6 +100,12 @@ impl Reader {
             return Vec::new();
         }
         let mut spoken = Spoken::read(record.message);
+        if let Some(by) = self.unfinished.take()
+            && self.trust == Trust::Text
+            && spoken.by == By::Kernel
+        {
+            spoken.by = by;
+        }
         if simulated.is_none() && !self.believes_device(&record, spoken.by) {
             return Vec::new();
         }
@@ -101,6 +113,13 @@ impl Reader {
             Some(OfProcess::UsedUpMemory(body)) => spoken = Spoken { by: By::Kernel, body },
             Some(OfProcess::Other) => return Vec::new(),
             None => {}
+        }
+        if spoken.body.is_empty() {
+            self.unfinished = match spoken.by {
+                By::Gpu(address) => Some(By::Gpu(address)),
+                By::Driver => Some(By::Driver),
+                By::Device(..) | By::Apei | By::Kernel => None,
+            };
         }
         let completed = self.follow(spoken, record.message);
         completed.into_iter().chain(self.fault(&record, spoken)).collect()
@@ -168,6 +187,11 @@ impl Reader {
             return self.apei(record, spoken.body);
         }
         let (entry, found) = find(spoken.by, spoken.body)?;
+        if entry.words.starts_with("IB test failed on ") {
+            self.media_test = matches!(entry.meaning, Meaning::Harmless(_));
+        } else if entry.words.starts_with("ib ring test failed") && std::mem::take(&mut self.media_test) {
+            return None;
+        }
         let (kind, scope) = match entry.meaning {
             Meaning::Fault(kind, scope) => (kind, scope),
             Meaning::Repeated(kind, _) | Meaning::IfInDriver(kind) => (kind, Scope::Machine),
@@ -294,7 +318,10 @@ fn is_in_driver(line: &str) -> bool {
 
 /// Whether the message names a way of resetting; these are printed during a reset.
 fn is_way_of_reset(entry: &CatalogueEntry) -> bool {
-    matches!(entry.words, "MODE1 reset" | "MODE2 reset" | "BACO reset" | "PCI CONFIG reset")
+    matches!(
+        entry.words,
+        "MODE1 reset" | "MODE2 reset" | "BACO reset" | "PCI CONFIG reset" | "PCI reset" | "Link reset"
+    )
 }
 
 /// Whether the message is about the IOMMU, and so about all devices behind it.

@@ -47,6 +47,10 @@ impl<'t> Spoken<'t> {
                 return Self { by: By::Driver, body: driver_body(rest) };
             }
         }
+        // All of a message's first line, if its text begins with a line break.
+        if matches!(message, "amdgpu:" | "amdgpu: [powerplay]") {
+            return Self { by: By::Driver, body: "" };
+        }
         match event_number(message).and_then(|rest| rest.strip_prefix("[Hardware Error]:")) {
             Some(rest) => Self { by: By::Apei, body: rest.trim_start() },
             None => Self { by: By::Kernel, body: message },
@@ -62,7 +66,7 @@ fn device(message: &str) -> Option<(&str, PciAddress, &str)> {
     {
         return None;
     }
-    let (address, rest) = rest.split_once(": ")?;
+    let (address, rest) = rest.split_once(": ").or_else(|| Some((rest.strip_suffix(':')?, "")))?;
     // Old kernels also name the port's service: `0000:00:1c.0:pcie004`.
     let address = address.split_once(":pcie").map_or(address, |(address, _)| address);
     Some((driver, address.parse().ok()?, rest))
@@ -89,9 +93,14 @@ fn drm_function(message: &str) -> Option<&str> {
 fn driver_body(mut text: &str) -> &str {
     loop {
         text = text.trim_start();
+        // How dmesg shows a message, without its last blank, that begins with a line break.
+        if matches!(text, "amdgpu:" | "[powerplay]") {
+            return "";
+        }
         let shorter = ["amdgpu: ", "kfd: ", "[drm] ", "*ERROR* ", "*WARNING* ", "[powerplay] ", "[Hardware Error]: "]
             .iter()
             .chain(&SERVICES)
+            .chain(&LINE_BREAKS)
             .find_map(|start| text.strip_prefix(start))
             .or_else(|| event_number(text))
             .or_else(|| drm_function(text));
@@ -109,6 +118,9 @@ fn pci_body(text: &str) -> &str {
 }
 
 const SERVICES: [&str; 5] = ["AER: ", "DPC: ", "pciehp: ", "AMD-Vi: ", "DMAR: "];
+
+/// A line break within a message, as `/dev/kmsg` and rsyslog write it.
+const LINE_BREAKS: [&str; 2] = ["\\x0a", "#012"];
 
 /// `{12}`, the number of a RAS event.
 fn event_number(text: &str) -> Option<&str> {

@@ -38,6 +38,13 @@ const OF_DRIVER: &[(FaultKind, &[&str])] = &[
             "can't change power state from D3cold to D0 (config space inaccessible)",
             "not ready 65535ms after resume; giving up",
             "not ready 1023ms after bus reset; giving up",
+            "amdgpu: SMU: bus error for message: ArmD3(29) response:0xFFFFFFFF ",
+            "amdgpu: smu reset failed, ret = -62",
+            "amdgpu: last message was failed ret is 65535",
+            "amdgpu: \\x0alast message was failed ret is 65535",
+            "amdgpu: Failed to send message 0x26, response 0xffffffff",
+            "amdgpu: GPU link reset failed",
+            "amdgpu: amdgpu_device_ip_resume_phase2 failed during unwind: -110",
         ],
     ),
     (
@@ -57,6 +64,25 @@ const OF_DRIVER: &[(FaultKind, &[&str])] = &[
             "amdgpu: Ring comp_1.0.0 reset failure",
             "amdgpu: Timeout waiting for VM flush ACK!",
             "[drm:gmc_v11_0_flush_gpu_tlb [amdgpu]] *ERROR* Timeout waiting for sem acquire in VM flush!",
+            "amdgpu: SMU: No response msg_reg: 29 resp_reg: 0",
+            "amdgpu: Failed to detect and reset hung queues",
+            "amdgpu: Failed to detect and reset queues, err (-62)",
+            "[drm:mes_userq_unmap [amdgpu]] *ERROR* Failed to unmap queue in HW, err (-110)",
+            "amdgpu: MES(0, 1) ring buffer is full.",
+            "amdgpu: Restore process pid 4711 failed during resume",
+            "amdgpu: failed to flush HDP via KIQ timeout",
+            "amdgpu: Failed to reset SDMA logical instance 3",
+            "amdgpu: timed out waiting for SDMA3 unhalt after reset",
+            "[drm] *ERROR* AMDGPU: Error waiting for fence in ctx 00000000a1b2c3d4",
+            "[drm:amdgpu_ib_ring_tests [amdgpu]] *ERROR* IB test failed on comp_1.0.0 (-110).",
+            "amdgpu: ib ring test failed (-110).",
+            "amdgpu: \\x0afailed to send message 148 ret is 0 ",
+            "amdgpu: timeout: rlcg faled to program reg: 0x0a1b2",
+            "amdgpu: failed to write reg:1a",
+            "amdgpu: failed to read reg:1a",
+            "amdgpu: fail to wait on hqd deactive",
+            "amdgpu: fail to wait on hqd deactivate",
+            "amdgpu: fail to remap queue",
         ],
     ),
     (
@@ -66,6 +92,8 @@ const OF_DRIVER: &[(FaultKind, &[&str])] = &[
             "amdgpu: GPU reset begin!. Source:  1",
             "amdgpu: MODE1 reset",
             "[drm] device wedged, but recovered through reset",
+            "amdgpu: Link reset",
+            "amdgpu: PCI reset",
         ],
     ),
     (
@@ -87,6 +115,12 @@ const OF_DRIVER: &[(FaultKind, &[&str])] = &[
             "amdgpu: 2 deferred hardware errors detected in umc block",
             "{15}Poison is created",
             "{14}poison is consumed by client 12, kick off gpu reset flow",
+            "amdgpu: poison is consumed by source 2, kick off gpu reset flow",
+            "amdgpu: VF is in an unrecoverable state. Runtime Services are halted.",
+            "amdgpu: socket: 0, aid: 1, fw_status: 0x4, firmware load failed at boot time",
+            "amdgpu: socket: 0, aid: 1, fw_status: 0x4, data abort exception",
+            "amdgpu: socket: 0, aid: 1, fw_status: 0x4, unknown boot time errors",
+            "amdgpu: socket: 0, aid: 1, fw_status: 0x4, Boot Controller Generic Error",
             "amdgpu: RAS poison consumption handling: client 27",
             "{1}[Hardware Error]: aca entry[00].STATUS=0x98000800003e0000",
             "{1}[Hardware Error]: ACA[01/01].STATUS=0xb000000000020405",
@@ -137,6 +171,11 @@ fn what_ends_only_the_process_that_did_it() {
         (Hang, "amdgpu: Queues reset on process rocblas-test tid 4711 thread rocblas-test pid 4711"),
         (Hang, "amdgpu: ring gfx_0.0.0 timeout, but soft recovered"),
         (Hang, "amdgpu: Ring comp_1.0.0 reset succeeded"),
+        (Hang, "amdgpu: Hang detected doorbell 1002 pipe 1 queue 2 type 0"),
+        (Hang, "amdgpu: reset sdma queue (1:0:2)"),
+        (Hang, "amdgpu: fail to wait on hqd deactive and will try pipe reset"),
+        (Hang, "amdgpu: reset via MES failed and try pipe reset -110"),
+        (PageFault, "amdgpu: Process pid 4711 got unhandled exception"),
     ] {
         assert_eq!(told(&device(line)), [(kind.slug(), true)], "{line}");
     }
@@ -306,6 +345,54 @@ fn a_fallback_timer_counts_if_it_expires_again_and_again() {
     let line = device("[drm] Fence fallback timer expired on ring sdma0");
     assert_eq!(told(&line), []);
     assert_eq!(told(&vec![line; 10].join("\n")), [("hang", false)]);
+}
+
+#[test]
+fn a_failed_test_of_a_media_ring_or_one_that_a_reset_cancelled_is_no_fault() {
+    let failed = |ring: &str, error: i32| {
+        let test = format!("[drm:amdgpu_ib_ring_tests [amdgpu]] *ERROR* IB test failed on {ring} ({error}).");
+        let summary = "[  99.0] [drm:amdgpu_device_delayed_init_work_handler [amdgpu]] *ERROR* ib ring test failed";
+        format!("{}\n{summary} ({error}).\n", device(&test))
+    };
+    for ring in ["uvd_enc0", "vce0", "vcn_unified_0", "vcn_dec_0", "jpeg_dec", "vpe"] {
+        assert_eq!(told(&failed(ring, -110)), [], "{ring}");
+    }
+    assert_eq!(told(&failed("comp_1.0.0", -125)), []);
+    assert_eq!(told(&failed("gfx", -110)), [("hang", false)]);
+    let log = failed("vcn_dec_0", -110) + &failed("sdma0", -110);
+    assert_eq!(told(&log), [("hang", false)]);
+}
+
+/// The driver for Polaris begins its messages about the SMU with a line break. The forms are those of public logs.
+#[test]
+fn a_message_whose_words_dmesg_shows_on_the_next_line_is_one() {
+    for (log, expected) in [
+        ("[40190.1] amdgpu: [powerplay]\n                last message was failed ret is 65535\n", "gpu-lost"),
+        ("[ 166.1] amdgpu:\n                failed to send message 145 ret is 65535\n", "gpu-lost"),
+        ("[ 6.1] amdgpu: [powerplay] \n[ 6.1]  last message was failed ret is 65535\n", "gpu-lost"),
+        (
+            "Jun 02 09:54:05 h kernel: amdgpu: [powerplay] \n              failed to send message 15b ret is 0 \n",
+            "hang",
+        ),
+        ("[11090.1] amdgpu 0000:02:00.0: amdgpu: \n               last message was failed ret is 65535\n", "gpu-lost"),
+        ("[11090.1] amdgpu 0000:02:00.0: amdgpu:\n               last message was failed ret is 0\n", "hang"),
+        (
+            "Jun  2 09:54:05 h kernel: [ 6.1] amdgpu: [powerplay] #012 last message was failed ret is 65535\n",
+            "gpu-lost",
+        ),
+    ] {
+        assert_eq!(told(log), [(expected, false)], "{log}");
+    }
+    for log in [
+        "[ 1.0] amdgpu: [powerplay]\n    last message was failed ret is 254\n",
+        "[ 1.0] amdgpu: [powerplay]\n    failed to send message 15b ret is 255\n",
+        "[ 1.0] amdgpu: [powerplay]\n[ 1.1] usb 1-1: x\n[ 1.2] last message was failed ret is 65535\n",
+        "[ 1.0] last message was failed ret is 65535\n",
+    ] {
+        assert_eq!(told(log), [], "{log}");
+    }
+    let record = "6,1,2,-;amdgpu: [powerplay] \\x0a last message was failed ret is 65535";
+    assert_eq!(Reader::new(Trust::Record, Places::default()).take(record).len(), 1);
 }
 
 #[test]

@@ -4,6 +4,9 @@ use super::{CatalogueEntry, FaultKind, Meaning, Speaker, contained, detail, entr
 use FaultKind::{Hang, Hardware, Lost, PageFault, Reset};
 use Speaker::{Driver, Power};
 
+const MEDIA_TEST: Meaning = Meaning::Harmless("a ring of the media engines, which jobs do not use");
+const CANCELLED: Meaning = Meaning::Harmless("cancelled by a reset, which has a message of its own");
+
 #[rustfmt::skip]
 pub(super) const ENTRIES: &[CatalogueEntry] = &[
     // Gone, or does not wake up.
@@ -17,7 +20,11 @@ pub(super) const ENTRIES: &[CatalogueEntry] = &[
     fault(Driver, Lost, "amdgpu_device_ip_resume failed", "4.x", "amdgpu/amdgpu_device.c"),
     fault(Driver, Lost, "amdgpu_device_ip_suspend failed", "6.x", "amdgpu/amdgpu_device.c"),
     fault(Driver, Lost, "PSP resume failed", "4.x", "amdgpu/amdgpu_psp.c"),
-    fault(Driver, Lost, "asic reset on init failed", "4.x", "amdgpu/amdgpu_device.c"),
+    fault(Driver, Lost, "asic reset on {w} failed", "4.x", "amdgpu/amdgpu_device.c"),
+    fault(Driver, Lost, "amdgpu_device_ip_resume_phase{n} failed during unwind", "6.13-7.2", "amdgpu/amdgpu_device.c"),
+    fault(Driver, Lost, "amdgpu_device_fw_loading failed during unwind", "6.13-7.2", "amdgpu/amdgpu_device.c"),
+    fault(Driver, Lost, "failed to re-initialize IPs phase1", "6.13-7.2", "amdgpu/amdgpu_device.c"),
+    fault(Driver, Lost, "failed to re-initialize kfd", "6.13-7.2", "amdgpu/amdgpu_device.c"),
     fault(Driver, Lost, "pci_channel_io_perm_failure", "6.16", "amdgpu/amdgpu_device.c"),
     fault(Driver, Hardware, "pci_channel_io_frozen", "6.16", "amdgpu/amdgpu_device.c"),
     fault(Driver, Hardware, "PCI error: detected callback, state(2)", "5.10", "amdgpu/amdgpu_device.c"),
@@ -30,9 +37,24 @@ pub(super) const ENTRIES: &[CatalogueEntry] = &[
     fault(Power, Lost, "SMU is in hanged state", "5.15", "pm/swsmu/smu_cmn.c"),
     fault(Power, Lost, "SMC is not ready", "4.x", "pm/swsmu/amdgpu_smu.c"),
     fault(Power, Lost, "SMC engine is not correctly up", "5.5", "pm/swsmu/amdgpu_smu.c"),
+    // 7.2 has the two after these instead.
     fault(Power, Lost, "SMU: response:0xFFFFFFFF for index", "5.18", "pm/swsmu/smu_cmn.c"),
     fault(Power, Hang, "SMU: I'm not done with your previous command", "5.18", "pm/swsmu/smu_cmn.c"),
+    fault(Power, Lost, "SMU: bus error for message: {w}({n}) response:", "6.13-7.2", "pm/swsmu/smu_cmn.c"),
+    fault(Power, Hang, "SMU: No response msg_reg: {n} resp_reg: ", "6.13-7.2", "pm/swsmu/smu_cmn.c"),
+    fault(Power, Lost, "smu reset failed, ret = {n}", "5.10", "pm/swsmu/amdgpu_smu.c"),
     fault(Power, Hang, "No response from smu", "4.x", "pm/powerplay/smumgr/smu9_smumgr.c"),
+    // Polaris and older: what the SMU's register of answers has. 65535 is read from a device that is gone, 0 is no
+    // answer; 255 and 254 are refusals.
+    fault(Power, Lost, "last message was failed ret is 65535", "4.x", "pm/powerplay/smumgr/smu7_smumgr.c"),
+    fault(Power, Lost, "failed to send message {n} ret is 65535", "4.x", "pm/powerplay/smumgr/smu7_smumgr.c"),
+    fault(Power, Hang, "last message was failed ret is 0", "4.x", "pm/powerplay/smumgr/smu7_smumgr.c"),
+    fault(Power, Hang, "failed to send message {n} ret is 0", "4.x", "pm/powerplay/smumgr/smu7_smumgr.c"),
+    // Vega, likewise.
+    fault(Power, Lost, "Failed to send message {n}, response 0xffffffff", "4.20", "pm/powerplay/smumgr/vega20_smumgr.c"),
+    fault(Power, Hang, "Failed to send message {n}, response 0x0", "4.20", "pm/powerplay/smumgr/vega20_smumgr.c"),
+    fault(Power, Lost, "Failed to send message: {n}, ret value: 0xffffffff", "4.x", "pm/powerplay/smumgr/smu9_smumgr.c"),
+    fault(Power, Hang, "Failed to send message: {n}, ret value: 0x0", "4.x", "pm/powerplay/smumgr/smu9_smumgr.c"),
     fault(Power, Hang, "failed send message: {w} ({n}) param: {n} response 0xffffffc2", "5.5", "pm/swsmu/smu11/smu_v11_0.c"),
     fault(Power, Hang, "Msg issuing pre-check failed and SMU may be not in the right state", "5.10", "pm/swsmu/smu_cmn.c"),
     fault(Driver, Lost, "GPU is dead", "6.x", "amdgpu/amdgpu_device.c"),
@@ -55,13 +77,24 @@ pub(super) const ENTRIES: &[CatalogueEntry] = &[
     detail(Driver, Hang, "device coredump was made", "4.18", "drivers/base/devcoredump.c, as an event"),
     detail(Driver, Hang, "Process information: process", "4.20", "amdgpu/amdgpu_job.c"),
     fault(Driver, Hang, "VPE queue reset failed", "6.13", "amdgpu/vpe_v6_1.c"),
-    fault(Driver, Hang, "kiq ring test failed after ring: {w} queue reset", "6.12", "amdgpu/gfx_v9_4_3.c"),
+    // A reset of the whole pipe follows, and says itself when it fails.
+    detail(Driver, Hang, "kiq ring test failed after ring: {w} queue reset", "6.12", "amdgpu/gfx_v9_4_3.c"),
+    detail(Driver, Hang, "fail to wait on hqd deactive and will try pipe reset", "6.12", "amdgpu/gfx_v9_4_3.c"),
+    detail(Driver, Hang, "reset via MES failed and try pipe reset", "6.13-7.2", "amdgpu/gfx_v12_0.c"),
+    detail(Driver, Hang, "fail({n}) to reset kcq", "6.13-7.2", "amdgpu/gfx_v11_0.c"),
     fault(Driver, Hang, "reset via MES failed", "6.12", "amdgpu/gfx_v12_0.c"),
     fault(Driver, Hang, "reset via MMIO failed", "6.12", "amdgpu/gfx_v12_0.c"),
     contained(Driver, Hang, "reset compute queue (", "6.11", "amdgpu/mes_v11_0.c"),
     contained(Driver, Hang, "reset gfx queue (", "6.11", "amdgpu/mes_v11_0.c"),
+    contained(Driver, Hang, "reset sdma queue (", "6.13-7.2", "amdgpu/mes_v11_0.c"),
     fault(Driver, Hang, "failed to wait on hqd deactivate", "6.11", "amdgpu/mes_v11_0.c"),
     fault(Driver, Hang, "failed to wait on gfx hqd deactivate", "6.11", "amdgpu/mes_v11_0.c"),
+    fault(Driver, Hang, "fail to wait on hqd deactivate", "6.11", "amdgpu/gfx_v11_0.c"),
+    fault(Driver, Hang, "fail to wait on hqd deactive", "6.11", "amdgpu/gfx_v9_0.c"),
+    fault(Driver, Hang, "fail to remap queue", "6.11", "amdgpu/gfx_v9_0.c"),
+    fault(Driver, Hang, "Failed to remap queue {n}", "6.13-7.2", "amdgpu/amdgpu_userq.c"),
+    fault(Driver, Hang, "Failed to reset SDMA logical instance {n}", "6.13-7.2", "amdgpu/amdgpu_sdma.c"),
+    fault(Driver, Hang, "timed out waiting for SDMA{n} unhalt after reset", "6.13-7.2", "amdgpu/sdma_v4_4_2.c"),
     fault(Driver, Hang, "failed to wait on sdma queue reset done", "6.12", "amdgpu/mes_v11_0.c"),
     fault(Driver, Hang, "ring: {w} pipe reset :failed", "6.12", "amdgpu/gfx_v9_4_3.c"),
     fault(Driver, Hang, "MES failed to respon", "5.19", "amdgpu/mes_v11_0.c"),
@@ -69,7 +102,16 @@ pub(super) const ENTRIES: &[CatalogueEntry] = &[
     fault(Driver, Hang, "MES({n}, {n}) failed to respon", "6.17", "amdgpu/mes_v12_1.c"),
     fault(Driver, Hang, "MES might be in unrecoverable state", "6.1", "amdkfd/kfd_device_queue_manager.c"),
     fault(Driver, Hang, "MES ring buffer is full", "6.10", "amdgpu/mes_v11_0.c"),
+    fault(Driver, Hang, "MES({n}, {n}) ring buffer is full", "6.13-7.2", "amdgpu/mes_v12_1.c"),
     fault(Driver, Hang, "MES is busy", "6.10", "amdgpu/mes_v11_0.c"),
+    fault(Driver, Hang, "Failed to detect hung queues", "6.13-7.2", "amdgpu/amdgpu_mes.c"),
+    fault(Driver, Hang, "Failed to detect and reset hung queues", "6.13-7.2", "amdgpu/amdgpu_mes.c"),
+    fault(Driver, Hang, "Failed to detect and reset queues, err ({n})", "6.13-7.2", "amdgpu/mes_userqueue.c"),
+    fault(Driver, Hang, "Failed to unmap queue in HW, err ({n})", "6.16", "amdgpu/mes_userqueue.c"),
+    fault(Driver, Hang, "Failed to map queue in HW, err (-62)", "6.16", "amdgpu/mes_userqueue.c"),
+    fault(Driver, Hang, "Failed to map queue in HW, err (-110)", "6.16", "amdgpu/mes_userqueue.c"),
+    fault(Driver, Hang, "Failed to suspend gang: {n}", "6.13-7.2", "amdgpu/mes_userqueue.c"),
+    fault(Driver, Hang, "Failed to resume queue, err ({n})", "6.13-7.2", "amdgpu/mes_userqueue.c"),
     fault(Driver, Hang, "failed to unmap legacy queue", "5.19", "amdgpu/amdgpu_mes.c"),
     fault(Driver, Hang, "failed to map legacy queue", "6.10", "amdgpu/amdgpu_mes.c"),
     fault(Driver, Hang, "failed to reset legacy queue", "6.11", "amdgpu/amdgpu_mes.c"),
@@ -78,6 +120,16 @@ pub(super) const ENTRIES: &[CatalogueEntry] = &[
     fault(Driver, Hang, "failed to suspend all gangs", "5.19", "amdgpu/amdgpu_mes.c"),
     fault(Driver, Hang, "failed to resume all gangs", "5.19", "amdgpu/amdgpu_mes.c"),
     fault(Driver, Hang, "failed to reg_write_reg_wait", "5.19", "amdgpu/amdgpu_mes.c"),
+    fault(Driver, Hang, "failed to read reg ({n})", "5.19", "amdgpu/amdgpu_mes.c"),
+    fault(Driver, Hang, "failed to write reg ({n})", "5.19", "amdgpu/amdgpu_mes.c"),
+    // By the KIQ: mostly in a virtual function (SR-IOV).
+    fault(Driver, Hang, "failed to read reg:{n}", "5.5", "amdgpu/amdgpu_gfx.c"),
+    fault(Driver, Hang, "failed to write reg:{n}", "5.5", "amdgpu/amdgpu_gfx.c"),
+    fault(Driver, Hang, "failed to flush HDP via KIQ", "6.13-7.2", "amdgpu/amdgpu_gfx.c"),
+    // Spelt so by the kernel.
+    fault(Driver, Hang, "timeout: rlcg faled to program reg: {n}", "5.18", "amdgpu/amdgpu_virt.c"),
+    fault(Driver, Hang, "timeout: rlcg program reg:{n} failed", "5.x", "amdgpu/soc15_common.h"),
+    fault(Driver, Hang, "VFi access timeout", "6.13-7.2", "amdgpu/amdgpu_virt.c"),
     fault(Driver, Hang, "failed to write reg {n} wait reg {n}", "5.5", "amdgpu/amdgpu_gmc.c"),
     fault(Driver, Hang, "Timeout waiting for VM flush", "4.x", "amdgpu/gmc_v10_0.c"),
     fault(Driver, Hang, "Timeout waiting for sem acquire in VM flush", "5.5", "amdgpu/gmc_v10_0.c"),
@@ -97,10 +149,25 @@ pub(super) const ENTRIES: &[CatalogueEntry] = &[
     fault(Driver, Hang, "ring_sched hang", "6.16", "amdgpu/amdgpu_userq.c"),
     fault(Driver, Hang, "Couldn't unmap all the queues", "6.16", "amdgpu/amdgpu_userq.c"),
     fault(Driver, Hang, "Error ({n}) waiting for fence", "4.x", "amdgpu/amdgpu_ctx.c"),
+    fault(Driver, Hang, "AMDGPU: Error waiting for fence in ctx", "6.13-7.2", "amdgpu/amdgpu_ctx.c"),
+
+    // The test of each ring after a start, a resume and a reset. A ring of the media engines that fails is switched off
+    // and nothing else happens; `Reader` knows that the summary after it is about it alone.
+    entry(Driver, "IB test failed on uvd", MEDIA_TEST, "4.19", "amdgpu/amdgpu_ib.c"),
+    entry(Driver, "IB test failed on vce", MEDIA_TEST, "4.19", "amdgpu/amdgpu_ib.c"),
+    entry(Driver, "IB test failed on vcn", MEDIA_TEST, "4.19", "amdgpu/amdgpu_ib.c"),
+    entry(Driver, "IB test failed on jpeg", MEDIA_TEST, "4.19", "amdgpu/amdgpu_ib.c"),
+    entry(Driver, "IB test failed on vpe", MEDIA_TEST, "6.7", "amdgpu/amdgpu_ib.c"),
+    entry(Driver, "IB test failed on {w} (-125)", CANCELLED, "4.19", "amdgpu/amdgpu_ib.c"),
+    fault(Driver, Hang, "IB test failed on {w} ({n})", "4.19", "amdgpu/amdgpu_ib.c"),
+    entry(Driver, "ib ring test failed (-125)", CANCELLED, "4.x", "amdgpu/amdgpu_device.c"),
+    fault(Driver, Hang, "ib ring test failed ({n})", "4.x", "amdgpu/amdgpu_device.c"),
     entry(Driver, "Fence fallback timer expired on ring", Meaning::Repeated(Hang, 10), "4.x", "amdgpu/amdgpu_fence.c"),
 
     detail(Driver, Hang, "couldn't schedule ib on ring", "4.x", "amdgpu/amdgpu_ib.c"),
     detail(Driver, Hang, "Trying to move memory with ring turned off", "4.x", "amdgpu/amdgpu_ttm.c"),
+    detail(Driver, Hang, "Trying to clear memory with ring turned off", "4.x", "amdgpu/amdgpu_ttm.c"),
+    detail(Driver, Hang, "No working sdma ring available", "6.13-7.2", "amdgpu/amdgpu_ttm.c"),
 
     // Resets.
     fault(Driver, Reset, "GPU reset begin", "4.x", "amdgpu/amdgpu_device.c"),
@@ -115,6 +182,8 @@ pub(super) const ENTRIES: &[CatalogueEntry] = &[
     fault(Driver, Lost, "GPU Recovery Failed", "4.x", "amdgpu/amdgpu_job.c"),
     fault(Driver, Lost, "GPU mode1 reset failed", "5.10", "amdgpu/amdgpu_device.c"),
     fault(Driver, Lost, "GPU mode2 reset failed", "6.x", "amdgpu/nv.c"),
+    fault(Driver, Lost, "GPU link reset failed", "6.16", "amdgpu/amdgpu_device.c"),
+    fault(Driver, Lost, "xgmi reset on init: reset failed with error", "6.13-7.2", "amdgpu/amdgpu_reset.c"),
     fault(Driver, Lost, "GPU pre asic reset failed", "5.18", "amdgpu/amdgpu_device.c"),
     fault(Driver, Lost, "ASIC reset failed with error", "5.5", "amdgpu/amdgpu_device.c"),
     fault(Driver, Lost, "psp mode 1 reset failed", "4.19", "amdgpu/psp_v11_0.c"),
@@ -132,11 +201,14 @@ pub(super) const ENTRIES: &[CatalogueEntry] = &[
     detail(Driver, Reset, "GPU mode1 reset", "4.x", "amdgpu/amdgpu_device.c"),
     detail(Driver, Reset, "GPU smu mode1 reset", "5.10", "amdgpu/amdgpu_device.c"),
     detail(Driver, Reset, "GPU psp mode1 reset", "5.10", "amdgpu/amdgpu_device.c"),
+    detail(Driver, Reset, "GPU link reset", "6.16", "amdgpu/amdgpu_device.c"),
     fault(Driver, Reset, "GPU recovery disabled", "4.x", "amdgpu/amdgpu_device.c"),
     fault(Driver, Reset, "MODE1 reset", "5.10", "amdgpu/soc15.c"),
     fault(Driver, Reset, "MODE2 reset", "5.10", "amdgpu/soc15.c"),
     fault(Driver, Reset, "BACO reset", "5.10", "amdgpu/soc15.c"),
     fault(Driver, Reset, "PCI CONFIG reset", "5.10", "amdgpu/cik.c"),
+    fault(Driver, Reset, "PCI reset", "5.x", "amdgpu/soc15.c"),
+    fault(Driver, Reset, "Link reset", "6.16", "amdgpu/soc15.c"),
     fault(Driver, Reset, "soft reset failed, will fallback to full reset", "4.x", "amdgpu/amdgpu_device.c"),
     fault(Driver, Reset, "Issuing Whole GPU reset", "6.x", "GIM, the host's driver for virtual functions"),
     fault(Driver, Reset, "Emergency reboot", "5.5", "amdgpu/amdgpu_device.c"),

@@ -29,6 +29,7 @@ pub(super) const ENTRIES: &[CatalogueEntry] = &[
     harmless(Ras, "RAS records:{n} exceeds 90% of threshold", "a warning ahead of time", "5.18", "amdgpu/amdgpu_ras_eeprom.c"),
     harmless(Ras, "No RAS poison status in", "a question that was answered", "6.0", "amdgpu/amdgpu_ras.c"),
     harmless(Ras, "Accelerator Check Architecture events logged", "the STATUS that follows says what happened", "6.7", "amdgpu/amdgpu_aca.c"),
+    harmless(Ras, "hardware error logged by the scrubber", "the STATUS beside it says what happened", "6.13-7.2", "amdgpu/amdgpu_aca.c"),
     harmless(Driver, "page fault is enabled", "of the start", "5.x", "amdgpu/gmc_v9_0.c"),
     harmless(Driver, "reset method: ", "how it would be reset", "5.x", "amdgpu/amdgpu_device.c"),
     harmless(Driver, "Specified reset method:", "a module parameter", "5.4", "amdgpu/nv.c"),

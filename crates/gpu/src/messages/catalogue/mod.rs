@@ -1,7 +1,7 @@
 //! The catalogue: every kernel message that says something about the health of a GPU.
 //!
-//! Checked once against all error and warning messages of amdgpu, amdkfd and amdgpu's power management in Linux 6.12,
-//! and against the changes up to 7.1. Other messages are left out for one of these reasons:
+//! Checked against all messages of amdgpu, amdkfd and amdgpu's power management in Linux 6.12, and against those that
+//! 7.2.13 has and 6.12.117 has not. Other messages are left out for one of these reasons:
 //!
 //! - **A program's own mistake**, answered with an error: wrong arguments of an ioctl, command streams that do not
 //!   parse, `sq_intr` warnings of waves, a full list of queues, no memory left for a buffer, failed CRIU and debugger
