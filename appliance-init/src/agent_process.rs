@@ -91,7 +91,6 @@ fn said(line: String) -> Event {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
     use std::sync::mpsc;
 
     #[test]
