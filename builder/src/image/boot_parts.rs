@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use fsimage::Content;
+use progress::Progress as _;
 use sha256::Digest;
 use store::Store;
 
@@ -22,7 +23,12 @@ pub(super) struct BootParts {
     pub(super) initrd: Vec<u8>,
     /// Archive that follows it for network boot.
     pub(super) netboot: Vec<u8>,
+    /// Whether the kernel can check the root by its hash tree.
+    pub(super) can_verify: bool,
 }
+
+/// The module that checks the root by its hash tree.
+const VERITY: &str = "dm-verity";
 
 /// What [`BootParts`] are made from, besides the root directory.
 pub(super) struct BootRequest<'a> {
@@ -51,7 +57,14 @@ impl BootRequest<'_> {
         let kept = chooser.choose(&wanted.modules, "kernel.modules")?;
         let archives = Archives { request: self, kernel: &kernel, root };
         let initrd = archives.initrd(&early)?;
-        Ok(BootParts { kept, initrd, netboot: archives.netboot(&network, &early.paths)? })
+        let (netboot, can_verify) = (archives.netboot(&network, &early.paths)?, chooser.has(VERITY)?);
+        if !can_verify {
+            self.reporter.warn(&format!(
+                "the kernel {} has no {VERITY}: the image starts without a check of its root's blocks",
+                kernel.version
+            ));
+        }
+        Ok(BootParts { kept, initrd, netboot, can_verify })
     }
 }
 

@@ -167,8 +167,9 @@ pub fn run(
     staging.write("initrd.img", &initrd)?;
     let vmlinuz = read(&kernel.image)?;
     staging.write("vmlinuz", &vmlinuz)?;
-    let words: Vec<_> =
-        std::iter::once(root_image.cmdline_word()).chain(recipe.kernel.cmdline.iter().cloned()).collect();
+    // A kernel that cannot check the root would refuse to start with the word.
+    let check = parts.can_verify.then(|| root_image.cmdline_word());
+    let words: Vec<_> = check.into_iter().chain(recipe.kernel.cmdline.iter().cloned()).collect();
     let words = words.join(" ");
     staging.write("cmdline", format!("root=UUID={root_uuid} {words}\n").as_bytes())?;
     clock.lap("initramfs");

@@ -151,6 +151,12 @@ impl<'a> Chooser<'a> {
         }
     }
 
+    /// Whether the kernel has a module, or has it built in. Only a kernel of somebody's own may lack one of those that every
+    /// image asks for: with any other one the build fails without it.
+    pub fn has(&self, module: &str) -> Result<bool> {
+        Ok(!self.lenient || self.index()?.closure(&[module]).is_ok())
+    }
+
     /// The modules that a recipe's list selects; `what` names the recipe key in errors.
     pub fn choose(&self, requests: &[String], what: &str) -> Result<Selection> {
         let question = format!("{}\n{}\n{}", programs::stamp()?, self.kernel.identity, requests.join("\n"));
@@ -258,6 +264,23 @@ mod tests {
             file.extend_from_slice(bytes);
         }
         file
+    }
+
+    #[test]
+    fn a_kernel_of_ones_own_may_lack_what_others_have() -> Result<()> {
+        let (root, place) = (tempfile::tempdir()?, tempfile::tempdir()?);
+        let store = Store::open(place.path())?;
+        fs::create_dir(root.path().join("kernel"))?;
+        fs::write(root.path().join("kernel/fuse.ko"), small_module())?;
+        fs::write(root.path().join("modules.builtin"), "kernel/drivers/md/dm-mod.ko\n")?;
+        let identity = identity(std::iter::empty(), root.path())?;
+        let kernel =
+            Kernel { version: "7.2".into(), image: PathBuf::new(), directory: root.path().to_owned(), identity };
+        let has =
+            |own, module| Chooser::new(&kernel, &store, false, &progress::Silent).leaving_out_missing(own).has(module);
+        assert!(has(true, "fuse")? && has(true, "dm-mod")? && !has(true, "dm-verity")?);
+        assert!(has(false, "dm-verity")?, "its absence is an error of the choice");
+        Ok(())
     }
 
     #[test]
