@@ -370,6 +370,19 @@ fn old_partial_downloads_are_pruned() {
     assert_eq!((report.removed.len(), report.freed_bytes, bed.partials()), (1, 1000, 0));
 }
 
+#[test]
+fn a_proxy_that_is_down_is_named_and_not_only_the_server_behind_it() {
+    let bed = Bed::new();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let set = |name: &str| (name == "http_proxy").then(|| format!("http://127.0.0.1:{port}").into());
+    let proxies = Proxies::from_variables(set);
+    let fetcher = Fetcher::new(bed.store.clone(), FetchOptions { proxies, ..options() }).unwrap();
+    let error = fetcher.fetch_all(&[wanted(&body(), &["http://deb.invalid/x".to_owned()])], &Silent).unwrap_err();
+    let expected =
+        format!("deb.invalid through the proxy http://127.0.0.1:{port} (http_proxy) could not be reached at all");
+    assert!(error.to_string().contains(&expected), "{error}");
+}
+
 /// A fetcher that goes through the bed's server as a proxy, with the `no_proxy` given.
 fn through(bed: &Bed, login: &str, no_proxy: &str) -> Fetcher {
     let proxy = bed.server.url("").replace("http://", &format!("http://{login}"));

@@ -48,7 +48,7 @@ impl Client {
     }
 
     /// Describes the proxy that a request goes through, for messages.
-    fn through(&self, url: &str) -> String {
+    pub(crate) fn through(&self, url: &str) -> String {
         match self.proxies.for_url(url) {
             Ok(Some(chosen)) => format!(" through the proxy {} ({})", chosen.proxy, chosen.origin),
             _ => String::new(),

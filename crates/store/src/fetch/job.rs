@@ -86,12 +86,13 @@ impl Job<'_> {
         partial: &mut Partial,
         furthest: &mut u64,
     ) -> Result<Tried, Stopped> {
-        let host = server_of(url);
+        // Behind a proxy that is down, it is not the server that could not be reached.
+        let host = format!("{}{}", server_of(url), self.client.through(url));
         let (mut attempts, mut failures, mut wrong) = (0, 0, 0);
         let mut backoff = self.options.backoff();
         loop {
             let gave = |attempts, problem| Ok(Tried::Gave(Cause { url: url.to_owned(), attempts, problem }));
-            if self.known_down(host) {
+            if self.known_down(&host) {
                 return gave(attempts, Problem::Unreachable("given up after other files' attempts".to_owned()));
             }
             let (before, resumed) = (*furthest, partial.length() > 0);
@@ -134,7 +135,7 @@ impl Job<'_> {
             }
             if failures >= self.options.attempts {
                 if matches!(problem, Problem::Unreachable(_)) {
-                    self.mark_down(host);
+                    self.mark_down(&host);
                 }
                 return gave(attempts, problem);
             }

@@ -213,7 +213,7 @@ impl Fetcher {
             };
             failures += 1;
             if !problem.is_transient() || failures >= self.options.attempts {
-                let host = server_of(url).to_owned();
+                let host = format!("{}{}", server_of(url), self.client.through(url));
                 let unreachable = if matches!(problem, Problem::Unreachable(_)) { vec![host] } else { Vec::new() };
                 let cause = Cause { url: url.to_owned(), attempts: failures, problem };
                 let failure = Failure { label: without_password(url), causes: vec![cause] };
