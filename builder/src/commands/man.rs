@@ -38,7 +38,7 @@ fn below(command: &Command, pages: &mut Vec<(String, Vec<u8>)>) -> io::Result<()
     Ok(())
 }
 
-/// A command's page. clap_mangen would say that it is of a program with the command's name.
+/// A command's page. `clap_mangen` would say that it is of a program with the command's name.
 fn page(command: &Command) -> Man {
     let source = concat!("rocbed ", env!("CARGO_PKG_VERSION"));
     // The date is written as it is: an empty text would be no argument, and the source would be taken for it.

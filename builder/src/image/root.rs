@@ -212,9 +212,12 @@ fn make<T: Send>(
     };
     let began = Instant::now();
     // It has not run yet if the packages could not even be unpacked.
-    let said = || match log.exists() {
-        true => Help::from(format!("everything that dpkg said is in {}", log.display())),
-        false => Help::none(),
+    let said = || {
+        if log.exists() {
+            Help::from(format!("everything that dpkg said is in {}", log.display()))
+        } else {
+            Help::none()
+        }
     };
     let unpacked = rootfs::unpack_packages(&spec, &root, reporter).context(MAKING).with_help(said)?;
     reporter.stage("configure", "configuring packages");

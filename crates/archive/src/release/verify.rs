@@ -368,8 +368,7 @@ mod tests {
         let (ours, standard) = (policy_at(now), StandardPolicy::at(now));
         let at = |seconds| Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
         for algorithm in AsymmetricAlgorithm::variants() {
-            let (ours, standard) =
-                (ours.asymmetric_algo_cutoff(algorithm.clone()), standard.asymmetric_algo_cutoff(algorithm.clone()));
+            let (ours, standard) = (ours.asymmetric_algo_cutoff(algorithm), standard.asymmetric_algo_cutoff(algorithm));
             assert!(standard.is_none() || (ours.is_some() && ours <= standard), "{algorithm:?}");
         }
         assert_eq!(ours.asymmetric_algo_cutoff(AsymmetricAlgorithm::DSA2048), at(FEBRUARY_2024));

@@ -125,13 +125,12 @@ impl Sender<'_> {
         });
         let sent = each.into_iter().fold(Sent::default(), Sent::with);
         match (sent.broker, sent.unsent) {
-            (Some(why), _) => Err(why),
             // The next round is at once: more may have come meanwhile.
             (None, Some(why)) if sent.results > 0 => {
                 self.bridge.link.problem(why);
                 Ok(())
             }
-            (None, Some(why)) => Err(why),
+            (Some(why), _) | (None, Some(why)) => Err(why),
             (None, None) => Ok(()),
         }
     }

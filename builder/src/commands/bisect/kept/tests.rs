@@ -55,7 +55,7 @@ fn a_run_gets_the_files_of_its_versions_once_their_digests_are_right() -> Result
     let mut kept = Kept::of(&origins(&content)?, &state, Some(hub))?;
     let (with, files) = given(&mut kept, &context, "1:2")?;
     let path = directory.path().join("rocbed-bisect.packages/liba_1%3a2_amd64.deb");
-    assert_eq!(files, [path.clone()]);
+    assert_eq!(files, std::slice::from_ref(&path));
     assert!(fs::read(&path)? == content);
     assert_eq!(with.versions.keys().collect::<Vec<_>>(), ["libb"]);
     // Testbeds read it as another user.
